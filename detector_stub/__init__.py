@@ -1,0 +1,1 @@
+"""A stand-in for the upstream detector: a classical spot detector and a scene simulator."""

@@ -1,0 +1,1 @@
+"""Crops in, targets out: imaging model, networks, runtimes and readouts."""

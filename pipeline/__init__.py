@@ -1,0 +1,1 @@
+"""The streaming node: messages, join, crop, batch, publish, replay, health."""

@@ -1,0 +1,27 @@
+"""Errors of the node; expected loss is a counter (see `pipeline.ledger`), not an exception."""
+
+from engines.errors import DscsnetError
+
+
+class ConfigError(DscsnetError):
+    """A configuration file or value is wrong; the message names the key."""
+
+
+class SourceError(DscsnetError):
+    """A replay source cannot be opened or read."""
+
+
+class ChannelError(DscsnetError):
+    """A socket cannot be bound or connected."""
+
+
+class MessageError(DscsnetError):
+    """A wire message is malformed.
+
+    Attributes:
+        reason: short slug for counters, one of `pipeline.messages.REJECTIONS`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
