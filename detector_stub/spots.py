@@ -1,0 +1,308 @@
+"""A classical spot detector: filter, local constant-false-alarm threshold, grouping.
+
+1. Bad pixels are filled from their neighbours, the frame is filtered (matched filter or top-hat).
+2. The background of a pixel is the mean of a square ring around it; its noise is the median over
+   5x5 tiles of the tiles' root mean square. Objects larger than the ring's hole would hide
+   themselves and their neighbourhood: they are found first and left out of both.
+3. Pixels above background by `threshold` times the noise are grouped, parts with a small gap too;
+   of each group the centroid, the peak and the extent are kept.
+
+Pixel convention: x is the column, y the row; integers are pixel centres.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector_stub.config import SpotSettings
+from engines.errors import DscsnetError
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+TILES = 5  # side of the median over tiles; what OpenCV offers for float32
+OBJECT_CELL = 3  # px; resolution at which objects larger than the ring's hole are looked for
+OBJECT_TILE = 4  # cells; 5 tiles span more than the largest objects by default
+FILL_SIZE = 7  # px; bad pixels take the mean of the good ones in a square of this side
+QUANTISATION = 0.29  # standard deviation of rounding to whole counts
+FLOAT_RESOLUTION = 1e-6  # rounding of float32, as a fraction of the largest value
+
+
+class FrameError(DscsnetError):
+    """A frame that the detector cannot work on; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidate spots, strongest first: columns of equal length, float64.
+
+    Attributes:
+        x, y: (n,) centroid, px.
+        score: (n,) greatest contrast over local noise.
+        width, height: (n,) extent of the pixels above threshold in the filtered frame, px.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    score: NDArray[np.float64]
+    width: NDArray[np.float64]
+    height: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.x)
+
+    @classmethod
+    def empty(cls) -> "Candidates":
+        """Return no candidates."""
+        return cls(*np.zeros((5, 0)))
+
+    def take(self, index: NDArray[np.intp] | Mask) -> "Candidates":
+        """Return some of them, as NumPy indexes."""
+        columns = (self.x, self.y, self.score, self.width, self.height)
+        return Candidates(*(column[index] for column in columns))
+
+
+class SpotDetector:
+    """Finds candidate spots in single frames; keeps nothing from one frame to the next.
+
+    Args:
+        settings: filters and thresholds.
+    """
+
+    def __init__(self, settings: SpotSettings) -> None:
+        self._settings = settings
+
+    def detect(
+        self,
+        pixels: NDArray[np.generic],
+        bad_pixels: Mask | None = None,
+        saturation: float | None = None,
+    ) -> Candidates:
+        """Find the candidates of one frame.
+
+        Args:
+            pixels: (height, width) uint8, uint16 or float32 counts; NaN and infinity are bad.
+            bad_pixels: (height, width) bool, True where a pixel is not to be used.
+            saturation: count from which a pixel is saturated.
+
+        Raises:
+            FrameError: the frame is not an image, or the mask has another shape.
+        """
+        good = _good_pixels(pixels, bad_pixels)
+        image = _filled(pixels, good)
+        if image is None:
+            return Candidates.empty()
+        response = self._filter(image)
+        usable = None if good.all() else good
+        contrast, tiles = self._contrast(response, usable, _saturated(pixels, saturation))
+        floor = self._settings.noise_floor * float(np.median(tiles))
+        tiles = np.maximum(tiles, max(floor, _least_noise(pixels, image)))
+        noise = _tile_medians(tiles, self._settings.noise_tile, pixels.shape)
+        above = (contrast >= self._settings.threshold * noise) & good
+        return self._select(_group(contrast, noise, above, self._settings.link_gap), pixels.shape)
+
+    def _filter(self, image: Image) -> Image:
+        settings = self._settings
+        smooth = cv2.GaussianBlur(image, (0, 0), settings.psf_sigma)
+        if settings.method == "matched":
+            return smooth
+        white = settings.method == "white_tophat"
+        operation = cv2.MORPH_TOPHAT if white else cv2.MORPH_BLACKHAT
+        square = np.ones((settings.tophat_size, settings.tophat_size), np.uint8)
+        return cv2.morphologyEx(smooth, operation, square)
+
+    def _contrast(
+        self, response: Image, usable: Mask | None, saturated: Mask | None
+    ) -> tuple[Image, Image]:
+        """Response above the local background, (height, width), and its noise in each tile."""
+        settings = self._settings
+        contrast = response - _ring_mean(response, settings.ring_size, settings.guard_size)
+        squares = np.square(contrast)
+        tiles = _tile_means(squares, settings.noise_tile)
+        typical = float(np.sqrt(np.median(tiles)))
+        objects = _large_objects(
+            response, settings.object_contrast * typical, saturated,
+            settings.guard_size, settings.max_size,
+        )  # fmt: skip
+        if objects is not None or usable is not None:
+            weight = np.ones(response.shape, np.float32)
+            if objects is not None:
+                weight[objects] = 0
+            if usable is not None:
+                weight[~usable] = 0
+            contrast = response - _weighted_ring_mean(
+                response, weight, settings.ring_size, settings.guard_size
+            )
+            share = _tile_means(weight, settings.noise_tile)
+            tiles = _tile_means(np.square(contrast) * weight, settings.noise_tile)
+            tiles /= np.maximum(share, 1e-3)
+        return contrast, np.sqrt(tiles)
+
+    def _select(self, found: Candidates, shape: tuple[int, ...]) -> Candidates:
+        settings = self._settings
+        right, bottom = shape[1] - 1 - settings.border, shape[0] - 1 - settings.border
+        keep = np.maximum(found.width, found.height) <= settings.max_size
+        keep &= (found.x >= settings.border) & (found.x <= right)
+        keep &= (found.y >= settings.border) & (found.y <= bottom)
+        kept = found.take(keep)
+        return kept.take(np.argsort(-kept.score, kind="stable")[: settings.max_candidates])
+
+
+def _good_pixels(pixels: NDArray[np.generic], bad_pixels: Mask | None) -> Mask:
+    """Check the frame; return (height, width) bool, True where it can be used."""
+    if pixels.ndim != 2 or pixels.size == 0:
+        raise FrameError(f"pixels: expected (height, width), got shape {pixels.shape}")
+    if bad_pixels is not None and bad_pixels.shape != pixels.shape:
+        got = f"the mask is {bad_pixels.shape} and the frame {pixels.shape}"
+        raise FrameError(f"bad_pixels: expected the frame's (height, width), but {got}")
+    good = np.ones(pixels.shape, bool) if pixels.dtype.kind in "ui" else np.isfinite(pixels)
+    return good if bad_pixels is None else good & ~bad_pixels
+
+
+def _saturated(pixels: NDArray[np.generic], saturation: float | None) -> Mask | None:
+    return None if saturation is None else pixels >= saturation
+
+
+def _filled(pixels: NDArray[np.generic], good: Mask) -> Image | None:
+    """Float32 frame about a typical value, bad pixels filled; None where all are bad."""
+    image = pixels.astype(np.float32)
+    if good.all():
+        # near zero float32 resolves more; any one pixel will do, and keeps a flat frame flat
+        image -= image[image.shape[0] // 2, image.shape[1] // 2]
+        return image
+    if not good.any():
+        return None
+    image -= np.median(image[good])
+    image[~good] = 0
+    size = (FILL_SIZE, FILL_SIZE)
+    share = cv2.blur(good.astype(np.float32), size)
+    mean = cv2.blur(image, size)
+    image[~good] = (mean / np.maximum(share, 1e-6))[~good]
+    return image
+
+
+def _least_noise(pixels: NDArray[np.generic], image: Image) -> float:
+    """Noise that the number format alone brings, counts: keeps flat frames from dividing by 0."""
+    if pixels.dtype.kind in "ui":
+        return QUANTISATION
+    largest = float(np.max(np.abs(pixels), where=np.isfinite(pixels), initial=0))
+    return max(largest, float(np.abs(image).max())) * FLOAT_RESOLUTION + 1e-30
+
+
+def _ring_mean(image: Image, ring: int, guard: int) -> Image:
+    """Mean over a square of side `ring` without the central square of side `guard`."""
+    outer = cv2.boxFilter(image, -1, (ring, ring))
+    inner = cv2.boxFilter(image, -1, (guard, guard))
+    area, hole = ring * ring, guard * guard
+    return cv2.addWeighted(outer, area / (area - hole), inner, -hole / (area - hole), 0)
+
+
+def _weighted_ring_mean(image: Image, weight: Image, ring: int, guard: int) -> Image:
+    """Likewise over the pixels of weight 1; where there are almost none, over the wide square."""
+    share = _ring_mean(weight, ring, guard)
+    mean = _ring_mean(image * weight, ring, guard) / np.maximum(share, 0.05)
+    wide = 3 * ring // 2 * 2 + 1
+    scarce = share < 0.05
+    if scarce.any():
+        size = (wide, wide)
+        far = cv2.boxFilter(image * weight, -1, size) / np.maximum(
+            cv2.boxFilter(weight, -1, size), 1e-3
+        )
+        mean[scarce] = far[scarce]
+    return mean
+
+
+def _tile_means(image: Image, tile: int) -> Image:
+    """Means of tiles of side `tile`, the last ones completed by reflection."""
+    height, width = image.shape
+    below, right = -height % tile, -width % tile
+    if below or right:
+        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    size = (image.shape[1] // tile, image.shape[0] // tile)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _tile_medians(tiles: Image, tile: int, shape: tuple[int, ...]) -> Image:
+    """Medians of 5x5 tiles, interpolated to the (height, width) of the frame."""
+    medians = cv2.medianBlur(tiles, TILES)
+    size = (tiles.shape[1] * tile, tiles.shape[0] * tile)
+    return cv2.resize(medians, size, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
+
+
+def _large_objects(
+    response: Image, contrast: float, saturated: Mask | None, least: int, most: int
+) -> Mask | None:
+    """Bright connected objects whose greater side is from `least` to `most` px.
+
+    They are looked for in cells of a few pixels: that is fast and passes over point targets.
+    """
+    cells = _tile_means(response, OBJECT_CELL)
+    tiles = _tile_means(cells, OBJECT_TILE)
+    bright = cells - _tile_medians(tiles, OBJECT_TILE, cells.shape) > contrast
+    if saturated is not None:
+        bright |= _tile_means(saturated.astype(np.float32), OBJECT_CELL) > 0.5
+    if not bright.any():
+        return None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8))
+    side = OBJECT_CELL * stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1)
+    large = (side >= least) & (side <= most)
+    large[0] = False
+    if not large.any():
+        return None
+    # a cell more all round, for what the object covers in part
+    grown = cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
+    size = (grown.shape[1] * OBJECT_CELL, grown.shape[0] * OBJECT_CELL)
+    full = cv2.resize(grown, size, interpolation=cv2.INTER_NEAREST)
+    return full[: response.shape[0], : response.shape[1]] > 0
+
+
+def _group(contrast: Image, noise: Image, above: Mask, gap: int) -> Candidates:
+    """Join the pixels above threshold, and those no more than `gap` px apart, to candidates."""
+    if not above.any():
+        return Candidates.empty()
+    # grown by half of the gap on each side, parts touch
+    square = np.ones((gap + 1, gap + 1), np.uint8)
+    count, labels = cv2.connectedComponents(cv2.dilate(above.astype(np.uint8), square))
+    rows, columns = np.divmod(np.flatnonzero(above), above.shape[1])
+    owner = labels[rows, columns] - 1
+    light, x, y = _moments(contrast, rows, columns)
+    total = np.bincount(owner, light, count - 1)
+    score = np.zeros(count - 1)
+    np.maximum.at(score, owner, contrast[rows, columns] / noise[rows, columns])
+    return Candidates(
+        np.bincount(owner, x, count - 1) / total,
+        np.bincount(owner, y, count - 1) / total,
+        score,
+        _extent(columns, owner, count),
+        _extent(rows, owner, count),
+    )
+
+
+def _moments(
+    contrast: Image, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Light and its moments along x and y about each pixel: (n,) each.
+
+    Each pixel counts with its eight neighbours: faint targets have but one or two above threshold.
+    """
+    light, x, y = np.zeros((3, len(rows)))
+    for step in range(9):
+        row = np.clip(rows + step // 3 - 1, 0, contrast.shape[0] - 1)
+        column = np.clip(columns + step % 3 - 1, 0, contrast.shape[1] - 1)
+        part = np.maximum(contrast[row, column], 0).astype(float)
+        light += part
+        x += part * column
+        y += part * row
+    return light, x, y
+
+
+def _extent(index: NDArray[np.intp], owner: NDArray[np.intp], count: int) -> NDArray[np.float64]:
+    """Pixels from the first to the last of each group: (count - 1,)."""
+    first = np.full(count - 1, np.iinfo(np.intp).max)
+    last = np.full(count - 1, -1)
+    np.minimum.at(first, owner, index)
+    np.maximum.at(last, owner, index)
+    return (last - first + 1).astype(float)

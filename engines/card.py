@@ -1,0 +1,61 @@
+"""The model card: what a model folder says of itself in `model.yaml`."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from engines.geometry import Grid
+
+Range = tuple[float, float]
+
+
+class GridReadout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="grid"):
+    """The paper's readout: each cell above every one of these thresholds is a target."""
+
+    threshold: Annotated[float, Meta(ge=0, description="counts")] = 0.0
+    relative: Annotated[
+        float, Meta(ge=0, lt=1, description="fraction of the crop's brightest cell")
+    ] = 0.0
+    significance: Annotated[
+        float, Meta(ge=0, description="peak of the target's spot over the crop's noise sigma")
+    ] = 0.0
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """How the weights came to be."""
+
+    data: str
+    crops: int
+    seconds: float
+    hardware: str
+    seed: int
+    date: str
+
+
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Contents of `model.yaml`."""
+
+    name: str
+    description: str
+    crop_size: Annotated[int, Meta(ge=3, description="side of the crop, px")]
+    upsampling: Annotated[int, Meta(ge=1, description="grid cells a pixel, c")]
+    field_size: Annotated[int, Meta(ge=1, description="central square that is unmixed, px")]
+    psf_sigma: Annotated[float, Meta(gt=0, description="PSF width trained for, px")]
+    psf_sigma_range: Annotated[Range, Meta(description="PSF widths it may be used with, px")]
+    intensity_range: Annotated[Range, Meta(description="target intensities trained on, counts")]
+    normalisation: Annotated[
+        Literal["fixed", "peak"],
+        Meta(description="peak: scale-free; fixed: counts must be those of the training"),
+    ]
+    inputs: Annotated[tuple[str, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[str, ...], Meta(min_length=1)]
+    readout: GridReadout
+    files: Annotated[dict[str, str], Meta(description="sha256 of each file beside this one")]
+    training: Training
+    measured: Annotated[dict[str, float], Meta(description="figures; see README.md beside it")]
+
+    @property
+    def grid(self) -> Grid:
+        """Geometry of crops and grid."""
+        return Grid(self.crop_size, self.upsampling, self.field_size)

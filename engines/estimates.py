@@ -1,0 +1,73 @@
+"""What a readout gives: targets and spot quality, as columns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Targets found in a batch of crops.
+
+    Attributes:
+        crop: (m,) index of the crop that each target was found in, ascending.
+        x, y: (m,) crop px.
+        intensity: (m,) total counts above background.
+        score: (m,) 0 to 1, higher is surer; see the readout for its meaning.
+        sigma_x, sigma_y, sigma_intensity: (m,) 1-sigma, px and counts; NaN where not given.
+        chi2: (crops,) reduced chi-square of the reconstruction against the crop.
+    """
+
+    crop: NDArray[np.int64]
+    x: Float
+    y: Float
+    intensity: Float
+    score: Float
+    sigma_x: Float
+    sigma_y: Float
+    sigma_intensity: Float
+    chi2: Float
+
+    @property
+    def crops(self) -> int:
+        """Number of crops."""
+        return len(self.chi2)
+
+    def slice(self, first: int, last: int) -> "Estimates":
+        """The estimates of crops first..last-1, renumbered from 0."""
+        begin, end = np.searchsorted(self.crop, (first, last))
+        columns = (column[begin:end] for column in self._target_columns())
+        return Estimates(self.crop[begin:end] - first, *columns, self.chi2[first:last])
+
+    def spread(self, index: NDArray[np.int64], crops: int) -> "Estimates":
+        """The same estimates where crop i is crop index[i] of `crops`; index ascends."""
+        chi2 = np.full(crops, np.nan)
+        chi2[index] = self.chi2
+        return Estimates(index[self.crop], *self._target_columns(), chi2)
+
+    @staticmethod
+    def join(parts: "list[Estimates]") -> "Estimates":
+        """Estimates of batches one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        offsets = np.cumsum([0] + [part.crops for part in parts[:-1]])
+        crop = np.concatenate(
+            [part.crop + offset for part, offset in zip(parts, offsets, strict=True)]
+        )
+        columns = zip(*(part._target_columns() for part in parts), strict=True)
+        chi2 = np.concatenate([part.chi2 for part in parts])
+        return Estimates(crop, *(np.concatenate(column) for column in columns), chi2)
+
+    def _target_columns(self) -> tuple[Float, ...]:
+        return (
+            self.x,
+            self.y,
+            self.intensity,
+            self.score,
+            self.sigma_x,
+            self.sigma_y,
+            self.sigma_intensity,
+        )

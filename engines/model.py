@@ -1,0 +1,123 @@
+"""Model folders: `model.yaml`, `model.onnx`, `golden.npz`, found by name and checked before use."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.card import ModelCard
+from engines.errors import ModelError
+
+SHIPPED = Path(__file__).parent / "weights"
+CARD = "model.yaml"
+NETWORK = "model.onnx"
+GOLDEN = "golden.npz"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Stored inputs and the float64 reference's outputs for the check at load.
+
+    Attributes:
+        inputs, outputs: arrays by name; the first axis is the batch.
+    """
+
+    inputs: dict[str, NDArray[np.float32]]
+    outputs: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder whose files were found to be those that its card names."""
+
+    folder: Path
+    card: ModelCard
+
+    @property
+    def network_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / NETWORK
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the ONNX file, which identifies the model in messages."""
+        return self.card.files[NETWORK]
+
+    def golden(self) -> Golden:
+        """Stored crops and reference outputs."""
+        with np.load(self.folder / GOLDEN, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return Golden(
+            {name: arrays[name] for name in self.card.inputs},
+            {name: arrays[name] for name in self.card.outputs},
+        )
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
+
+
+def load_model(name: str | Path) -> Model:
+    """Open a shipped model by name, or any model folder by path, and check its files.
+
+    Raises:
+        ModelError: no such model, unreadable card, missing or altered file.
+    """
+    folder = _find(name)
+    card = _read_card(folder / CARD)
+    for required in (NETWORK, GOLDEN):
+        if required not in card.files:
+            raise ModelError(f"{folder / CARD}: files: no sha256 for {required}")
+    for file, expected in card.files.items():
+        _check(folder, file, expected)
+    return Model(folder, card)
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find(name: str | Path) -> Path:
+    shipped = SHIPPED / str(name)
+    if str(name) in shipped_models():
+        return shipped
+    folder = Path(name)
+    if (folder / CARD).is_file():
+        return folder
+    if folder.is_dir():
+        raise ModelError(f"{folder}: no {CARD} in this folder, so it is not a model")
+    raise ModelError(
+        f'no model "{name}": not a folder, and the shipped ones are {", ".join(shipped_models())}'
+    )
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=ModelCard)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: not a valid model card: {error}") from None
+
+
+def _check(folder: Path, file: str, expected: str) -> None:
+    path = folder / file
+    if Path(file).name != file:
+        raise ModelError(f'{folder / CARD}: files: "{file}" must be a plain file name')
+    try:
+        actual = file_sha256(path)
+    except OSError as error:
+        raise ModelError(
+            f"{path}: {error.strerror}; restore the model folder, its card names this file"
+        ) from None
+    if actual != expected:
+        raise ModelError(
+            f"{path}: altered: its sha256 starts {actual[:12]}, its card says {expected[:12]}; "
+            "restore the file or export the model again"
+        )

@@ -1,0 +1,1 @@
+"""PyTorch definitions of the networks; needed for training and export only (extra `train`)."""

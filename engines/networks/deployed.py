@@ -1,0 +1,50 @@
+"""A network with its normalisation around it: counts in, counts out. This is what is exported."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from engines.imaging import central_fraction
+from engines.networks.config import NetworkConfig
+from engines.networks.dscsnet import DSCSNet
+
+
+class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How counts become the network's units."""
+
+    kind: Annotated[
+        Literal["fixed", "peak"],
+        Meta(description="fixed: a set number of counts; peak: the crop's own brightest pixel"),
+    ] = "fixed"
+    counts: Annotated[
+        float, Meta(gt=0, description="fixed: counts that are one unit (a typical target)")
+    ] = 235.0
+
+
+class Deployed(nn.Module):
+    """(B, n, n) counts above background to (B, c n, c n) counts per grid cell.
+
+    With `peak` the unit is the intensity of one target, centred on the crop's brightest field
+    pixel, that would make that pixel as bright: the result then scales exactly with the input.
+    """
+
+    def __init__(self, network: DSCSNet, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.network, self.normalisation = network, normalisation
+
+    def scale(self, crops: Tensor) -> Tensor:
+        """(B, n, n) counts to (B, 1, 1) counts a unit, above zero."""
+        if self.normalisation.kind == "fixed":
+            return torch.full_like(crops[:, :1, :1], self.normalisation.counts)
+        config: NetworkConfig = self.network.config
+        margin = (config.crop_size - config.field_size) // 2
+        field = crops[:, margin : config.crop_size - margin, margin : config.crop_size - margin]
+        peak = field.amax((1, 2), keepdim=True) / central_fraction(config.psf_sigma)
+        return torch.where(peak > 0, peak, torch.ones_like(peak))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        scale = self.scale(crops)
+        return self.network(crops / scale) * scale

@@ -1,0 +1,40 @@
+"""The pipeline's commands, and how every command line of this distribution reports errors."""
+
+import sys
+
+import typer
+
+from engines.errors import DscsnetError
+from pipeline.commands import listen, model, node, replay
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the pipeline's commands to an app."""
+    for command in (node.node, node.check, replay.replay, listen.listen):
+        app.command()(command)
+    app.add_typer(model.app, name="model")
+
+
+def run(app: typer.Typer) -> None:
+    """Run an app; an error is one line on standard error and exit code 1 (2: wrong use)."""
+    try:
+        app()
+    except DscsnetError as error:
+        print(f"dscsnet: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """An app whose unexpected errors show a plain traceback."""
+    return typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=help_text
+    )
+
+
+def main() -> None:
+    """Entry point of `python -m pipeline`."""
+    app = new_app("The streaming node, replay and listener.")
+    add_commands(app)
+    run(app)

@@ -1,0 +1,1 @@
+"""Subcommands of `dscsnet` that belong to the pipeline, as plain typer functions."""

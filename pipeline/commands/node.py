@@ -1,0 +1,62 @@
+"""`dscsnet node` and `dscsnet check`: run a node, or only find out whether it would run."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.interrupt import stop_on_signals
+from pipeline.config import NodeConfig, json_schema, load_config
+
+Configuration = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", help="YAML file; without it every setting has its default."),
+]
+
+
+def node(config: Configuration = None) -> None:
+    """Run the node until Ctrl-C or SIGTERM; then it publishes what it accepted and exits."""
+    from pipeline.log import set_up_logging
+    from pipeline.node import Node
+
+    settings = _load(config)
+    set_up_logging(settings.log.level, settings.log.format)
+    with stop_on_signals() as stop:
+        Node(settings).run(stop)
+
+
+def check(
+    config: Configuration = None,
+    *,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the configuration's JSON Schema, and exit.")
+    ] = False,
+) -> None:
+    """Check a configuration, the model it names and the engine's golden answers."""
+    if schema:
+        sys.stdout.write(json_schema().decode() + "\n")
+        return
+    from pipeline.bad_pixels import load_bad_pixels
+    from pipeline.node import load_engine
+
+    settings = _load(config)
+    engine = load_engine(settings.engine)
+    mask = load_bad_pixels(settings.crop.bad_pixels)
+    name = config or "defaults"
+    print(f"{name}: ok")
+    print(f"  engine  {engine.model.card.name} on {engine.runtime.name}")
+    print(f"          golden check: relative error {engine.golden_error():.1e}")
+    if mask is not None:
+        print(f"  mask    {int(mask.sum())} bad pixels of {mask.shape[1]}x{mask.shape[0]}")
+    for label, channel in (
+        ("frames", settings.inputs.frames),
+        ("detections", settings.inputs.detections),
+        ("targets", settings.output.targets),
+    ):
+        act = "binds" if channel.bind else "connects to"
+        print(f"  {label:<11} {act} {channel.endpoint} ({channel.kind})")
+
+
+def _load(path: Path | None) -> NodeConfig:
+    return NodeConfig() if path is None else load_config(path)

@@ -1,0 +1,166 @@
+"""`dscsnet replay`: publish a recording as if a camera sent it."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Literal
+
+import cv2
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline.commands.interrupt import stop_on_signals
+from pipeline.commands.options import make_channel
+from pipeline.replay import ReplayReport, run_replay
+from pipeline.sources import Source, open_source
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5550"
+DEFAULT_RATE_HZ = 25.0
+PLAIN_LINE_S = 5.0
+
+
+def replay(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or glob of images (PNG, TIFF, BMP), multi-page TIFF, .npy, .npz or video."
+        ),
+    ],
+    *,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Frames a second. Default: the recorded rate, or "
+            f"{DEFAULT_RATE_HZ:g} where the source knows none.",
+        ),
+    ] = None,
+    recorded: Annotated[
+        bool | None,
+        typer.Option(
+            "--recorded/--unpaced",
+            help="At the recorded times or rate / as fast as subscribers can, losing no frame.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="Play the recorded rate this many times as fast.")
+    ] = 1.0,
+    loop: Annotated[int, typer.Option(min=0, help="Number of passes; 0: until Ctrl-C.")] = 1,
+    start: Annotated[int, typer.Option(min=0, help="First frame, from 0.")] = 0,
+    stop: Annotated[
+        int | None, typer.Option(min=1, help="Frame before which to stop. Default: play all.")
+    ] = None,
+    stream: Annotated[str, typer.Option(help="Name of the stream.")] = "cam0",
+    endpoint: Annotated[str, typer.Option(help="ZeroMQ endpoint.")] = DEFAULT_ENDPOINT,
+    bind: Annotated[bool, typer.Option("--bind/--connect", help="Which end this is.")] = True,
+    kind: Annotated[
+        Literal["pubsub", "pushpull"],
+        typer.Option(help="pubsub: live, slow subscribers miss frames. pushpull: lossless."),
+    ] = "pubsub",
+    peers: Annotated[
+        int, typer.Option(min=0, help="Start when so many subscribers are connected.")
+    ] = 1,
+    wait: Annotated[
+        float, typer.Option(min=0.0, help="Wait for them at most so many seconds.")
+    ] = 10.0,
+    saturation: Annotated[
+        float | None, typer.Option(help="Count at which a pixel saturates. Default: unknown.")
+    ] = None,
+    allow_mixed_sizes: Annotated[
+        bool, typer.Option(help="Let images of different sizes through.")
+    ] = False,
+) -> None:
+    """Publish the frames of a recording as a camera would, then the end of the stream."""
+    if rate is not None and recorded is not None:
+        raise typer.BadParameter("--rate excludes --recorded and --unpaced")
+    channel = make_channel(endpoint, bind, kind)
+    # One line from here says what is wrong with a file; the library's own would come on top.
+    cv2.utils.logging.setLogLevel(0)
+    console = Console(stderr=True)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    with (
+        open_source(source, start=start, stop=stop, allow_mixed_sizes=allow_mixed_sizes) as opened,
+        stop_on_signals() as stopped,
+    ):
+        rate_hz = _chosen_rate(opened, rate, recorded)
+        say(f"{_describe(opened, rate_hz, speed)}; stream {stream} on {endpoint}")
+        with _progress(console) as progress:
+            report = run_replay(
+                opened,
+                channel=channel,
+                stream=stream,
+                rate_hz=rate_hz,
+                speed=speed,
+                loop=loop,
+                saturation=saturation,
+                expected_peers=peers,
+                wait_s=wait,
+                stop=stopped,
+                progress=progress,
+            )
+    say(summary(report))
+
+
+def _chosen_rate(
+    source: Source, rate: float | None, recorded: bool | None
+) -> float | Literal["recorded"] | None:
+    if rate is not None:
+        return rate
+    if recorded is None:
+        knows = source.rate_hz is not None or source.timestamps_ns is not None
+        return "recorded" if knows else DEFAULT_RATE_HZ
+    return "recorded" if recorded else None
+
+
+def _describe(source: Source, rate_hz: float | Literal["recorded"] | None, speed: float) -> str:
+    height, width = source.shape
+    if rate_hz is None:
+        pace = "unpaced, lossless"
+    elif rate_hz == "recorded":
+        pace = "recorded" + (f", {source.rate_hz * speed:.4g} Hz" if source.rate_hz else "")
+    else:
+        pace = f"{rate_hz:g} Hz"
+    return f"{source.description}: {width}x{height} {source.dtype.name}, {pace}"
+
+
+def summary(report: ReplayReport) -> str:
+    """Return one line for people."""
+    rate = report.frames / report.seconds if report.seconds > 0 else 0.0
+    parts = [f"{report.frames} frames in {report.seconds:.2f} s ({rate:.1f} Hz)"]
+    if report.late:
+        parts.append(f"{report.late} late, by up to {report.worst_late_ms:.1f} ms")
+    if report.dropped:
+        parts.append(f"{report.dropped} dropped: no room in the socket")
+    if report.interrupted:
+        parts.append("interrupted")
+    return "; ".join(parts)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a callback that draws a bar on a terminal and writes a line now and then elsewhere."""
+    if not console.is_terminal:
+        yield plain_progress(lambda line: print(line, file=sys.stderr, flush=True))
+        return
+    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("replay", total=None)
+        yield lambda frames, total: bar.update(task, completed=frames, total=total)
+
+
+def plain_progress(
+    write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[int, int | None], None]:
+    """Return a callback that writes one line every five seconds."""
+    next_at = clock() + PLAIN_LINE_S
+
+    def show(frames: int, total: int | None) -> None:
+        nonlocal next_at
+        if clock() >= next_at:
+            next_at = clock() + PLAIN_LINE_S
+            write(f"{frames} frames" if total is None else f"{frames} of {total} frames")
+
+    return show

@@ -1,0 +1,159 @@
+"""The node's configuration: every setting with its type, default, unit and meaning, once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from pipeline.sockets import Channel
+from pipeline.yaml_file import read_yaml
+
+Struct = msgspec.Struct
+MEBIBYTE = 2**20
+
+
+class Inputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where frames and detections come from."""
+
+    frames: Channel = field(
+        default_factory=lambda: Channel("tcp://127.0.0.1:5550", bind=False, high_water_mark=16)
+    )
+    detections: Channel = field(
+        default_factory=lambda: Channel("tcp://127.0.0.1:5551", bind=False, high_water_mark=256)
+    )
+    streams: Annotated[
+        tuple[str, ...], Meta(description="streams to take; empty: every stream")
+    ] = ()
+
+
+class Output(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where targets and the heartbeat go."""
+
+    targets: Channel = field(
+        default_factory=lambda: Channel("tcp://127.0.0.1:5552", bind=True, high_water_mark=1000)
+    )
+    expected_subscribers: Annotated[
+        int, Meta(ge=0, description="subscribers to wait for before the first frame is read")
+    ] = 1
+    wait_s: Annotated[
+        float, Meta(ge=0, le=600, description="wait for them at most this long, s")
+    ] = 2.0
+
+
+class Join(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Matching of frames and detections by key."""
+
+    timeout_ms: Annotated[
+        float, Meta(gt=0, le=3_600_000, description="wait for the other part at most, ms")
+    ] = 50.0
+    max_frames: Annotated[
+        int, Meta(ge=1, le=100_000, description="unanswered frames a stream, at most")
+    ] = 32
+    max_mib: Annotated[
+        float, Meta(gt=0, description="their pixels a stream, at most, MiB")
+    ] = 256.0
+    max_streams: Annotated[
+        int, Meta(ge=1, le=10_000, description="streams known at once, at most")
+    ] = 64
+
+
+class Overload(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What gives way when frames come faster than the engine can answer."""
+
+    mode: Annotated[
+        Literal["live", "lossless"],
+        Meta(description="live: whole frames are dropped, oldest first; lossless: input blocks"),
+    ] = "live"
+    max_age_ms: Annotated[
+        float, Meta(gt=0, description="live: frames older than this are not inferred, ms")
+    ] = 200.0
+
+
+class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How crops of several frames and streams share one run of the engine."""
+
+    max_crops: Annotated[int, Meta(ge=1, le=65_536, description="crops a run, at most")] = 256
+    max_delay_ms: Annotated[
+        float, Meta(ge=0, le=10_000, description="wait for a full batch at most, ms; 0: never")
+    ] = 0.0
+
+
+class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """From candidates to crops."""
+
+    merge_radius: Annotated[
+        float, Meta(ge=0, description="candidates closer than this share a crop, px")
+    ] = 3.0
+    max_crops: Annotated[
+        int, Meta(ge=1, le=65_536, description="crops a frame, at most; the rest is flagged")
+    ] = 512
+    bad_pixels: Annotated[
+        str, Meta(description="image or .npy file: pixels above 0 are bad; null: none")
+    ] | None = None
+
+
+class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What unmixes the crops."""
+
+    model: Annotated[str, Meta(description="name of a shipped model, or a model folder")] = (
+        "scene-compact"
+    )
+    runtime: Annotated[
+        Literal["auto", "onnxruntime"], Meta(description="auto: the fastest that works here")
+    ] = "auto"
+    threads: Annotated[
+        int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
+    ] = 0
+    psf_sigma: Annotated[
+        float, Meta(gt=0, description="the sensor's PSF, px, checked against the model's")
+    ] | None = None
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """/healthz, /readyz and /metrics."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="0: any free port")] = 5580
+
+
+class Logging(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the node writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Annotated[
+        Literal["text", "json"], Meta(description="json: one object a line")
+    ] = "text"
+
+
+class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything the node can be told; each key may be left out."""
+
+    name: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="the node's name in heartbeats")
+    ] = "node0"
+    inputs: Inputs = field(default_factory=Inputs)
+    output: Output = field(default_factory=Output)
+    join: Join = Join()
+    overload: Overload = Overload()
+    batch: Batching = Batching()
+    crop: Crop = Crop()
+    engine: EngineSettings = EngineSettings()
+    http: Http = Http()
+    log: Logging = Logging()
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read a YAML file; an empty file gives the defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is wrong; the message has the path
+            to the key.
+    """
+    return read_yaml(path, NodeConfig)
+
+
+def json_schema() -> bytes:
+    """JSON Schema of `NodeConfig`, for editors and for checks elsewhere."""
+    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(NodeConfig)))

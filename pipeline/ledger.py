@@ -1,0 +1,63 @@
+"""Accounting: every frame key received is published or pending, every loss has a reason.
+
+Counters only grow. `received == published + pending` holds at every moment under the joiner's lock.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Why a message opened no frame key and is not answered: it is counted here and nowhere else.
+UNANSWERED = ("late", "duplicate", "stale_epoch", "streams", "unexpected", "window")
+
+#: Why a frame key was answered without having been unmixed.
+DROPS = ("window", "too_old", "shutdown", "new_epoch", "timeout")
+
+
+@dataclass
+class Ledger:
+    """Counters of one node.
+
+    Attributes:
+        received: frame keys seen on either input.
+        published: answers by status.
+        drops: answers that are not `ok` or `empty`, by reason.
+        unanswered: messages that opened no frame key, by reason.
+        rejected: malformed messages, by reason.
+        lost_upstream: frame ids that never came.
+        messages: messages received by kind.
+        spots, targets: published in all.
+    """
+
+    received: int = 0
+    published: Counter[str] = field(default_factory=Counter)
+    drops: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    lost_upstream: int = 0
+    ends: int = 0
+    spots: int = 0
+    targets: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Answers published, whatever their status."""
+        return sum(self.published.values())
+
+    def snapshot(self, pending: int) -> dict[str, Any]:
+        """Counters as plain numbers, with the frame keys that still wait."""
+        return {
+            "received": self.received,
+            "published": self.answered,
+            "pending": pending,
+            "by_status": dict(self.published),
+            "drops": dict(self.drops),
+            "unanswered": dict(self.unanswered),
+            "rejected": dict(self.rejected),
+            "messages": dict(self.messages),
+            "lost_upstream": self.lost_upstream,
+            "ends": self.ends,
+            "spots": self.spots,
+            "targets": self.targets,
+        }

@@ -1,0 +1,58 @@
+"""Structured logs on standard error, as text or one JSON object a line, and a rate limit."""
+
+import json
+import logging
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, and the traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def set_up_logging(level: str = "info", form: str = "text") -> None:
+    """Send all log records of this process to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    if form == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+        )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class RateLimitedLog:
+    """Logs at most one warning a reason and period, and says how many were left out."""
+
+    def __init__(self, logger: logging.Logger, period_s: float = 5.0) -> None:
+        self._logger, self._period_s = logger, period_s
+        self._last: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def warning(self, reason: str, detail: str) -> None:
+        """Log `detail` unless one of the same `reason` was logged within the period."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last.get(reason, -self._period_s) < self._period_s:
+                self._suppressed[reason] = self._suppressed.get(reason, 0) + 1
+                return
+            self._last[reason] = now
+            suppressed = self._suppressed.pop(reason, 0)
+        more = f" (and {suppressed} more like it)" if suppressed else ""
+        self._logger.warning("%s: %s%s", reason, detail, more)

@@ -1,0 +1,257 @@
+"""The node: it only wires. Three threads meet in the joiner:
+
+    intake (sockets) -> joiner -> worker (crop, batch, engine, readout) -> joiner -> outlet (socket)
+"""
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engines.engine import Engine, open_engine
+from engines.errors import DscsnetError, ModelError
+from pipeline.answers import plain_answer
+from pipeline.bad_pixels import load_bad_pixels
+from pipeline.config import EngineSettings, NodeConfig
+from pipeline.crop import warm_up
+from pipeline.health import HealthServer
+from pipeline.intake import Intake
+from pipeline.join import Joiner
+from pipeline.ledger import Ledger
+from pipeline.messages import EngineInfo, Targets
+from pipeline.metrics import NodeMetrics
+from pipeline.outlet import Outlet
+from pipeline.sockets import Sender
+from pipeline.tickets import Ticket
+from pipeline.unmix import Unmixer
+
+log = logging.getLogger(__name__)
+
+#: What was accepted is published within this time of a stop; then the node leaves.
+DRAIN_S = 4.0
+#: Python hands the interpreter from thread to thread this often; its default of 5 ms would be
+#: most of a frame's latency.
+SWITCH_INTERVAL_S = 0.0005
+#: A stage that has not come round for this long makes /healthz fail.
+STALLED_S = 30.0
+
+
+class Node:
+    """One node, from configuration to exit.
+
+    Attributes:
+        ready: set while frames are being read.
+        targets_endpoint, http_port: where it can be reached, once `ready`.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.ready = threading.Event()
+        self.targets_endpoint = ""
+        self.http_port: int | None = None
+        self._unready_reason = "starting"
+        self._failure: BaseException | None = None
+        self._info = EngineInfo(runtime="", model="", sha256="", psf_sigma=0.0)
+        self._joiner = Joiner(
+            config.join, config.overload, config.batch, Ledger(), self._plain_answer
+        )
+        self._outlet: Outlet | None = None
+        self._worker_seen = time.monotonic()
+        self._metrics = NodeMetrics(self.snapshot)
+
+    def run(self, stop: threading.Event) -> None:
+        """Start, serve until `stop` is set, drain.
+
+        Raises:
+            DscsnetError: the node could not start, or a part of it failed.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        with contextlib.ExitStack() as stack:
+            self._start_health(stack)
+            lossless = self.config.overload.mode == "lossless"
+            sender = stack.enter_context(
+                Sender(self.config.output.targets, lossless=lossless, linger_ms=1000)
+            )
+            self.targets_endpoint = sender.endpoint
+            engine = self._start_engine(stack)
+            self._outlet = Outlet(
+                sender,
+                self._joiner,
+                lossless=lossless,
+                name=self.config.name,
+                body=self.snapshot,
+            )
+            self._outlet.stages.subscribe(self._metrics.observe)
+            self._wait_for_subscribers(sender, stop)
+            intake = stack.enter_context(contextlib.closing(Intake(self.config.inputs, self._joiner)))
+            self._serve(intake, self._unmixer(engine), self._outlet, stop)
+        if self._failure is not None:
+            raise DscsnetError(f"the node stopped: {self._failure}") from self._failure
+
+    def snapshot(self) -> dict[str, Any]:
+        """Counters, queue depths and engine: the content of heartbeats and metrics."""
+        return {
+            **self._joiner.snapshot(),
+            "unsent": self._outlet.unsent if self._outlet else 0,
+            "ready": self.ready.is_set(),
+            "engine": {
+                "runtime": self._info.runtime,
+                "model": self._info.model,
+                "sha256": self._info.sha256,
+                "psf_sigma": self._info.psf_sigma,
+            },
+        }
+
+    def _plain_answer(self, ticket: Ticket, status: str, reason: str) -> Targets:
+        return plain_answer(ticket, status, reason, self._info)
+
+    # Start
+
+    def _start_health(self, stack: contextlib.ExitStack) -> None:
+        http = self.config.http
+        if http.enabled:
+            server = HealthServer(http, self._metrics.registry, self._dead, self._unready)
+            stack.enter_context(server)
+            self.http_port = server.port
+
+    def _start_engine(self, stack: contextlib.ExitStack) -> Engine:
+        self._unready_reason = "loading and checking the engine"
+        engine = load_engine(self.config.engine)
+        stack.callback(engine.close)
+        warm_up(engine.model.card.crop_size)
+        self._info = engine_info(engine)
+        log.info("engine: %s on %s", self._info.model, self._info.runtime)
+        return engine
+
+    def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
+        output = self.config.output
+        if output.expected_subscribers == 0 or stop.is_set():
+            return
+        self._unready_reason = "waiting for subscribers"
+        found = sender.wait_for_peers(output.expected_subscribers, output.wait_s)
+        if found < output.expected_subscribers:
+            log.warning(
+                "%d of %d subscribers came within %g s; starting all the same",
+                found,
+                output.expected_subscribers,
+                output.wait_s,
+            )
+
+    def _unmixer(self, engine: Engine) -> Unmixer:
+        crop = self.config.crop
+        unmixer = Unmixer(
+            engine,
+            self._info,
+            merge_radius=crop.merge_radius,
+            crops_per_frame=crop.max_crops,
+            crops_per_run=self.config.batch.max_crops,
+            bad_pixels=load_bad_pixels(crop.bad_pixels),
+        )
+        unmixer.stages.subscribe(self._metrics.observe)
+        return unmixer
+
+    # Service
+
+    def _serve(
+        self, intake: Intake, unmixer: Unmixer, outlet: Outlet, stop: threading.Event
+    ) -> None:
+        give_up = threading.Event()
+        threads = [
+            threading.Thread(target=self._guard(part, stop), name=name)
+            for name, part in (
+                ("intake", lambda: intake.run(stop)),
+                ("worker", lambda: self._work(unmixer, give_up)),
+                ("outlet", lambda: outlet.run(give_up)),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        self.ready.set()
+        log.info("ready: targets at %s", self.targets_endpoint)
+        stop.wait()
+        self._unready_reason = "stopping"
+        self.ready.clear()
+        threads[0].join()
+        self._joiner.close()
+        deadline = time.monotonic() + DRAIN_S
+        for thread in threads[1:]:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        give_up.set()
+        for thread in threads[1:]:
+            thread.join()
+        self._report()
+
+    def _guard(self, part: Callable[[], None], stop: threading.Event) -> Callable[[], None]:
+        """A part that fails stops the node: half a node would lose messages silently."""
+
+        def guarded() -> None:
+            try:
+                part()
+            except BaseException as error:
+                log.exception("%s failed", threading.current_thread().name)
+                self._failure = error
+                stop.set()
+
+        return guarded
+
+    def _work(self, unmixer: Unmixer, give_up: threading.Event) -> None:
+        while not self._joiner.drained() and not give_up.is_set():
+            self._worker_seen = time.monotonic()
+            tickets = self._joiner.take(0.2)
+            if tickets:
+                unmixer.process(tickets, self._joiner.finish)
+
+    def _dead(self) -> str | None:
+        if self._failure is not None:
+            return f"failed: {self._failure}"
+        silent = time.monotonic() - self._worker_seen
+        if self.ready.is_set() and silent > STALLED_S:
+            return f"the engine has not answered for {silent:.0f} s"
+        return None
+
+    def _unready(self) -> str | None:
+        return None if self.ready.is_set() else self._unready_reason
+
+    def _report(self) -> None:
+        state = self._joiner.snapshot()
+        log.info(
+            "stopped: %s frame keys received, %s published, %s pending, %s lost upstream; %s",
+            state["received"],
+            state["published"],
+            state["pending"],
+            state["lost_upstream"],
+            ", ".join(f"{status} {n}" for status, n in state["by_status"].items()) or "no answers",  # type: ignore[attr-defined]
+        )
+
+
+def load_engine(settings: EngineSettings) -> Engine:
+    """Open the engine, check that it fits the sensor, and run its golden check."""
+    engine = open_engine(settings.model, settings.runtime, threads=settings.threads)
+    card = engine.model.card
+    low, high = card.psf_sigma_range
+    if settings.psf_sigma is not None and not low <= settings.psf_sigma <= high:
+        raise ModelError(
+            f"engine.psf_sigma {settings.psf_sigma} px: the model {card.name} holds for "
+            f"{low} to {high} px; choose another model, or train one for this sensor"
+        )
+    if card.normalisation == "fixed":
+        log.warning(
+            "%s is not scale-free: frames must have its intensities, %g to %g counts a target",
+            card.name,
+            *card.intensity_range,
+        )
+    engine.check()
+    return engine
+
+
+def engine_info(engine: Engine) -> EngineInfo:
+    """What `targets` messages say of the engine."""
+    return EngineInfo(
+        runtime=engine.runtime.name,
+        model=engine.model.card.name,
+        sha256=engine.model.sha256,
+        psf_sigma=engine.model.card.psf_sigma,
+    )

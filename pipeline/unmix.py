@@ -1,0 +1,182 @@
+"""Joined frames to answers: crop, batch over frames and streams, run the engine, read out."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import CropBatch, Engine
+from engines.errors import DscsnetError
+from engines.estimates import Estimates
+from pipeline.answers import plain_answer, unmixed_answer
+from pipeline.crop import Crops, cut_crops
+from pipeline.merge import CropPlan, plan_crops
+from pipeline.messages import EngineInfo, Targets
+from pipeline.stages import StageTimes
+from pipeline.tickets import Ticket
+
+log = logging.getLogger(__name__)
+
+Finish = Callable[[Ticket, Targets], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A frame whose crops are cut.
+
+    Attributes:
+        good: indices of the crops that have a usable pixel; only these are inferred.
+    """
+
+    ticket: Ticket
+    plan: CropPlan
+    crops: Crops
+    good: NDArray[np.int64]
+
+
+class Unmixer:
+    """Turns tickets into answers; used by one thread.
+
+    Args:
+        merge_radius: candidates closer than this share a crop, px.
+        crops_per_frame: crops cut from one frame, at most.
+        crops_per_run: crops in one run of the engine, at most.
+        bad_pixels: (H, W) bool mask, or None.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        info: EngineInfo,
+        *,
+        merge_radius: float,
+        crops_per_frame: int,
+        crops_per_run: int,
+        bad_pixels: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.engine, self.info = engine, info
+        self.merge_radius, self.crops_per_frame = merge_radius, crops_per_frame
+        self.crops_per_run, self.bad_pixels = crops_per_run, bad_pixels
+        self.stages = StageTimes()
+
+    def process(self, tickets: Sequence[Ticket], finish: Finish) -> None:
+        """Answer every ticket: a frame at fault gets an `error`, the others their targets."""
+        prepared = []
+        for ticket in tickets:
+            try:
+                prepared.append(self._prepare(ticket))
+            except Exception as error:
+                finish(ticket, self._failure(ticket, error))
+        if prepared:
+            self._infer(prepared, finish)
+
+    def _prepare(self, ticket: Ticket) -> Prepared:
+        started = time.perf_counter_ns()
+        frame, found = ticket.frame, ticket.detections
+        assert frame is not None and found is not None, "a joined ticket has both parts"
+        card = self.engine.model.card
+        plan = plan_crops(
+            np.array(found.x),
+            np.array(found.y),
+            score=None if found.score is None else np.array(found.score),
+            width=None if found.width is None else np.array(found.width),
+            height=None if found.height is None else np.array(found.height),
+            frame_shape=frame.pixels.shape,
+            crop_size=card.crop_size,
+            field_size=card.field_size,
+            merge_radius=self.merge_radius,
+            max_crops=self.crops_per_frame,
+        )
+        crops = cut_crops(
+            frame.pixels,
+            plan,
+            size=card.crop_size,
+            bad_pixels=self._mask_for(frame.pixels.shape),
+            saturation=frame.saturation,
+        )
+        self.stages.add("crop", time.perf_counter_ns() - started)
+        return Prepared(ticket, plan, crops, np.flatnonzero(np.isfinite(crops.noise)))
+
+    def _mask_for(self, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        mask = self.bad_pixels
+        if mask is not None and mask.shape != shape:
+            raise DscsnetError(
+                f"the bad-pixel mask is {mask.shape[1]}x{mask.shape[0]} px, "
+                f"the frame {shape[1]}x{shape[0]}"
+            )
+        return mask
+
+    def _infer(self, frames: list[Prepared], finish: Finish) -> None:
+        """Run one batch; a failing one is halved until the frame at fault is alone."""
+        try:
+            estimates, infer_ns, readout_ns = self._run(frames)
+        except Exception as error:
+            if len(frames) > 1:
+                middle = len(frames) // 2
+                self._infer(frames[:middle], finish)
+                self._infer(frames[middle:], finish)
+            else:
+                finish(frames[0].ticket, self._failure(frames[0].ticket, error))
+            return
+        first = 0
+        for frame in frames:
+            last = first + len(frame.good)
+            self._answer(frame, estimates.slice(first, last), infer_ns, readout_ns, finish)
+            first = last
+
+    def _run(self, frames: list[Prepared]) -> tuple[Estimates, int, int]:
+        """Estimates of all good crops, and the nanoseconds of engine and readout."""
+        batch = _gather(frames)
+        parts, infer_ns, readout_ns = [], 0, 0
+        for first in range(0, max(1, len(batch)), self.crops_per_run):
+            rows = np.s_[first : first + self.crops_per_run]
+            part = CropBatch(batch.pixels[rows], batch.usable[rows], batch.noise[rows])
+            started = time.perf_counter_ns()
+            output = self.engine.run(part)
+            inferred = time.perf_counter_ns()
+            parts.append(self.engine.read(output, part))
+            infer_ns += inferred - started
+            readout_ns += time.perf_counter_ns() - inferred
+        self.stages.add("infer", infer_ns)
+        self.stages.add("readout", readout_ns)
+        self.stages.add_batch(len(batch), len(frames))
+        return Estimates.join(parts), infer_ns, readout_ns
+
+    def _answer(
+        self, frame: Prepared, good: Estimates, infer_ns: int, readout_ns: int, finish: Finish
+    ) -> None:
+        try:
+            answer = unmixed_answer(
+                frame.ticket,
+                frame.plan,
+                frame.crops,
+                good.spread(frame.good, len(frame.crops.noise)),
+                self.engine.model.card.grid,
+                self.info,
+                infer_ns,
+                readout_ns,
+            )
+        except Exception as error:
+            answer = self._failure(frame.ticket, error)
+        finish(frame.ticket, answer)
+
+    def _failure(self, ticket: Ticket, error: Exception) -> Targets:
+        known = isinstance(error, DscsnetError)
+        reason = str(error) if known else f"internal error: {type(error).__name__}: {error}"
+        log.error(
+            "frame %s/%d: %s", ticket.key.stream, ticket.key.frame_id, reason, exc_info=not known
+        )
+        return plain_answer(ticket, "error", reason[:500], self.info)
+
+
+def _gather(frames: list[Prepared]) -> CropBatch:
+    """The good crops of several frames, one after another."""
+    return CropBatch(
+        *(
+            np.concatenate([getattr(frame.crops, name)[frame.good] for frame in frames])
+            for name in ("pixels", "usable", "noise")
+        )
+    )

@@ -1,0 +1,119 @@
+"""From a training run to a model folder: ONNX, weights, golden crops, card."""
+
+import logging
+import platform
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from engines.card import GridReadout, ModelCard, Training
+from engines.model import CARD, GOLDEN, NETWORK, file_sha256
+from engines.networks.deployed import Deployed
+from tools.simulation import Simulator
+from tools.train_config import TrainConfig
+from tools.training import Trainer
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "weights.safetensors"
+GOLDEN_CROPS = 16
+GOLDEN_SEED = 4242
+
+
+def export_model(trainer: Trainer, folder: Path, readout: GridReadout) -> ModelCard:
+    """Write the averaged weights of a run as a model folder.
+
+    Args:
+        readout: thresholds that the card gives.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = trainer.average_model().cpu()
+    save_file({name: v.contiguous() for name, v in model.state_dict().items()}, folder / WEIGHTS)
+    write_onnx(model, folder / NETWORK)
+    _write_golden(model, trainer.config, folder / GOLDEN)
+    card = _card(trainer, folder, readout)
+    write_card(card, folder)
+    return card
+
+
+def write_onnx(model: Deployed, path: Path) -> None:
+    """Export with a dynamic batch; one self-contained file."""
+    size = model.network.config.crop_size
+    example = torch.ones(2, size, size)
+    batch = torch.export.Dim("batch", min=1, max=2**16)
+    with warnings.catch_warnings():
+        # The exporter warns of its own deprecated internals.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            input_names=["crops"],
+            output_names=["grid"],
+            dynamic_shapes={"crops": {0: batch}},
+            verbose=False,
+        )
+    assert program is not None
+    program.save(path, external_data=False)
+
+
+def reference_output(model: Deployed, crops: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the network gives in float64: the answer that every runtime is held to."""
+    double = Deployed(model.network, model.normalisation).double()
+    with torch.no_grad():
+        result: NDArray[np.float64] = double(torch.from_numpy(crops).double()).numpy()
+    model.float()
+    return result
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write `model.yaml`."""
+    (folder / CARD).write_bytes(msgspec.yaml.encode(card))
+
+
+def _write_golden(model: Deployed, config: TrainConfig, path: Path) -> None:
+    scenes = Simulator(config.protocol, seed=GOLDEN_SEED, pool=1000).draw(GOLDEN_CROPS)
+    crops = scenes.crops.numpy().astype(np.float32)
+    grid = reference_output(model, crops).astype(np.float32)
+    np.savez_compressed(path, crops=crops, grid=grid)
+
+
+def _card(trainer: Trainer, folder: Path, readout: GridReadout) -> ModelCard:
+    config, network = trainer.config, trainer.config.network
+    files: dict[str, Any] = {
+        name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN)
+    }
+    sigma = network.psf_sigma
+    low, high = config.protocol.intensity
+    return ModelCard(
+        name=config.name,
+        description=config.description,
+        crop_size=network.crop_size,
+        upsampling=network.upsampling,
+        field_size=network.field_size,
+        psf_sigma=sigma,
+        psf_sigma_range=(round(0.95 * sigma, 3), round(1.05 * sigma, 3)),
+        intensity_range=(float(low), float(high)),
+        normalisation=config.normalisation.kind,
+        inputs=("crops",),
+        outputs=("grid",),
+        readout=readout,
+        files=files,
+        training=Training(
+            data=f"simulated: {msgspec.json.encode(config.protocol).decode()}",
+            crops=trainer.progress.step * config.optimisation.batch,
+            seconds=round(trainer.progress.seconds, 1),
+            hardware=f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), "
+            f"torch {torch.__version__}",
+            seed=config.optimisation.seed,
+            date=datetime.now(UTC).date().isoformat(),
+        ),
+        measured={},
+    )

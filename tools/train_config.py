@@ -1,0 +1,46 @@
+"""Everything that one training run depends on; `configs/train/*.yaml` are files of this type."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from engines.networks.config import NetworkConfig
+from engines.networks.deployed import Normalisation
+from pipeline.yaml_file import read_yaml
+from tools.simulation import Protocol
+
+
+class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of the optimiser and the schedule."""
+
+    crops: Annotated[int, Meta(ge=1, description="crops seen in all; sets the schedule")] = 1_000_000
+    batch: Annotated[int, Meta(ge=1, description="crops a step")] = 64
+    learning_rate: Annotated[float, Meta(gt=0, description="peak, after the warm-up")] = 2e-3
+    warm_up: Annotated[int, Meta(ge=0, description="steps of linear warm-up")] = 300
+    weight_decay: Annotated[float, Meta(ge=0)] = 1e-4
+    clip: Annotated[float, Meta(gt=0, description="largest gradient norm")] = 1.0
+    averaging: Annotated[
+        float, Meta(ge=0, lt=1, description="decay of the weight average that is kept")
+    ] = 0.999
+    seed: int = 0
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One training run."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,64}$", description="name of the model")]
+    description: str
+    network: NetworkConfig = NetworkConfig()
+    normalisation: Normalisation = Normalisation()
+    protocol: Protocol = Protocol()
+    optimisation: Optimisation = Optimisation()
+    threshold: Annotated[
+        float, Meta(ge=0, description="grid readout: cells above this are targets, counts")
+    ] = 50.0
+
+
+def load_train_config(path: Path) -> TrainConfig:
+    """Read and check a YAML file; a `ConfigError` names the key at fault."""
+    return read_yaml(path, TrainConfig)
