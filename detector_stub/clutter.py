@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 TAPS = 4  # of the cubic interpolation
 
 
-def power_law_texture(
-    size: int, exponent: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def power_law_texture(size: int, exponent: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Make a periodic Gaussian random field.
 
     Args:

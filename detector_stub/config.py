@@ -85,16 +85,14 @@ class DetectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     detections: Channel = field(
         default_factory=lambda: Channel("tcp://127.0.0.1:5551", bind=True, high_water_mark=256)
     )
-    streams: Annotated[
-        tuple[str, ...], Meta(description="streams to read; empty means all")
-    ] = ()
+    streams: Annotated[tuple[str, ...], Meta(description="streams to read; empty means all")] = ()
     mode: Annotated[
         Literal["live", "lossless"],
         Meta(description="live skips the oldest frames when late, lossless makes the input wait"),
     ] = "live"
     max_waiting: Annotated[
         int, Meta(ge=1, le=1000, description="live: newest frames kept while one is processed")
-    ] = 2
+    ] = 4
     wait_subscribers: Annotated[
         int, Meta(ge=0, description="detections' subscribers to await before frames are read")
     ] = 1
@@ -103,7 +101,8 @@ class DetectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         bool, Meta(description="stop when every stream seen has ended, for batch use")
     ] = False
     bad_pixels: Annotated[
-        str | None, Meta(description="8-bit image of the frame's size, above 0 where a pixel is bad")
+        str | None,
+        Meta(description="8-bit image of the frame's size, above 0 where a pixel is bad"),
     ] = None
     report_interval_s: Annotated[
         float, Meta(gt=0, description="least time between log lines about one thing, s")

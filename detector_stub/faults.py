@@ -25,6 +25,7 @@ def degrade(
     y: ArrayLike,
     shape: tuple[int, int],
     settings: FaultSettings,
+    *,
     seed: int,
     frame_id: int,
 ) -> Positions:

@@ -25,7 +25,9 @@ class SkySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class CloudSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A random field whose amplitude falls as spatial frequency ** -exponent."""
 
-    contrast: Annotated[Counts, Meta(description="standard deviation of the clouds, counts")] = 150.0
+    contrast: Annotated[Counts, Meta(description="standard deviation of the clouds, counts")] = (
+        150.0
+    )
     exponent: Annotated[
         float, Meta(ge=0, le=5, description="slope of the amplitude spectrum; higher: smoother")
     ] = 1.6

@@ -10,24 +10,32 @@
 Pixel convention: x is the column, y the row; integers are pixel centres.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detector_stub.background import (
+    Image,
+    Mask,
+    large_objects,
+    ring_mean,
+    tile_means,
+    tile_medians,
+    weighted_ring_mean,
+)
 from detector_stub.config import SpotSettings
 from engines.errors import DscsnetError
 
-Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
-TILES = 5  # side of the median over tiles; what OpenCV offers for float32
-OBJECT_CELL = 3  # px; resolution at which objects larger than the ring's hole are looked for
-OBJECT_TILE = 4  # cells; 5 tiles span more than the largest objects by default
 FILL_SIZE = 7  # px; bad pixels take the mean of the good ones in a square of this side
 QUANTISATION = 0.29  # standard deviation of rounding to whole counts
+LARGEST = 1e15  # counts; a float beyond this is no measurement and its square would overflow
 FLOAT_RESOLUTION = 1e-6  # rounding of float32, as a fraction of the largest value
+SMALLEST = 1e-18  # counts; float32 still holds its square
+SHARE = np.float32(0.1)  # of a tile's pixels, for its noise to be trusted
 
 
 class FrameError(DscsnetError):
@@ -77,7 +85,7 @@ class SpotDetector:
 
     def detect(
         self,
-        pixels: NDArray[np.generic],
+        pixels: NDArray[Any],
         bad_pixels: Mask | None = None,
         saturation: float | None = None,
     ) -> Candidates:
@@ -96,11 +104,12 @@ class SpotDetector:
         if image is None:
             return Candidates.empty()
         response = self._filter(image)
+        least = _least_noise(pixels, good)
         usable = None if good.all() else good
-        contrast, tiles = self._contrast(response, usable, _saturated(pixels, saturation))
+        contrast, tiles = self._contrast(response, usable, _saturated(pixels, saturation), least)
         floor = self._settings.noise_floor * float(np.median(tiles))
-        tiles = np.maximum(tiles, max(floor, _least_noise(pixels, image)))
-        noise = _tile_medians(tiles, self._settings.noise_tile, pixels.shape)
+        tiles = np.maximum(tiles, max(floor, least))
+        noise = tile_medians(tiles, self._settings.noise_tile, pixels.shape)
         above = (contrast >= self._settings.threshold * noise) & good
         return self._select(_group(contrast, noise, above, self._settings.link_gap), pixels.shape)
 
@@ -115,31 +124,26 @@ class SpotDetector:
         return cv2.morphologyEx(smooth, operation, square)
 
     def _contrast(
-        self, response: Image, usable: Mask | None, saturated: Mask | None
+        self, response: Image, usable: Mask | None, saturated: Mask | None, least: float
     ) -> tuple[Image, Image]:
         """Response above the local background, (height, width), and its noise in each tile."""
-        settings = self._settings
-        contrast = response - _ring_mean(response, settings.ring_size, settings.guard_size)
-        squares = np.square(contrast)
-        tiles = _tile_means(squares, settings.noise_tile)
-        typical = float(np.sqrt(np.median(tiles)))
-        objects = _large_objects(
-            response, settings.object_contrast * typical, saturated,
-            settings.guard_size, settings.max_size,
+        ring, guard, tile = (
+            self._settings.ring_size, self._settings.guard_size, self._settings.noise_tile
         )  # fmt: skip
+        contrast = response - ring_mean(response, ring, guard)
+        power = tile_means(np.square(contrast), tile)
+        typical = max(least, math.sqrt(np.median(power)))
+        bright = self._settings.object_contrast * typical
+        objects = large_objects(response, bright, saturated, guard, self._settings.max_size)
         if objects is not None or usable is not None:
-            weight = np.ones(response.shape, np.float32)
-            if objects is not None:
-                weight[objects] = 0
-            if usable is not None:
-                weight[~usable] = 0
-            contrast = response - _weighted_ring_mean(
-                response, weight, settings.ring_size, settings.guard_size
+            weight = _weights(response.shape, objects, usable)
+            contrast = response - weighted_ring_mean(response, weight, ring, guard)
+            share = tile_means(weight, tile)
+            power = cv2.divide(
+                tile_means(np.square(contrast) * weight, tile), np.maximum(share, SHARE)
             )
-            share = _tile_means(weight, settings.noise_tile)
-            tiles = _tile_means(np.square(contrast) * weight, settings.noise_tile)
-            tiles /= np.maximum(share, 1e-3)
-        return contrast, np.sqrt(tiles)
+            power[share < SHARE] = typical**2
+        return contrast, np.sqrt(power)
 
     def _select(self, found: Candidates, shape: tuple[int, ...]) -> Candidates:
         settings = self._settings
@@ -151,22 +155,24 @@ class SpotDetector:
         return kept.take(np.argsort(-kept.score, kind="stable")[: settings.max_candidates])
 
 
-def _good_pixels(pixels: NDArray[np.generic], bad_pixels: Mask | None) -> Mask:
+def _good_pixels(pixels: NDArray[Any], bad_pixels: Mask | None) -> Mask:
     """Check the frame; return (height, width) bool, True where it can be used."""
     if pixels.ndim != 2 or pixels.size == 0:
         raise FrameError(f"pixels: expected (height, width), got shape {pixels.shape}")
     if bad_pixels is not None and bad_pixels.shape != pixels.shape:
         got = f"the mask is {bad_pixels.shape} and the frame {pixels.shape}"
         raise FrameError(f"bad_pixels: expected the frame's (height, width), but {got}")
-    good = np.ones(pixels.shape, bool) if pixels.dtype.kind in "ui" else np.isfinite(pixels)
+    good = np.ones(pixels.shape, bool)
+    if pixels.dtype.kind == "f":
+        good = np.abs(pixels) < LARGEST  # which a NaN is not
     return good if bad_pixels is None else good & ~bad_pixels
 
 
-def _saturated(pixels: NDArray[np.generic], saturation: float | None) -> Mask | None:
-    return None if saturation is None else pixels >= saturation
+def _saturated(pixels: NDArray[Any], saturation: float | None) -> Mask | None:
+    return None if saturation is None else np.greater_equal(pixels, saturation)
 
 
-def _filled(pixels: NDArray[np.generic], good: Mask) -> Image | None:
+def _filled(pixels: NDArray[Any], good: Mask) -> Image | None:
     """Float32 frame about a typical value, bad pixels filled; None where all are bad."""
     image = pixels.astype(np.float32)
     if good.all():
@@ -184,79 +190,22 @@ def _filled(pixels: NDArray[np.generic], good: Mask) -> Image | None:
     return image
 
 
-def _least_noise(pixels: NDArray[np.generic], image: Image) -> float:
+def _weights(shape: tuple[int, ...], objects: Mask | None, usable: Mask | None) -> Image:
+    """1 where a pixel counts for background and noise, else 0."""
+    weight = np.ones(shape, np.float32)
+    if objects is not None:
+        weight[objects] = 0
+    if usable is not None:
+        weight[~usable] = 0
+    return weight
+
+
+def _least_noise(pixels: NDArray[Any], good: Mask) -> float:
     """Noise that the number format alone brings, counts: keeps flat frames from dividing by 0."""
-    if pixels.dtype.kind in "ui":
+    if pixels.dtype.kind != "f":
         return QUANTISATION
-    largest = float(np.max(np.abs(pixels), where=np.isfinite(pixels), initial=0))
-    return max(largest, float(np.abs(image).max())) * FLOAT_RESOLUTION + 1e-30
-
-
-def _ring_mean(image: Image, ring: int, guard: int) -> Image:
-    """Mean over a square of side `ring` without the central square of side `guard`."""
-    outer = cv2.boxFilter(image, -1, (ring, ring))
-    inner = cv2.boxFilter(image, -1, (guard, guard))
-    area, hole = ring * ring, guard * guard
-    return cv2.addWeighted(outer, area / (area - hole), inner, -hole / (area - hole), 0)
-
-
-def _weighted_ring_mean(image: Image, weight: Image, ring: int, guard: int) -> Image:
-    """Likewise over the pixels of weight 1; where there are almost none, over the wide square."""
-    share = _ring_mean(weight, ring, guard)
-    mean = _ring_mean(image * weight, ring, guard) / np.maximum(share, 0.05)
-    wide = 3 * ring // 2 * 2 + 1
-    scarce = share < 0.05
-    if scarce.any():
-        size = (wide, wide)
-        far = cv2.boxFilter(image * weight, -1, size) / np.maximum(
-            cv2.boxFilter(weight, -1, size), 1e-3
-        )
-        mean[scarce] = far[scarce]
-    return mean
-
-
-def _tile_means(image: Image, tile: int) -> Image:
-    """Means of tiles of side `tile`, the last ones completed by reflection."""
-    height, width = image.shape
-    below, right = -height % tile, -width % tile
-    if below or right:
-        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
-    size = (image.shape[1] // tile, image.shape[0] // tile)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _tile_medians(tiles: Image, tile: int, shape: tuple[int, ...]) -> Image:
-    """Medians of 5x5 tiles, interpolated to the (height, width) of the frame."""
-    medians = cv2.medianBlur(tiles, TILES)
-    size = (tiles.shape[1] * tile, tiles.shape[0] * tile)
-    return cv2.resize(medians, size, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]]
-
-
-def _large_objects(
-    response: Image, contrast: float, saturated: Mask | None, least: int, most: int
-) -> Mask | None:
-    """Bright connected objects whose greater side is from `least` to `most` px.
-
-    They are looked for in cells of a few pixels: that is fast and passes over point targets.
-    """
-    cells = _tile_means(response, OBJECT_CELL)
-    tiles = _tile_means(cells, OBJECT_TILE)
-    bright = cells - _tile_medians(tiles, OBJECT_TILE, cells.shape) > contrast
-    if saturated is not None:
-        bright |= _tile_means(saturated.astype(np.float32), OBJECT_CELL) > 0.5
-    if not bright.any():
-        return None
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8))
-    side = OBJECT_CELL * stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1)
-    large = (side >= least) & (side <= most)
-    large[0] = False
-    if not large.any():
-        return None
-    # a cell more all round, for what the object covers in part
-    grown = cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
-    size = (grown.shape[1] * OBJECT_CELL, grown.shape[0] * OBJECT_CELL)
-    full = cv2.resize(grown, size, interpolation=cv2.INTER_NEAREST)
-    return full[: response.shape[0], : response.shape[1]] > 0
+    largest = max(pixels.max(where=good, initial=0), -pixels.min(where=good, initial=0))
+    return float(largest) * FLOAT_RESOLUTION + SMALLEST
 
 
 def _group(contrast: Image, noise: Image, above: Mask, gap: int) -> Candidates:

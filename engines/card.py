@@ -10,7 +10,9 @@ from engines.geometry import Grid
 Range = tuple[float, float]
 
 
-class GridReadout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="grid"):
+class GridReadout(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="grid"
+):
     """The paper's readout: each cell above every one of these thresholds is a target."""
 
     threshold: Annotated[float, Meta(ge=0, description="counts")] = 0.0

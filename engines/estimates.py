@@ -1,6 +1,6 @@
 """What a readout gives: targets and spot quality, as columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,35 +39,36 @@ class Estimates:
     def slice(self, first: int, last: int) -> "Estimates":
         """The estimates of crops first..last-1, renumbered from 0."""
         begin, end = np.searchsorted(self.crop, (first, last))
-        columns = (column[begin:end] for column in self._target_columns())
-        return Estimates(self.crop[begin:end] - first, *columns, self.chi2[first:last])
+        columns = {name: column[begin:end] for name, column in self._columns().items()}
+        return Estimates(crop=self.crop[begin:end] - first, chi2=self.chi2[first:last], **columns)
 
     def spread(self, index: NDArray[np.int64], crops: int) -> "Estimates":
         """The same estimates where crop i is crop index[i] of `crops`; index ascends."""
         chi2 = np.full(crops, np.nan)
         chi2[index] = self.chi2
-        return Estimates(index[self.crop], *self._target_columns(), chi2)
+        return replace(self, crop=index[self.crop], chi2=chi2)
 
     @staticmethod
     def join(parts: "list[Estimates]") -> "Estimates":
         """Estimates of batches one after another."""
         if len(parts) == 1:
             return parts[0]
-        offsets = np.cumsum([0] + [part.crops for part in parts[:-1]])
-        crop = np.concatenate(
-            [part.crop + offset for part, offset in zip(parts, offsets, strict=True)]
-        )
-        columns = zip(*(part._target_columns() for part in parts), strict=True)
+        offsets = np.cumsum([0, *(part.crops for part in parts[:-1])])
+        shifted = [part.crop + offset for part, offset in zip(parts, offsets, strict=True)]
+        columns = {
+            name: np.concatenate([part._columns()[name] for part in parts])
+            for name in parts[0]._columns()
+        }
         chi2 = np.concatenate([part.chi2 for part in parts])
-        return Estimates(crop, *(np.concatenate(column) for column in columns), chi2)
+        return Estimates(crop=np.concatenate(shifted), chi2=chi2, **columns)
 
-    def _target_columns(self) -> tuple[Float, ...]:
-        return (
-            self.x,
-            self.y,
-            self.intensity,
-            self.score,
-            self.sigma_x,
-            self.sigma_y,
-            self.sigma_intensity,
-        )
+    @staticmethod
+    def none() -> "Estimates":
+        """No crops, no targets."""
+        empty = np.empty(0)
+        return Estimates(np.empty(0, np.int64), *(empty for _ in range(8)))
+
+    def _columns(self) -> dict[str, Float]:
+        """The columns with one entry a target, but `crop`."""
+        names = (field.name for field in fields(self) if field.name not in ("crop", "chi2"))
+        return {name: getattr(self, name) for name in names}

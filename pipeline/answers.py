@@ -13,6 +13,7 @@ from pipeline.messages import (
     SpotFlag,
     Spots,
     Targets,
+    TargetsStatus,
     TargetTable,
     Timing,
 )
@@ -24,11 +25,12 @@ MIN_SEPARATION = 0.5
 Float = NDArray[np.float64]
 
 
-def plain_answer(ticket: Ticket, status: str, reason: str, engine: EngineInfo) -> Targets:
+def plain_answer(ticket: Ticket, status: TargetsStatus, reason: str, engine: EngineInfo) -> Targets:
     """The answer of a frame that was not unmixed: no spots, no targets."""
     joined = max(0, ticket.joined_ns - ticket.received_ns)
+    queued = max(0, ticket.taken_ns - ticket.joined_ns)
     return _message(
-        ticket, status, reason, Spots.empty(), TargetTable.empty(), engine, (joined, 0, 0, 0)
+        ticket, status, reason, Spots.empty(), TargetTable.empty(), engine, (joined, queued, 0, 0)
     )
 
 
@@ -51,15 +53,7 @@ def unmixed_answer(
     assert ticket.detections is not None, "a joined ticket has detections"
     x = grid.crop_to_frame(estimates.x, plan.center_x[estimates.crop])
     y = grid.crop_to_frame(estimates.y, plan.center_y[estimates.crop])
-    keep = deduplicate(
-        plan,
-        estimates.crop,
-        x,
-        y,
-        estimates.score,
-        field_size=grid.field_size,
-        min_separation=MIN_SEPARATION,
-    )
+    keep = deduplicate(plan, estimates.crop, x, y, estimates.score, min_separation=MIN_SEPARATION)
     spot = plan.spot[estimates.crop][keep]
     order = np.argsort(spot, kind="stable")
     rows = np.flatnonzero(keep)[order]
@@ -74,7 +68,8 @@ def unmixed_answer(
         sigma_intensity=estimates.sigma_intensity[rows].tolist(),
     )
     spots = _spots(ticket.detections, plan, crops, spot, estimates.chi2)
-    status, reason = "ok", ""
+    status: TargetsStatus = "ok"
+    reason = ""
     if len(crops.noise) and not np.isfinite(crops.noise).any():
         status, reason = "error", "no usable pixel in any candidate's crop"
     durations = (
@@ -87,7 +82,11 @@ def unmixed_answer(
 
 
 def _spots(
-    detections: Detections, plan: CropPlan, crops: Crops, target_spot: NDArray[np.int32], chi2: Float
+    detections: Detections,
+    plan: CropPlan,
+    crops: Crops,
+    target_spot: NDArray[np.int32],
+    chi2: Float,
 ) -> Spots:
     """One entry a candidate; one that several crops serve gets its worst chi-square."""
     number = len(detections.x)
@@ -114,7 +113,7 @@ def _spots(
 
 def _message(
     ticket: Ticket,
-    status: str,
+    status: TargetsStatus,
     reason: str,
     spots: Spots,
     targets: TargetTable,

@@ -25,7 +25,7 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
         raise ConfigError(
             f"crop.bad_pixels: {path}: expected a one-channel image or a 2-D .npy array"
         )
-    return np.ascontiguousarray(mask > 0)
+    return np.ascontiguousarray(np.asarray(mask, float) > 0)
 
 
 def _read_array(path: Path) -> NDArray[np.generic] | None:

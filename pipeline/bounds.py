@@ -8,6 +8,8 @@ import msgspec
 
 from pipeline.errors import MessageError
 
+MAX_MAP_ENTRIES = 1024
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The largest message that is accepted; a larger one is rejected with reason "limits".
@@ -95,7 +97,7 @@ def check_bounds(data: bytes, limits: Limits, max_entries: int) -> None:
     Args:
         data: the map, already known to be no longer than `limits.max_header_bytes`.
         limits: bounds of depth, of the number of containers and of texts.
-        max_entries: entries that one list or map may have.
+        max_entries: entries that one list may have.
 
     Raises:
         MessageError: "limits" where a bound is broken, "header" where the map does not end with
@@ -134,8 +136,9 @@ def _walk(data: bytes, limits: Limits, max_entries: int) -> int:
             continue
         containers += 1
         outer.append(items)
-        if length > max_entries:
-            raise _too_large("entries of a list or map", length, max_entries)
+        most = MAX_MAP_ENTRIES if body == _MAP else max_entries
+        if length > most:
+            raise _too_large("entries of a list or map", length, most)
         if containers > limits.max_containers:
             raise _too_large("lists and maps", containers, limits.max_containers)
         if len(outer) > limits.max_nesting:

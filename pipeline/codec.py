@@ -8,11 +8,12 @@ import msgpack
 import msgspec
 import numpy as np
 
-from pipeline.bounds import Limits, check_bounds
+from pipeline.bounds import MAX_MAP_ENTRIES, Limits, check_bounds
 from pipeline.errors import MessageError
+from pipeline.message_checks import STREAM_PATTERN
 from pipeline.wire_types import (
+    PIXEL_DTYPES,
     SCHEMA_VERSION,
-    STREAM_PATTERN,
     Detections,
     End,
     Frame,
@@ -34,6 +35,7 @@ REJECTIONS = (
     "dimensions",  # height or width
     "payload",  # the pixels do not fit height, width and dtype
     "limits",  # larger than this receiver accepts
+    "connection",  # it broke ZeroMQ's own rules: told by a Receiver, not by decode
 )
 
 _RECORDS: dict[str, type] = {
@@ -47,7 +49,7 @@ MAX_PARTS = 3
 KINDS: tuple[str, ...] = tuple(_RECORDS)
 MAX_TOPIC_BYTES = max(map(len, KINDS)) + 1 + 64
 # Little-endian on the wire, whatever this machine uses.
-_WIRE_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "uint16", "float32")}
+_WIRE_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in PIXEL_DTYPES}
 _SCHEMA = re.compile(r"([a-z]{1,16})/([0-9]{1,9})(?:\.[0-9]{1,9})*")
 _KEY_FIELD = re.compile(r"`(?:\$\.)?(stream|epoch|frame_id|timestamp_ns)`")
 _encoder = msgspec.msgpack.Encoder()
@@ -145,7 +147,7 @@ def _unpack(part: memoryview, kind: str, limits: Limits) -> dict[str, Any]:
             max_bin_len=limits.max_string_bytes,
             max_ext_len=limits.max_string_bytes,
             max_array_len=entries,
-            max_map_len=entries,
+            max_map_len=MAX_MAP_ENTRIES,
         )
     except (ValueError, msgpack.exceptions.UnpackException) as error:
         raise MessageError("header", f"header: no msgpack map: {error}"[:200]) from error

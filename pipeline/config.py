@@ -50,9 +50,7 @@ class Join(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_frames: Annotated[
         int, Meta(ge=1, le=100_000, description="unanswered frames a stream, at most")
     ] = 32
-    max_mib: Annotated[
-        float, Meta(gt=0, description="their pixels a stream, at most, MiB")
-    ] = 256.0
+    max_mib: Annotated[float, Meta(gt=0, description="their pixels a stream, at most, MiB")] = 256.0
     max_streams: Annotated[
         int, Meta(ge=1, le=10_000, description="streams known at once, at most")
     ] = 64
@@ -88,9 +86,10 @@ class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_crops: Annotated[
         int, Meta(ge=1, le=65_536, description="crops a frame, at most; the rest is flagged")
     ] = 512
-    bad_pixels: Annotated[
-        str, Meta(description="image or .npy file: pixels above 0 are bad; null: none")
-    ] | None = None
+    bad_pixels: (
+        Annotated[str, Meta(description="image or .npy file: pixels above 0 are bad; null: none")]
+        | None
+    ) = None
 
 
 class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,9 +104,12 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
     ] = 0
-    psf_sigma: Annotated[
-        float, Meta(gt=0, description="the sensor's PSF, px, checked against the model's")
-    ] | None = None
+    psf_sigma: (
+        Annotated[
+            float, Meta(gt=0, description="the sensor's PSF, px, checked against the model's")
+        ]
+        | None
+    ) = None
 
 
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,9 +124,7 @@ class Logging(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the node writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Annotated[
-        Literal["text", "json"], Meta(description="json: one object a line")
-    ] = "text"
+    format: Annotated[Literal["text", "json"], Meta(description="json: one object a line")] = "text"
 
 
 class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

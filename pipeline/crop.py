@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.merge import CropPlan, deduplicate, owner_of, plan_crops
 from pipeline.messages import SpotFlag
-from pipeline.radiometry import estimate_background
+from pipeline.radiometry import subtract_backgrounds
 
 FRAME_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 LARGEST_COUNT = 1e30  # beyond, squares do not fit float32: such pixels are bad, like infinity
@@ -25,11 +25,7 @@ _SATURATED_FLAG = int(SpotFlag.SATURATED)
 _BAD_FLAG = int(SpotFlag.BAD_PIXELS)
 _FAILED_FLAG = int(SpotFlag.NOT_CONVERGED)
 
-_FLOAT_STEP = float(np.finfo(np.float32).eps)
-_LEAST_FLOAT_STEP = 4 * float(np.finfo(np.float32).tiny)  # so that the noise is a normal float32
 _NO_BAD_PIXELS = np.zeros((0, 0), np.bool_)
-
-_Frame = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +60,7 @@ class Crops:
 
 
 def cut_crops(
-    pixels: _Frame,
+    pixels: NDArray[np.generic],
     plan: CropPlan,
     *,
     size: int,
@@ -109,9 +105,23 @@ def cut_crops(
         plan.center_y.astype(np.int64),
         int(size),
     )
-    whole_counts = frame.dtype.kind == "u"
-    calibrated = _calibrate(values, states, flags, whole_counts)
-    return Crops(*calibrated, flags, plan.center_x, plan.center_y)
+    _fill_bad(values, states, flags)
+    usable = states == 0
+    above, background, enough = subtract_backgrounds(values, usable, frame.dtype.kind == "u")
+    flags[~enough] |= _FAILED_FLAG
+    flags[np.isnan(background[:, 3])] |= _BAD_FLAG
+    level, slope_x, slope_y, noise = np.ascontiguousarray(background.T)
+    return Crops(
+        pixels=above,
+        usable=usable,
+        background=level,
+        slope_x=slope_x,
+        slope_y=slope_y,
+        noise=noise,
+        flags=flags,
+        center_x=plan.center_x,
+        center_y=plan.center_y,
+    )
 
 
 def warm_up(size: int) -> None:
@@ -178,7 +188,7 @@ def _reflected(index: int, length: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def _cut(
-    frame: _Frame,
+    frame: NDArray[np.generic],
     bad_pixels: NDArray[np.bool_],
     saturation: float,
     center_x: NDArray[np.int64],
@@ -220,72 +230,39 @@ def _cut(
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill_bad(values: NDArray[np.float64], states: NDArray[np.uint8]) -> bool:
-    """Give each bad pixel the mean of the good ones in the smallest square that has any.
+def _good_mean(
+    values: NDArray[np.float64], states: NDArray[np.uint8], row: int, column: int
+) -> float:
+    """Mean of the good pixels in the smallest square about the pixel that has any; 0 if none.
 
-    Saturated pixels count as good here: beside them a low value would be a worse guess. Returns
-    False where the crop has no good pixel.
+    Saturated pixels count as good here: beside them a low value would be a worse guess.
     """
     size = values.shape[0]
-    for row in range(size):
-        for column in range(size):
-            if not states[row, column] & _BAD:
-                continue
-            found = 0
-            reach = 0
-            while found == 0:
-                reach += 1
-                if reach >= size:
-                    return False
-                total = 0.0
-                for near_row in range(max(row - reach, 0), min(row + reach + 1, size)):
-                    for near_column in range(max(column - reach, 0), min(column + reach + 1, size)):
-                        if not states[near_row, near_column] & _BAD:
-                            total += values[near_row, near_column]
-                            found += 1
-            values[row, column] = total / found
-    return True
+    for reach in range(1, size):
+        total, found = 0.0, 0
+        for near_row in range(max(row - reach, 0), min(row + reach + 1, size)):
+            for near_column in range(max(column - reach, 0), min(column + reach + 1, size)):
+                if not states[near_row, near_column] & _BAD:
+                    total += values[near_row, near_column]
+                    found += 1
+        if found:
+            return total / found
+    return 0.0
 
 
 @numba.njit(cache=True, nogil=True)
-def _calibrate(
-    values: NDArray[np.float64],
-    states: NDArray[np.uint8],
-    flags: NDArray[np.uint32],
-    whole_counts: bool,
-) -> tuple[
-    NDArray[np.float32],
-    NDArray[np.bool_],
-    NDArray[np.float32],
-    NDArray[np.float32],
-    NDArray[np.float32],
-    NDArray[np.float32],
-]:
-    """Repair `values` in place, add to `flags`; returns the fields of `Crops` up to the noise."""
-    count, size = values.shape[0], values.shape[1]
-    pixels = np.zeros(values.shape, np.float32)
-    usable = states == 0
-    plane = np.full((3, count), np.nan, np.float32)
-    noise = np.full(count, np.nan, np.float32)
-    for crop in range(count):
-        good = True
-        if flags[crop] & _BAD_FLAG:
-            good = _fill_bad(values[crop], states[crop])
-        if not good or not usable[crop].any():
-            flags[crop] |= _BAD_FLAG | _FAILED_FLAG
+def _fill_bad(
+    values: NDArray[np.float64], states: NDArray[np.uint8], flags: NDArray[np.uint32]
+) -> None:
+    """Replace the bad pixels of all crops by their good neighbours' mean, in place."""
+    for crop in range(values.shape[0]):
+        if not flags[crop] & _BAD_FLAG:
             continue
-        step = 1.0
-        if not whole_counts:
-            step = max(np.abs(values[crop]).max() * _FLOAT_STEP, _LEAST_FLOAT_STEP)
-        level, slope_x, slope_y, sigma, enough = estimate_background(
-            values[crop], usable[crop], step
-        )
-        if not enough:
-            flags[crop] |= _FAILED_FLAG
-        for row in range(size):
-            for column in range(size):
-                above = slope_x * (column - size // 2) + slope_y * (row - size // 2) + level
-                pixels[crop, row, column] = values[crop, row, column] - above
-        plane[0, crop], plane[1, crop], plane[2, crop] = level, slope_x, slope_y
-        noise[crop] = sigma
-    return pixels, usable, plane[0], plane[1], plane[2], noise
+        has_good = False
+        for state in states[crop].flat:
+            has_good |= not state & _BAD
+        for row in range(values.shape[1]):
+            for column in range(values.shape[2]):
+                if states[crop, row, column] & _BAD:
+                    mean = _good_mean(values[crop], states[crop], row, column) if has_good else 0.0
+                    values[crop, row, column] = mean

@@ -45,14 +45,16 @@ class Intake:
         while not stop.is_set():
             deadline = self._joiner.expire()
             blocked = self._joiner.blocked()
+            readable = [
+                r for r, is_blocked in zip(receivers, blocked, strict=True) if not is_blocked
+            ]
             poller = zmq.Poller()
-            for receiver, is_blocked in zip(receivers, blocked, strict=True):
-                if not is_blocked:
-                    poller.register(receiver.socket, zmq.POLLIN)
-            ready = dict(poller.poll(_wait_ms(deadline, any(blocked))))
-            for receiver in receivers:
-                if receiver.socket in ready:
-                    self._read(receiver)
+            for receiver in readable:
+                poller.register(receiver.socket, zmq.POLLIN)
+            poller.poll(_wait_ms(deadline, any(blocked)))
+            # Where nothing came, too: a receiver looks after its connection when it is read.
+            for receiver in readable:
+                self._read(receiver)
 
     def _read(self, receiver: Receiver) -> None:
         for _ in range(BURST):

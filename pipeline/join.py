@@ -17,9 +17,13 @@ from pipeline.tickets import EpochQueue, State, Ticket
 
 Answer = Callable[[Ticket, str, str], Targets]
 MILLISECOND = 1_000_000
+FRAMES, DETECTIONS = 0, 1  # the inputs
 
-#: Unpublished keys of a stream, answered ones included, over the window of unanswered ones.
+#: Unpublished keys of a stream, answered ones included, over the window of those that wait.
 ANSWERS_PER_WINDOW = 4
+
+#: A stream is forgotten for the sake of a new one once it has been silent for this long.
+IDLE_NS = 10_000 * MILLISECOND
 
 
 class Due(NamedTuple):
@@ -70,6 +74,7 @@ class Joiner:
         self._max_age_ns = int(overload.max_age_ms * MILLISECOND)
         self._max_bytes = int(join.max_mib * 2**20)
         self._streams: dict[str, StreamState] = {}
+        self._unread_ns = [0, 0]  # when each input was last kept from being read
         self._turn = 0
         self._closed = False
         self._lock = threading.Lock()
@@ -85,9 +90,9 @@ class Joiner:
             if not isinstance(message, Frame | Detections | End):
                 self.ledger.unanswered["unexpected"] += 1
                 return
-            stream = self._stream(message.stream)
-            queue = stream and self._queue(stream, message.epoch)
-            if stream is None or queue is None:
+            if (stream := self._stream(message.stream)) is None:
+                return
+            if (queue := self._queue(stream, message)) is None:
                 return
             if isinstance(message, End):
                 self._offer_end(queue, message)
@@ -98,9 +103,13 @@ class Joiner:
         """Answer what has waited too long; returns the next deadline, monotonic ns."""
         with self._lock:
             now, nearest = self._clock(), None
+            if self._lossless:
+                self._note_unread(now)
             for stream in self._streams.values():
                 for ticket in [t for t in stream.tickets() if t.state is State.WAITING]:
-                    deadline = ticket.received_ns + self._timeout_ns
+                    awaited = FRAMES if ticket.frame is None else DETECTIONS
+                    since = max(ticket.received_ns, self._unread_ns[awaited])
+                    deadline = since + self._timeout_ns
                     if deadline <= now:
                         self._give_up(ticket, "timeout")
                     elif nearest is None or deadline < nearest:
@@ -111,14 +120,8 @@ class Joiner:
         """Lossless mode: whether frames, and detections, must not be read just now."""
         if not self._lossless:
             return False, False
-        frames = detections = False
         with self._lock:
-            for stream in self._streams.values():
-                framed = sum(ticket.framed for ticket in stream.tickets())
-                full = framed >= self._join.max_frames or stream.held_bytes() >= self._max_bytes
-                frames = frames or full
-                detections = detections or stream.pending() - framed >= self._join.max_frames
-        return frames, detections
+            return self._blocked()
 
     def close(self) -> None:
         """No more input: answer what waits for a part; the rest is still taken and published."""
@@ -129,6 +132,13 @@ class Joiner:
                     self._give_up(ticket, "shutdown")
             self._work.notify_all()
             self._due.notify_all()
+
+    def abandon(self) -> None:
+        """After `close`: answer what the engine has not taken."""
+        with self._lock:
+            for stream in self._streams.values():
+                for ticket in [t for t in stream.tickets() if t.state is State.READY]:
+                    self._complete(ticket, "dropped", "shutdown")
 
     # The worker's side
 
@@ -195,20 +205,37 @@ class Joiner:
         return stream
 
     def _forget_idle(self) -> bool:
-        idle = [(s.last_seen_ns, name) for name, s in self._streams.items() if not s.pending()]
+        limit = self._clock() - IDLE_NS
+        idle = [
+            (stream.last_seen_ns, name)
+            for name, stream in self._streams.items()
+            if stream.last_seen_ns <= limit and stream.is_done()
+        ]
         if idle:
             del self._streams[min(idle)[1]]
         return bool(idle)
 
-    def _queue(self, stream: StreamState, epoch: bytes) -> EpochQueue | None:
-        if stream.current is not None and stream.current.epoch == epoch:
-            return stream.current
-        if epoch in stream.retired:
+    def _queue(self, stream: StreamState, message: Frame | Detections | End) -> EpochQueue | None:
+        """The current epoch's queue, if the message belongs there or begins it.
+
+        Detections may begin an epoch, too, but only a frame proves it: a detector that lags behind
+        a restart sends an epoch of the past, which a first look cannot tell from a new one.
+        """
+        queue, current = stream.find(message.epoch), stream.current
+        framed = not isinstance(message, Detections)
+        if queue is None:
+            if len(stream.queues) >= ANSWERS_PER_WINDOW * self._join.max_frames:
+                self.ledger.unanswered["window"] += 1
+                return None
+            queue = EpochQueue(message.epoch)
+        elif queue is not current and not (framed and stream.may_resume(queue)):
             self.ledger.unanswered["stale_epoch"] += 1
             return None
-        for ticket in stream.begin_epoch(epoch):
-            self._give_up(ticket, "new_epoch")
-        return stream.current
+        if queue is not current:
+            for ticket in stream.begin(queue):
+                self._give_up(ticket, "new_epoch")
+        queue.framed = queue.framed or framed
+        return queue
 
     def _offer_end(self, queue: EpochQueue, end: End) -> None:
         if queue.ended or queue.end is not None:
@@ -218,9 +245,7 @@ class Joiner:
         self._work.notify()
         self._due.notify()
 
-    def _offer_part(
-        self, stream: StreamState, queue: EpochQueue, part: Frame | Detections
-    ) -> None:
+    def _offer_part(self, stream: StreamState, queue: EpochQueue, part: Frame | Detections) -> None:
         ticket = queue.find(part.frame_id)
         if ticket is None:
             if queue.is_past(part.frame_id):
@@ -245,6 +270,7 @@ class Joiner:
     def _attach(self, stream: StreamState, ticket: Ticket, part: Frame | Detections) -> None:
         if isinstance(part, Frame):
             ticket.frame, ticket.framed, ticket.bytes = part, True, part.pixels.nbytes
+            ticket.timestamp_ns = part.timestamp_ns  # the frame's publisher chooses it
         else:
             ticket.detections = part
         if ticket.frame is None or ticket.detections is None:
@@ -253,13 +279,12 @@ class Joiner:
         if not ticket.detections.x:
             self._complete(ticket, "empty", "")
             return
-        ticket.state = State.READY
-        stream.ready.append(ticket)
+        stream.add_ready(ticket)
         self._work.notify()
 
     def _make_room(self, stream: StreamState) -> None:
         """Live mode: keep the window, in frames and bytes, by dropping the oldest frames."""
-        while stream.unanswered() > self._join.max_frames or stream.held_bytes() > self._max_bytes:
+        while stream.waiting() > self._join.max_frames or stream.held_bytes() > self._max_bytes:
             oldest = stream.oldest_droppable()
             if oldest is None:
                 return
@@ -283,16 +308,39 @@ class Joiner:
         self._complete(ticket, "no_frame" if ticket.frame is None else "no_detections", reason)
 
     def _complete(self, ticket: Ticket, status: str, reason: str) -> None:
+        ticket.settle(self._clock())
         ticket.finish(self._answer(ticket, status, reason))
         if reason:
             self.ledger.drops[reason] += 1
         self._due.notify()
 
+    def _is_full(self, stream: StreamState) -> bool:
+        return stream.framed() >= self._join.max_frames or stream.held_bytes() >= self._max_bytes
+
+    def _blocked(self) -> tuple[bool, bool]:
+        streams = self._streams.values()
+        most = self._join.max_frames
+        return (
+            any(self._is_full(stream) for stream in streams),
+            any(stream.pending() - stream.framed() >= most for stream in streams),
+        )
+
+    def _note_unread(self, now: int) -> None:
+        """Lossless mode: what an input would bring that is not read just now is not missing.
+
+        Where nothing moves it is: then keys that wait for a part fill the windows, and flow goes on
+        only when one of them is given up.
+        """
+        if any(blocked := self._blocked()) and any(s.is_moving() for s in self._streams.values()):
+            for part in (FRAMES, DETECTIONS):
+                if blocked[part]:
+                    self._unread_ns[part] = now
+
     def _any_ready(self) -> bool:
         return any(stream.next_ready() is not None for stream in self._streams.values())
 
     def _wait_for_more(self) -> None:
-        """Optionally let a batch fill; an end of stream or a shutdown ends the wait."""
+        """Optionally let a batch fill; a full window, an end of stream or a shutdown ends it."""
         if self._batch.max_delay_ms <= 0:
             return
         oldest = min(t.joined_ns for s in self._streams.values() if (t := s.next_ready()))
@@ -308,13 +356,15 @@ class Joiner:
             if ticket.detections is not None
         )
         ending = any(queue.end for s in self._streams.values() for queue in s.queues)
-        return self._closed or ending or crops >= self._batch.max_crops
+        full = any(self._is_full(stream) for stream in self._streams.values())
+        return self._closed or ending or full or crops >= self._batch.max_crops
 
     def _drop_old(self) -> None:
         limit = self._clock() - self._max_age_ns
         for stream in self._streams.values():
-            while (ticket := stream.next_ready()) is not None and ticket.received_ns < limit:
-                self._complete(ticket, "dropped", "too_old")
+            for ticket in stream.ready:
+                if ticket.state is State.READY and ticket.received_ns < limit:
+                    self._complete(ticket, "dropped", "too_old")
 
     def _pick(self) -> list[Ticket]:
         """Streams in turn, so that a busy one cannot keep the others waiting."""
@@ -347,7 +397,7 @@ class Joiner:
                     break  # later epochs wait, so that the stream stays in order
                 if (end := queue.pop_end()) is not None:
                     self.ledger.ends += 1
-                    self.ledger.lost_upstream += end[1]
+                    self.ledger.lose(end[1])
                     messages.append(Due(end[0], None))
             stream.forget_published()
         return messages
@@ -356,21 +406,24 @@ class Joiner:
         answer = ticket.answer
         assert answer is not None, "a ticket is done when it has its answer"
         self.ledger.published[answer.status] += 1
-        self.ledger.lost_upstream += skipped
+        self.ledger.lose(skipped)
         self.ledger.spots += len(answer.spots)
         self.ledger.targets += len(answer.targets)
         return Due(answer, ticket)
 
     def _drained(self) -> bool:
-        return self._closed and not any(stream.pending() for stream in self._streams.values())
+        return self._closed and all(stream.is_done() for stream in self._streams.values())
 
     def _depths(self) -> Depths:
         tickets = [t for stream in self._streams.values() for t in stream.tickets()]
         states = [t.state for t in tickets]
         oldest = min((t.received_ns for t in tickets), default=self._clock())
         return Depths(
-            *(states.count(state) for state in State),
-            sum(t.bytes for t in tickets),
-            (self._clock() - oldest) / MILLISECOND,
-            len(self._streams),
+            waiting=states.count(State.WAITING),
+            ready=states.count(State.READY),
+            running=states.count(State.RUNNING),
+            done=states.count(State.DONE),
+            bytes=sum(t.bytes for t in tickets),
+            oldest_ms=(self._clock() - oldest) / MILLISECOND,
+            streams=len(self._streams),
         )

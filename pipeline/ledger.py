@@ -10,6 +10,9 @@ from typing import Any
 #: Why a message opened no frame key and is not answered: it is counted here and nowhere else.
 UNANSWERED = ("late", "duplicate", "stale_epoch", "streams", "unexpected", "window")
 
+#: Most that a counter on the wire may say; a publisher can skip 2**64 frame ids at once.
+MOST_LOST = 2**63 - 1
+
 #: Why a frame key was answered without having been unmixed.
 DROPS = ("window", "too_old", "shutdown", "new_epoch", "timeout")
 
@@ -44,6 +47,10 @@ class Ledger:
     def answered(self) -> int:
         """Answers published, whatever their status."""
         return sum(self.published.values())
+
+    def lose(self, frames: int) -> None:
+        """Count frame ids that never came."""
+        self.lost_upstream = min(self.lost_upstream + frames, MOST_LOST)
 
     def snapshot(self, pending: int) -> dict[str, Any]:
         """Counters as plain numbers, with the frame keys that still wait."""

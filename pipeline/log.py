@@ -37,7 +37,7 @@ def set_up_logging(level: str = "info", form: str = "text") -> None:
 
 
 class RateLimitedLog:
-    """Logs at most one warning a reason and period, and says how many were left out."""
+    """Logs at most one record a reason and period, and says how many were left out."""
 
     def __init__(self, logger: logging.Logger, period_s: float = 5.0) -> None:
         self._logger, self._period_s = logger, period_s
@@ -47,6 +47,13 @@ class RateLimitedLog:
 
     def warning(self, reason: str, detail: str) -> None:
         """Log `detail` unless one of the same `reason` was logged within the period."""
+        self._log(logging.WARNING, reason, detail, None)
+
+    def error(self, reason: str, detail: str, error: BaseException | None = None) -> None:
+        """Likewise as an error, with the traceback of `error` if one is given."""
+        self._log(logging.ERROR, reason, detail, error)
+
+    def _log(self, level: int, reason: str, detail: str, error: BaseException | None) -> None:
         with self._lock:
             now = time.monotonic()
             if now - self._last.get(reason, -self._period_s) < self._period_s:
@@ -55,4 +62,4 @@ class RateLimitedLog:
             self._last[reason] = now
             suppressed = self._suppressed.pop(reason, 0)
         more = f" (and {suppressed} more like it)" if suppressed else ""
-        self._logger.warning("%s: %s%s", reason, detail, more)
+        self._logger.log(level, "%s: %s%s", reason, detail, more, exc_info=error)

@@ -49,9 +49,7 @@ class NodeMetrics:
             registry=self.registry,
         )
         self._sizes = {
-            name: Histogram(
-                f"dscsnet_{name}", text, buckets=SIZE_BUCKETS, registry=self.registry
-            )
+            name: Histogram(f"dscsnet_{name}", text, buckets=SIZE_BUCKETS, registry=self.registry)
             for name, text in (
                 ("batch_crops", "crops in one run of the engine"),
                 ("batch_frames", "frames in one run of the engine"),
@@ -89,9 +87,7 @@ class NodeMetrics:
             "age of the oldest unpublished frame",
             value=state["queue"]["oldest_ms"] / 1000,
         )
-        yield GaugeMetricFamily(
-            "dscsnet_streams", "streams known", value=state["queue"]["streams"]
-        )
+        yield GaugeMetricFamily("dscsnet_streams", "streams known", value=state["queue"]["streams"])
         ready = GaugeMetricFamily("dscsnet_ready", "1 when the node is ready", labels=["engine"])
         ready.add_metric([state["engine"]["model"]], float(state["ready"]))
         yield ready

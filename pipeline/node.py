@@ -1,6 +1,6 @@
 """The node: it only wires. Three threads meet in the joiner:
 
-    intake (sockets) -> joiner -> worker (crop, batch, engine, readout) -> joiner -> outlet (socket)
+intake (sockets) -> joiner -> worker (crop, batch, engine, readout) -> joiner -> outlet (socket)
 """
 
 import contextlib
@@ -30,8 +30,11 @@ from pipeline.unmix import Unmixer
 
 log = logging.getLogger(__name__)
 
-#: What was accepted is published within this time of a stop; then the node leaves.
-DRAIN_S = 4.0
+#: After a stop what was accepted is unmixed for so long; the rest is answered as dropped.
+DRAIN_S = 2.0
+#: Then publishing ends, and last the engine is no longer waited for: with what the sockets need to
+#: close, the node is gone within 5 s.
+PUBLISH_S, LEAVE_S = 3.0, 3.5
 #: Python hands the interpreter from thread to thread this often; its default of 5 ms would be
 #: most of a frame's latency.
 SWITCH_INTERVAL_S = 0.0005
@@ -85,9 +88,11 @@ class Node:
                 body=self.snapshot,
             )
             self._outlet.stages.subscribe(self._metrics.observe)
+            unmixer = self._unmixer(engine)
             self._wait_for_subscribers(sender, stop)
-            intake = stack.enter_context(contextlib.closing(Intake(self.config.inputs, self._joiner)))
-            self._serve(intake, self._unmixer(engine), self._outlet, stop)
+            intake = Intake(self.config.inputs, self._joiner)
+            stack.enter_context(contextlib.closing(intake))
+            self._serve(intake, unmixer, self._outlet, stop)
         if self._failure is not None:
             raise DscsnetError(f"the node stopped: {self._failure}") from self._failure
 
@@ -127,16 +132,17 @@ class Node:
         return engine
 
     def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
-        output = self.config.output
-        if output.expected_subscribers == 0 or stop.is_set():
-            return
+        output, expected = self.config.output, self.config.output.expected_subscribers
         self._unready_reason = "waiting for subscribers"
-        found = sender.wait_for_peers(output.expected_subscribers, output.wait_s)
-        if found < output.expected_subscribers:
+        deadline, found = time.monotonic() + output.wait_s, 0
+        # In slices, so that a stop is heeded.
+        while found < expected and not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            found = sender.wait_for_peers(expected, min(left, 0.2))
+        if found < expected and not stop.is_set():
             log.warning(
                 "%d of %d subscribers came within %g s; starting all the same",
                 found,
-                output.expected_subscribers,
+                expected,
                 output.wait_s,
             )
 
@@ -159,29 +165,31 @@ class Node:
         self, intake: Intake, unmixer: Unmixer, outlet: Outlet, stop: threading.Event
     ) -> None:
         give_up = threading.Event()
-        threads = [
-            threading.Thread(target=self._guard(part, stop), name=name)
+        receiving, *draining = [
+            # Daemons: an engine that hangs must not keep the process.
+            threading.Thread(target=self._guard(part, stop), name=name, daemon=True)
             for name, part in (
                 ("intake", lambda: intake.run(stop)),
                 ("worker", lambda: self._work(unmixer, give_up)),
                 ("outlet", lambda: outlet.run(give_up)),
             )
         ]
-        for thread in threads:
+        for thread in (receiving, *draining):
             thread.start()
         self.ready.set()
         log.info("ready: targets at %s", self.targets_endpoint)
         stop.wait()
         self._unready_reason = "stopping"
         self.ready.clear()
-        threads[0].join()
+        stopped = time.monotonic()
+        receiving.join()
         self._joiner.close()
-        deadline = time.monotonic() + DRAIN_S
-        for thread in threads[1:]:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _join_until(draining, stopped + DRAIN_S)
+        self._joiner.abandon()
+        _join_until(draining, stopped + PUBLISH_S)
         give_up.set()
-        for thread in threads[1:]:
-            thread.join()
+        for thread in _join_until(draining, stopped + LEAVE_S):
+            self._failure = self._failure or DscsnetError(f"the {thread.name} did not end in time")
         self._report()
 
     def _guard(self, part: Callable[[], None], stop: threading.Event) -> Callable[[], None]:
@@ -225,6 +233,13 @@ class Node:
             state["lost_upstream"],
             ", ".join(f"{status} {n}" for status, n in state["by_status"].items()) or "no answers",  # type: ignore[attr-defined]
         )
+
+
+def _join_until(threads: list[threading.Thread], deadline: float) -> list[threading.Thread]:
+    """Wait for threads; returns those that still run at the deadline (monotonic, s)."""
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread for thread in threads if thread.is_alive()]
 
 
 def load_engine(settings: EngineSettings) -> Engine:

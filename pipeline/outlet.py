@@ -76,7 +76,7 @@ class Outlet:
             message = msgspec.structs.replace(message, timing=timing)
             for stage in ("join", "queue", "total"):
                 self.stages.add(stage, getattr(timing, stage))
-        sent = self._sender.send(message, timeout_ms=RETRY_MS if self._lossless else 0)
+        sent = self._sender.send(message, timeout_ms=0)
         while not sent and self._lossless and not give_up.is_set():
             sent = self._sender.send(message, timeout_ms=RETRY_MS)
         if not sent:

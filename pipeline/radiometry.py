@@ -5,7 +5,7 @@ scale that makes the weighted variance of the residuals consistent for Gaussian 
 the border are met twice: their cores by the biweight, their faint flanks by leaving out every
 pixel beside a bright one. Nothing depends on the absolute count level.
 
-Everything here is compiled by numba, works on one crop and allocates only small scratch arrays.
+Everything here is compiled by numba and allocates only small scratch arrays; crops are independent.
 Offsets count from the crop's centre pixel: x is the column, y the row.
 """
 
@@ -14,6 +14,8 @@ import math
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.robust import biweight_variance, median, resolution, sort_in_place
 
 BORDER_WIDTH = 2  # px; 72 pixels of an 11x11 crop
 
@@ -37,73 +39,11 @@ SIGMA_PER_STEP = 1 / math.sqrt(12.0)  # rounding error of a unit step
 # Rounded values cluster on few levels: a scale below this many steps would reject whole levels.
 LEAST_SCALE_STEPS = 0.6
 
+FLOAT32_SPACING = float(np.finfo(np.float32).eps)
+LEAST_FLOAT_STEP = 4 * float(np.finfo(np.float32).tiny)  # so that the noise is a normal float32
+
 # Sums in any order, so that they are vectorised; NaN and infinity keep their meaning.
 VECTORISED_SUMS = {"reassoc", "contract"}
-
-
-@numba.njit(cache=True, nogil=True)
-def biweight_variance(cutoff: float) -> float:
-    """Variance of unit Gaussian noise under biweights of that cut-off (in sigma), at most 1.
-
-    It is E[w r^2] / E[w] with w = (1 - (r / cutoff)^2)^2 inside the cut-off and 0 outside.
-    """
-    density = math.exp(-0.5 * cutoff * cutoff) / math.sqrt(2 * math.pi)
-    moment0 = math.erf(cutoff / math.sqrt(2.0))
-    moment2 = moment0 - 2 * cutoff * density
-    moment4 = 3 * moment2 - 2 * cutoff**3 * density
-    moment6 = 5 * moment4 - 2 * cutoff**5 * density
-    square = cutoff * cutoff
-    weight = moment0 - 2 * moment2 / square + moment4 / square**2
-    return (moment2 - 2 * moment4 / square + moment6 / square**2) / weight
-
-
-@numba.njit(cache=True, nogil=True)
-def median(values: NDArray[np.float64]) -> float:
-    """Median of finite values by quickselect; reorders `values`, which must not be empty."""
-    middle = values.size // 2
-    low, high = 0, values.size - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] < pivot:
-                left += 1
-            while values[right] > pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if middle <= right:
-            high = right
-        elif middle >= left:
-            low = left
-        else:
-            break
-    if values.size % 2:
-        return values[middle]
-    # Quickselect left the smaller half below the middle.
-    return 0.5 * (values[middle] + np.max(values[:middle]))
-
-
-@numba.njit(cache=True, nogil=True)
-def _resolution(ordered: NDArray[np.float64], least_step: float) -> float:
-    """Step of the pixel values: `least_step`, or the smallest gap where most values are ties.
-
-    So 8-bit data that were scaled to 16 bits or to 0..1 are known for what they are. The two
-    outermost gaps on either side do not count, for they may come from odd pixels.
-    """
-    levels = 1
-    smallest = math.inf
-    for i in range(1, ordered.size):
-        gap = ordered[i] - ordered[i - 1]
-        if gap > 0:
-            levels += 1
-            if 3 <= i < ordered.size - 2:
-                smallest = min(smallest, gap)
-    if 2 * levels <= ordered.size and smallest < math.inf:
-        return max(least_step, smallest)
-    return least_step
 
 
 @numba.njit(cache=True, nogil=True)
@@ -118,26 +58,23 @@ def _gather(
     usable: NDArray[np.bool_],
     border_only: bool,
     counts: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
+    offsets: NDArray[np.float64],
 ) -> int:
-    """Copy the usable pixels into the scratch arrays; returns how many."""
+    """Copy the usable pixels and their (x, y) offsets from the centre; returns how many."""
     size = values.shape[0]
     found = 0
     for row in range(size):
         for column in range(size):
             if usable[row, column] and (not border_only or _on_border(row, column, size)):
                 counts[found] = values[row, column]
-                rows[found] = row
-                columns[found] = column
+                offsets[0, found] = column - size // 2
+                offsets[1, found] = row - size // 2
                 found += 1
     return found
 
 
 @numba.njit(cache=True, nogil=True)
-def _opposite_slope(
-    values: NDArray[np.float64], usable: NDArray[np.bool_], along_x: bool
-) -> float:
+def _opposite_slope(values: NDArray[np.float64], usable: NDArray[np.bool_], along_x: bool) -> float:
     """Median slope between opposite border pixels: a start that half the pairs cannot spoil."""
     size = values.shape[0]
     slopes = np.empty(size * size)
@@ -164,14 +101,13 @@ def _keep_unflanked(
     values: NDArray[np.float64],
     usable: NDArray[np.bool_],
     plane: tuple[float, float, float],
-    threshold: float,
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
+    bright: float,
+    offsets: NDArray[np.float64],
     keep: NDArray[np.float64],
 ) -> None:
-    """Set `keep` to 0 for pixels with a neighbour more than `threshold` counts above the plane.
+    """Set `keep` to 0 for pixels with a neighbour more than `bright` counts above the plane.
 
-    A point target of any brightness leaves less than about 0.3 sigma beyond these neighbours.
+    A point target with a PSF sigma up to 0.9 px leaves less than about 0.3 sigma beyond them.
     """
     size = values.shape[0]
     half = size // 2
@@ -179,18 +115,19 @@ def _keep_unflanked(
     for row in range(size):
         for column in range(size):
             level = plane[0] + plane[1] * (column - half) + plane[2] * (row - half)
-            if not usable[row, column] or values[row, column] - level <= threshold:
+            if not usable[row, column] or values[row, column] - level <= bright:
                 continue
             for near_row in range(max(row - 1, 0), min(row + 2, size)):
                 for near_column in range(max(column - 1, 0), min(column + 2, size)):
                     if near_row != row or near_column != column:
                         flank[near_row, near_column] = True
     kept = 0
-    for i in range(rows.size):
-        keep[i] = 0.0 if flank[rows[i], columns[i]] else 1.0
+    for i in range(keep.size):
+        keep[i] = 0.0 if flank[int(offsets[1, i]) + half, int(offsets[0, i]) + half] else 1.0
         kept += keep[i] > 0
-    if kept < FLANK_LEAST_KEPT * rows.size:
-        keep[:] = 1.0
+    if kept < FLANK_LEAST_KEPT * keep.size:
+        for i in range(keep.size):
+            keep[i] = 1.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -278,14 +215,18 @@ def _start(
     slope_y: float,
 ) -> tuple[float, float]:
     """Median and scaled median absolute deviation after taking off the slopes."""
-    flattened = counts - slope_x * offsets[0] - slope_y * offsets[1]
+    flattened = np.empty(counts.size)
+    for i in range(counts.size):
+        flattened[i] = counts[i] - slope_x * offsets[0, i] - slope_y * offsets[1, i]
     level = median(flattened)
-    return level, MAD_TO_SIGMA * median(np.abs(flattened - level))
+    for i in range(counts.size):
+        flattened[i] = abs(flattened[i] - level)
+    return level, MAD_TO_SIGMA * median(flattened)
 
 
 @numba.njit(cache=True, nogil=True)
 def slope_share(wald: float) -> float:
-    """Share of the fitted slopes that is used: 0 where doubtful, 1 where certain, smooth between."""
+    """Share of the fitted slopes to use: 0 where doubtful, 1 where certain, smooth between."""
     position = (wald - SLOPE_DOUBTFUL) / (SLOPE_CERTAIN - SLOPE_DOUBTFUL)
     position = min(max(position, 0.0), 1.0)
     return position * position * (3.0 - 2.0 * position)
@@ -312,33 +253,24 @@ def estimate_background(
         level is their median and the noise its floor).
     """
     size = values.shape[0]
-    rows = np.empty(size * size, np.int64)
-    columns = np.empty(size * size, np.int64)
-    scratch = np.empty(size * size)
+    scratch, places = np.empty(size * size), np.empty((2, size * size))
     border_size = size * size - max(size - 2 * BORDER_WIDTH, 0) ** 2
-    found = _gather(values, usable, True, scratch, rows, columns)
+    found = _gather(values, usable, True, scratch, places)
     sloped = found >= max(LEAST_BORDER_FRACTION * border_size, LEAST_PIXELS + 2)
     if not sloped:
-        found = _gather(values, usable, False, scratch, rows, columns)
-    ordered = np.sort(scratch[:found])
-    reference = ordered[found // 2]
-    step = _resolution(ordered, least_step)
+        found = _gather(values, usable, False, scratch, places)
+    # Contiguous copies: strided loops would not be vectorised.
+    counts, offsets = scratch[:found].copy(), places[:, :found].copy()
+    ordered = counts.copy()
+    sort_in_place(ordered)
+    step = resolution(ordered, least_step)
     if found < LEAST_PIXELS:
         return median(ordered), 0.0, 0.0, step * SIGMA_PER_STEP, False
-    offsets = np.empty((2, found))
-    offsets[0] = columns[:found] - size // 2
-    offsets[1] = rows[:found] - size // 2
     # Relative to a middle value: sums of squares of large counts would lose digits.
-    plane, noise = _fit(
-        values - reference,
-        usable,
-        scratch[:found] - reference,
-        offsets,
-        rows[:found],
-        columns[:found],
-        step,
-        sloped,
-    )
+    reference = ordered[found // 2]
+    for i in range(found):
+        counts[i] -= reference
+    plane, noise = _fit(values, usable, reference, counts, offsets, step, sloped)
     return reference + plane[0], plane[1], plane[2], noise, True
 
 
@@ -346,14 +278,16 @@ def estimate_background(
 def _fit(
     values: NDArray[np.float64],
     usable: NDArray[np.bool_],
+    reference: float,
     counts: NDArray[np.float64],
     offsets: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
     step: float,
     sloped: bool,
 ) -> tuple[tuple[float, float, float], float]:
-    """Iterate plane and scale; returns the plane with its slopes shrunk, and the noise."""
+    """Iterate plane and scale; returns the plane with its slopes shrunk, and the noise.
+
+    `counts`, and the level of the plane, are relative to `reference`; `values` are not.
+    """
     start_x = _opposite_slope(values, usable, True) if sloped else 0.0
     start_y = _opposite_slope(values, usable, False) if sloped else 0.0
     level, deviation = _start(counts, offsets, start_x, start_y)
@@ -367,9 +301,10 @@ def _fit(
     for iteration in range(ITERATIONS):
         scale = max(noise, LEAST_SCALE_STEPS * step)
         if iteration == FLANK_ITERATION and sloped:
-            _keep_unflanked(values, usable, plane, FLANK_THRESHOLD * scale, rows, columns, keep)
+            bright = FLANK_THRESHOLD * scale + reference
+            _keep_unflanked(values, usable, plane, bright, offsets, keep)
         used = _reweight(counts, offsets, keep, plane, TUKEY_CUTOFF * scale, weights)
-        if used <= fitted:
+        if used < 2 * fitted:
             break
         means, slopes = _solve(counts, offsets, weights, sloped)
         level = means[0] - slopes[0] * means[1] - slopes[1] * means[2]
@@ -380,3 +315,48 @@ def _fit(
     share = slope_share(slopes[2] / (noise * noise))
     slope_x, slope_y = share * slopes[0], share * slopes[1]
     return (means[0] - slope_x * means[1] - slope_y * means[2], slope_x, slope_y), noise
+
+
+@numba.njit(cache=True, nogil=True)
+def _float_step(values: NDArray[np.float64]) -> float:
+    """Spacing of float32 at the largest of the values."""
+    largest = 0.0
+    for value in values.flat:
+        largest = max(largest, abs(value))
+    return max(largest * FLOAT32_SPACING, LEAST_FLOAT_STEP)
+
+
+@numba.njit(cache=True, nogil=True)
+def subtract_backgrounds(
+    values: NDArray[np.float64], usable: NDArray[np.bool_], whole_counts: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Take the background off each crop.
+
+    Args:
+        values: (n, size, size) counts, finite.
+        usable: (n, size, size).
+        whole_counts: whether counts are integers (else float32).
+
+    Returns:
+        (n, size, size) counts above the background; (n, 4) level, slope_x, slope_y and noise of
+        each crop; (n,) whether there were pixels enough for its noise. A crop without a usable
+        pixel has zero pixels and NaN for the rest.
+    """
+    count, size = values.shape[0], values.shape[1]
+    pixels = np.zeros(values.shape, np.float32)
+    background = np.full((count, 4), np.nan, np.float32)
+    enough = np.zeros(count, np.bool_)
+    for crop in range(count):
+        if not usable[crop].any():
+            continue
+        step = 1.0 if whole_counts else _float_step(values[crop])
+        level, slope_x, slope_y, noise, enough[crop] = estimate_background(
+            values[crop], usable[crop], step
+        )
+        for row in range(size):
+            for column in range(size):
+                plane = level + slope_x * (column - size // 2) + slope_y * (row - size // 2)
+                pixels[crop, row, column] = values[crop, row, column] - plane
+        background[crop, 0], background[crop, 1] = level, slope_x
+        background[crop, 2], background[crop, 3] = slope_y, noise
+    return pixels, background, enough

@@ -8,14 +8,15 @@ them and the sender waits when none can take it. What was queued for a peer that
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import cast
 
 import zmq
 
-from pipeline.channel import Channel, attach, make_context
+from pipeline.channel import Channel
 from pipeline.codec import MAX_PARTS, MAX_TOPIC_BYTES
-from pipeline.errors import ChannelError, MessageError
+from pipeline.errors import MessageError
 from pipeline.messages import KINDS, Limits, Message, decode, encode
+from pipeline.socket_end import SocketEnd, deadline_after, milliseconds_left, wait_slice
 
 __all__ = ["Channel", "Receiver", "Sender"]
 
@@ -24,65 +25,10 @@ __all__ = ["Channel", "Receiver", "Sender"]
 # sorted: when it arrives, the others are in force.
 PEER_MARKER = b"\xffpeer"
 MAX_SUBSCRIPTION_BYTES = 4096
-_SEND_SLICE_MS = 200  # a blocked sender looks at its subscriptions this often
+_SETTLE_MS = 20
 
 
-def _milliseconds_left(deadline: float | None) -> int:
-    """Return what is left until the deadline for ZeroMQ: -1 without one, never less than 0."""
-    if deadline is None:
-        return -1
-    return max(0, round((deadline - time.monotonic()) * 1000))
-
-
-def _deadline(timeout_ms: int) -> float | None:
-    return None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
-
-
-class _End:
-    """A socket with its channel and context; what Sender and Receiver share."""
-
-    def __init__(
-        self, channel: Channel, socket_type: int, linger_ms: int, context: zmq.Context | None
-    ) -> None:
-        self.channel = channel
-        self._context, self._owns_context = make_context(channel, context)
-        try:
-            self.socket: zmq.Socket[bytes] = self._context.socket(socket_type)
-        except zmq.ZMQError as error:
-            raise ChannelError(f"cannot open {channel.endpoint}: {error.strerror}") from error
-        self.socket.setsockopt(zmq.LINGER, linger_ms)
-        self.endpoint = channel.endpoint
-
-    def _attach(self) -> None:
-        try:
-            self.endpoint = attach(self.socket, self.channel)
-        except ChannelError:
-            self.close()
-            raise
-
-    def _lost(self, error: zmq.ZMQError) -> ChannelError:
-        """Return the error for a socket that was closed or whose context was terminated."""
-        return ChannelError(f"channel {self.endpoint} is closed: {error.strerror}")
-
-    def _events(self) -> int:
-        return cast(int, self.socket.getsockopt(zmq.EVENTS))
-
-    def close(self) -> None:
-        """Close the socket; a sender first hands over what is queued, for at most its linger."""
-        self.socket.close()
-        if self._owns_context:
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        """Return itself; leaving the block closes it."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
-
-
-class Sender(_End):
+class Sender(SocketEnd):
     """The end of a channel that sends: XPUB or PUSH. Not to be shared between threads.
 
     Args:
@@ -122,7 +68,7 @@ class Sender(_End):
             # aborts the process.
             self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
             self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-        self._attach()
+        self.start()
 
     def wait_for_peers(self, count: int, timeout_s: float) -> int:
         """Wait until peers are there, and return how many are.
@@ -131,20 +77,25 @@ class Sender(_End):
         next message. Every Receiver is counted exactly. Of other subscribers at least those that
         share the most common topic are counted: one alone always is.
 
-        PUSH knows only whether some peer can take a message and returns 0 or 1; with one peer no
-        message is lost, whenever the others come.
+        PUSH cannot count. One peer is enough for it to lose nothing, whenever the others come: as
+        soon as one can take a message, `count` is returned.
         """
         deadline = time.monotonic() + timeout_s
+        needed, awaited = (count, zmq.POLLIN) if self._pubsub else (1, zmq.POLLOUT)
+        settled = False
         try:
-            if not self._pubsub:
-                return int(self.socket.poll(_milliseconds_left(deadline), zmq.POLLOUT) != 0)
             while True:
-                peers, left = self._count_subscribers(), _milliseconds_left(deadline)
-                if peers >= count or left == 0:
-                    return peers
-                self.socket.poll(left, zmq.POLLIN)
+                self.renew_connection()
+                peers, left = self._count_peers(), milliseconds_left(deadline)
+                if left == 0 or (peers >= needed and settled):
+                    return peers if self._pubsub else peers * max(1, count)
+                if peers >= needed:
+                    # libzmq tells of peers that left only some time after it was called
+                    settled = not self.socket.poll(min(left, _SETTLE_MS), zmq.POLLIN)
+                else:
+                    self.socket.poll(wait_slice(left), awaited)
         except zmq.ZMQError as error:
-            raise self._lost(error) from error
+            raise self.lost(error) from error
 
     def send(self, message: Message, timeout_ms: int | None = None) -> bool:
         """Send a message; afterwards its pixels may be overwritten.
@@ -165,20 +116,20 @@ class Sender(_End):
         parts = encode(message)
         if timeout_ms is None:
             timeout_ms = -1 if self.lossless else 0
-        deadline = _deadline(timeout_ms)
+        deadline = deadline_after(timeout_ms)
         wait_ms = 0
         try:
             while True:
-                if self._pubsub:
-                    self._count_subscribers()  # also keeps libzmq's queue of them short
+                self.renew_connection()
+                self._count_peers()  # keeps libzmq's queue of subscriptions short
                 if self._send_parts(parts, wait_ms):
                     return True
-                left = _milliseconds_left(deadline)
+                left = milliseconds_left(deadline)
                 if left == 0:
                     return False
-                wait_ms = _SEND_SLICE_MS if left < 0 else min(left, _SEND_SLICE_MS)
+                wait_ms = wait_slice(left)
         except zmq.ZMQError as error:
-            raise self._lost(error) from error
+            raise self.lost(error) from error
 
     def _send_parts(self, parts: list[bytes | memoryview], wait_ms: int) -> bool:
         self.socket.setsockopt(zmq.SNDTIMEO, wait_ms)
@@ -194,9 +145,11 @@ class Sender(_End):
             return False
         return True
 
-    def _count_subscribers(self) -> int:
+    def _count_peers(self) -> int:
         """Take in new and cancelled subscriptions; return how many peers there are at least."""
-        while self._events() & zmq.POLLIN:
+        if not self._pubsub:
+            return int(self.events() & zmq.POLLOUT != 0)
+        while self.events() & zmq.POLLIN:
             event = self.socket.recv(zmq.DONTWAIT)
             change, topic = event[:1], event[1:]
             if change == b"\x01":
@@ -208,8 +161,11 @@ class Sender(_End):
         return max(self._subscriptions.values(), default=0)
 
 
-class Receiver(_End):
+class Receiver(SocketEnd):
     """The end of a channel that receives: SUB or PULL. Not to be shared between threads.
+
+    Call `receive` at least every second, also when a poller shows nothing: libzmq subscribes on a
+    new connection only inside such a call, and a connection that libzmq gave up is renewed there.
 
     Args:
         channel: where and how.
@@ -245,38 +201,41 @@ class Receiver(_End):
         self._kinds, self._streams, self._limits = frozenset(kinds), frozenset(streams), limits
         self.last_bytes = 0
         self.socket.setsockopt(zmq.RCVHWM, channel.high_water_mark)
-        largest = max(limits.max_header_bytes, limits.max_frame_bytes)
+        # A part somewhat too large is to be rejected with its size. One beyond this costs the
+        # connection, as libzmq then reserves nothing for it.
+        largest = 2 * max(limits.max_header_bytes, limits.max_frame_bytes)
         self.socket.setsockopt(zmq.MAXMSGSIZE, largest)
+        self._broken_off = f"connected anew after a part over {largest} bytes or no ZeroMQ peer"
         if self._pubsub:
             for kind in sorted(self._kinds):
                 for stream in sorted(self._streams) or [""]:
                     self.socket.subscribe(f"{kind}/{stream}")
             self.socket.subscribe(PEER_MARKER)
-        self._attach()
+        self.start()
 
     def receive(self, timeout_ms: int = 0) -> Message | None:
         """Return the next message, or None where none came in time (-1 waits for ever).
 
         Raises:
-            MessageError: the message is malformed; the receiver stays usable.
+            MessageError: the message is malformed; the receiver stays usable. "connection" where
+                it never came and the connection had to be made anew.
             ChannelError: the receiver or its context is closed.
         """
-        deadline = _deadline(timeout_ms)
+        deadline = deadline_after(timeout_ms)
         try:
-            while self._is_readable(_milliseconds_left(deadline)):
-                parts = self._take_parts()
-                if self._is_wanted(parts[0]):
-                    return decode(parts, self._limits)
-                if _milliseconds_left(deadline) == 0:
-                    break
+            while True:
+                if self.events() & zmq.POLLIN:
+                    parts = self._take_parts()
+                    if self._is_wanted(parts[0]):
+                        return decode(parts, self._limits)
+                elif self.renew_connection():
+                    raise MessageError("connection", f"{self.endpoint}: {self._broken_off}")
+                left = milliseconds_left(deadline)
+                if left == 0:
+                    return None
+                self.socket.poll(wait_slice(left))
         except zmq.ZMQError as error:
-            raise self._lost(error) from error
-        return None
-
-    def _is_readable(self, wait_ms: int) -> bool:
-        if self._events() & zmq.POLLIN:
-            return True
-        return wait_ms != 0 and self.socket.poll(wait_ms) != 0
+            raise self.lost(error) from error
 
     def _take_parts(self) -> list[zmq.Frame]:
         """Take one message from the queue; of one with far too many parts only some are kept."""
@@ -299,10 +258,11 @@ class Receiver(_End):
         """
         if len(topic) > MAX_TOPIC_BYTES:
             return True  # left to decode, which rejects it
-        kind, _, stream = topic.bytes.decode("ascii", errors="replace").partition("/")
+        text = topic.bytes.decode("ascii", errors="replace")
+        kind, _, stream = text.partition("/")
         if kind in self._kinds and (not self._streams or stream in self._streams):
             return True
         if self._pubsub:
             return False
         expected = f"kinds {sorted(self._kinds)}, streams {sorted(self._streams) or 'all'}"
-        raise MessageError("topic", f"{self.endpoint} is read for {expected}, got {kind}/{stream}")
+        raise MessageError("topic", f"{self.endpoint} is read for {expected}; got {text!r}")

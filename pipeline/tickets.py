@@ -16,12 +16,13 @@ class State(enum.Enum):
     DONE = "done"  # the answer is there; its turn to be published is awaited
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
     """One frame key, from its first part to its answer.
 
     Attributes:
-        received_ns, joined_ns, taken_ns: monotonic clock: first part, second part, engine.
+        received_ns, joined_ns, taken_ns: monotonic clock: first part, second part, engine; where
+            one of these never came, when the answer was made without it.
         bytes: what its pixels hold in memory.
         framed: whether its frame was ever here; the parts themselves are let go when it is done.
     """
@@ -38,6 +39,11 @@ class Ticket:
     framed: bool = False
     answer: Targets | None = None
 
+    def settle(self, now_ns: int) -> None:
+        """Put down the times of the stages that will not come any more."""
+        self.joined_ns = self.joined_ns or now_ns
+        self.taken_ns = self.taken_ns or now_ns
+
     def finish(self, answer: Targets) -> None:
         """Hold the answer and let go of the parts."""
         self.answer, self.state = answer, State.DONE
@@ -45,7 +51,7 @@ class Ticket:
         self.bytes = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class EpochQueue:
     """Unpublished tickets of one epoch of a stream, in order of their frame_id.
 
@@ -53,6 +59,7 @@ class EpochQueue:
         published: highest frame_id that was published; None before the first.
         end: the stream's end, once it is known and until it is passed on.
         ended: the end was passed on.
+        framed: a frame or the end was seen, so that its publisher is known to have started it.
     """
 
     epoch: bytes
@@ -60,7 +67,13 @@ class EpochQueue:
     published: int | None = None
     end: End | None = None
     ended: bool = False
+    framed: bool = False
     _by_id: dict[int, Ticket] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to publish."""
+        return not self.tickets and self.end is None
 
     def find(self, frame_id: int) -> Ticket | None:
         """The unpublished ticket of a frame."""

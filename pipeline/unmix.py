@@ -13,6 +13,7 @@ from engines.errors import DscsnetError
 from engines.estimates import Estimates
 from pipeline.answers import plain_answer, unmixed_answer
 from pipeline.crop import Crops, cut_crops
+from pipeline.log import RateLimitedLog
 from pipeline.merge import CropPlan, plan_crops
 from pipeline.messages import EngineInfo, Targets
 from pipeline.stages import StageTimes
@@ -61,6 +62,7 @@ class Unmixer:
         self.merge_radius, self.crops_per_frame = merge_radius, crops_per_frame
         self.crops_per_run, self.bad_pixels = crops_per_run, bad_pixels
         self.stages = StageTimes()
+        self._complain = RateLimitedLog(log)
 
     def process(self, tickets: Sequence[Ticket], finish: Finish) -> None:
         """Answer every ticket: a frame at fault gets an `error`, the others their targets."""
@@ -165,11 +167,16 @@ class Unmixer:
 
     def _failure(self, ticket: Ticket, error: Exception) -> Targets:
         known = isinstance(error, DscsnetError)
-        reason = str(error) if known else f"internal error: {type(error).__name__}: {error}"
-        log.error(
-            "frame %s/%d: %s", ticket.key.stream, ticket.key.frame_id, reason, exc_info=not known
+        kind = type(error).__name__
+        reason = str(error) if known else f"internal error: {kind}: {error}"
+        # Not every text can be sent: a foreign error message may hold half of a surrogate pair.
+        reason = reason[:500].encode(errors="replace").decode()
+        self._complain.error(
+            kind,
+            f"frame {ticket.key.stream}/{ticket.key.frame_id}: {reason}",
+            None if known else error,
         )
-        return plain_answer(ticket, "error", reason[:500], self.info)
+        return plain_answer(ticket, "error", reason, self.info)
 
 
 def _gather(frames: list[Prepared]) -> CropBatch:

@@ -6,33 +6,35 @@ the top-left pixel. Import these through `pipeline.messages`.
 
 import enum
 import os
-import re
-from collections.abc import Mapping, Sequence
-from math import inf, isnan
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn
+from math import inf
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import msgspec
 import numpy as np
 
 from pipeline.errors import MessageError
+from pipeline.message_checks import (
+    EPOCH_BYTES,
+    MAX_COUNT,
+    MAX_ID,
+    MAX_POSITION,
+    MAX_TIMESTAMP_NS,
+    MIN_ID,
+    NUMBERS,
+    check_body,
+    check_columns,
+    check_extent,
+    check_integer,
+    check_key,
+    check_positions,
+    field_error,
+)
 
 SCHEMA_VERSION = 1
-EPOCH_BYTES = 16
-MAX_FRAME_ID = 2**64 - 1
-MAX_TIMESTAMP_NS = 2**63 - 1
-MAX_POSITION = 2.0**31  # pixels; any accepted position fits a 32-bit pixel index
-MIN_ID, MAX_ID = -(2**63), 2**63 - 1  # of a candidate
-MAX_COUNT = 2**31 - 1  # of targets in a spot; also bounds the flags
-MAX_BODY_DEPTH = 6  # nested maps and lists in the body of a status
-
 PIXEL_DTYPES = ("uint8", "uint16", "float32")
-TargetsStatus = Literal["ok", "empty", "no_detections", "no_frame", "dropped", "error"]
-STATUSES: tuple[str, ...] = ("ok", "empty", "no_detections", "no_frame", "dropped", "error")
 Kind = Literal["frame", "detections", "end", "targets", "status"]
-
-STREAM_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_NUMBERS = frozenset({int, float})
-_INTEGERS = frozenset({int})
+TargetsStatus = Literal["ok", "empty", "no_detections", "no_frame", "dropped", "error"]
+STATUSES: tuple[str, ...] = get_args(TargetsStatus)
 
 
 class SpotFlag(enum.IntFlag):
@@ -62,57 +64,6 @@ def new_epoch() -> bytes:
 _PROCESS_EPOCH = new_epoch()
 
 
-def _field_error(name: str, expected: str, got: object) -> NoReturn:
-    text = repr(got)
-    raise MessageError("field", f"{name}: expected {expected}, got {text[:60]}")
-
-
-def _check_integer(name: str, value: object, low: int, high: int, reason: str = "field") -> None:
-    # type() and not isinstance(): a bool is no number on this wire
-    if type(value) is not int or not low <= value <= high:
-        text = repr(value)[:60]
-        raise MessageError(reason, f"{name}: expected an integer in {low}..{high}, got {text}")
-
-
-def _check_columns(name: str, columns: Mapping[str, list[Any]], integers: tuple[str, ...]) -> None:
-    """Check that columns are lists of one length, holding only Python numbers."""
-    for key, column in columns.items():
-        if type(column) is not list:
-            _field_error(f"{name}{key}", "a list of Python numbers", type(column).__name__)
-        allowed = _INTEGERS if key in integers else _NUMBERS
-        if not allowed.issuperset(map(type, column)):
-            what = "integers" if key in integers else "Python numbers (use array.tolist())"
-            foreign = sorted(kind.__name__ for kind in set(map(type, column)) - allowed)
-            _field_error(f"{name}{key}", f"only {what}", ", ".join(foreign))
-    if len(set(map(len, columns.values()))) > 1:
-        described = ", ".join(f"{key} {len(column)}" for key, column in columns.items())
-        raise MessageError("field", f"{name}columns must have equal lengths, got {described}")
-
-
-def _check_extent(name: str, column: Sequence[float], low: float, high: float) -> None:
-    """Check that every value is within low..high, which a NaN and an infinity are not."""
-    # min and max may pass over a NaN, the sum of finite values this small cannot hide one
-    if column and not (low <= min(column) and max(column) <= high and not isnan(sum(column))):
-        value = next(value for value in column if not low <= value <= high)
-        raise MessageError("field", f"{name}: expected values in {low:g}..{high:g}, got {value}")
-
-
-def _check_positions(name: str, x: list[float], y: list[float]) -> None:
-    _check_extent(f"{name}x", x, -MAX_POSITION, MAX_POSITION)
-    _check_extent(f"{name}y", y, -MAX_POSITION, MAX_POSITION)
-
-
-def _check_key(stream: str, epoch: bytes, frame_id: int, timestamp_ns: int) -> None:
-    if type(stream) is not str or not STREAM_PATTERN.fullmatch(stream):
-        got = repr(stream)[:80]
-        raise MessageError("key", f"stream: expected 1 to 64 of A-Za-z0-9._-, got {got}")
-    if type(epoch) is not bytes or len(epoch) != EPOCH_BYTES:
-        got = repr(epoch)[:80]
-        raise MessageError("key", f"epoch: expected {EPOCH_BYTES} bytes, got {got}")
-    _check_integer("frame_id", frame_id, 0, MAX_FRAME_ID, "key")
-    _check_integer("timestamp_ns", timestamp_ns, 0, MAX_TIMESTAMP_NS, "key")
-
-
 class Keyed(msgspec.Struct, frozen=True):
     """What every message carries.
 
@@ -133,7 +84,7 @@ class Keyed(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Check the key."""
-        _check_key(self.stream, self.epoch, self.frame_id, self.timestamp_ns)
+        check_key(self.stream, self.epoch, self.frame_id, self.timestamp_ns)
 
     @property
     def key(self) -> FrameKey:
@@ -161,14 +112,12 @@ class Frame(Keyed, frozen=True, eq=False):
         pixels, saturation = self.pixels, self.saturation
         if not isinstance(pixels, np.ndarray) or pixels.dtype.name not in PIXEL_DTYPES:
             got = getattr(pixels, "dtype", type(pixels).__name__)
-            _field_error("pixels", f"an array of {', '.join(PIXEL_DTYPES)}", got)
+            field_error("pixels", f"an array of {', '.join(PIXEL_DTYPES)}", got)
         if pixels.ndim != 2 or pixels.size == 0:
             expected = "expected (height, width), each at least 1"
             raise MessageError("dimensions", f"pixels: {expected}, got shape {pixels.shape}")
-        if saturation is not None and (
-            type(saturation) not in _NUMBERS or not 0 < saturation < inf
-        ):
-            _field_error("saturation", "a finite count above 0", saturation)
+        if saturation is not None and (type(saturation) not in NUMBERS or not 0 < saturation < inf):
+            field_error("saturation", "a finite count above 0", saturation)
 
 
 class FrameHeader(Keyed, frozen=True, tag_field="schema", tag="frame/1", omit_defaults=True):
@@ -206,11 +155,11 @@ class Detections(Keyed, frozen=True, tag_field="schema", tag="detections/1", omi
         Keyed.__post_init__(self)
         optional = {"score": self.score, "id": self.id, "width": self.width, "height": self.height}
         given = {key: column for key, column in optional.items() if column is not None}
-        _check_columns("", {"x": self.x, "y": self.y, **given}, integers=("id",))
-        _check_positions("", self.x, self.y)
-        _check_extent("id", self.id or [], MIN_ID, MAX_ID)
-        _check_extent("width", self.width or [], 0, MAX_POSITION)
-        _check_extent("height", self.height or [], 0, MAX_POSITION)
+        check_columns("", {"x": self.x, "y": self.y, **given}, integers=("id",))
+        check_positions("", self.x, self.y)
+        check_extent("id", self.id or [], MIN_ID, MAX_ID)
+        check_extent("width", self.width or [], 0, MAX_POSITION)
+        check_extent("height", self.height or [], 0, MAX_POSITION)
 
 
 class End(Keyed, frozen=True, tag_field="schema", tag="end/1"):
@@ -242,11 +191,11 @@ class Spots(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Check the columns."""
-        _check_columns("spots.", msgspec.structs.asdict(self), integers=("id", "count", "flags"))
-        _check_positions("spots.", self.x, self.y)
-        _check_extent("spots.id", self.id, MIN_ID, MAX_ID)
-        _check_extent("spots.count", self.count, 0, MAX_COUNT)
-        _check_extent("spots.flags", self.flags, 0, MAX_COUNT)
+        check_columns("spots.", msgspec.structs.asdict(self), integers=("id", "count", "flags"))
+        check_positions("spots.", self.x, self.y)
+        check_extent("spots.id", self.id, MIN_ID, MAX_ID)
+        check_extent("spots.count", self.count, 0, MAX_COUNT)
+        check_extent("spots.flags", self.flags, 0, MAX_COUNT)
 
     def __len__(self) -> int:
         """Return the number of spots."""
@@ -280,8 +229,8 @@ class TargetTable(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Check the columns."""
-        _check_columns("targets.", msgspec.structs.asdict(self), integers=("spot",))
-        _check_positions("targets.", self.x, self.y)
+        check_columns("targets.", msgspec.structs.asdict(self), integers=("spot",))
+        check_positions("targets.", self.x, self.y)
 
     def __len__(self) -> int:
         """Return the number of targets."""
@@ -301,6 +250,14 @@ class EngineInfo(msgspec.Struct, frozen=True):
     sha256: str
     psf_sigma: float
 
+    def __post_init__(self) -> None:
+        """Check the types."""
+        for name in ("runtime", "model", "sha256"):
+            if type(getattr(self, name)) is not str:
+                field_error(f"engine.{name}", "a text", getattr(self, name))
+        if type(self.psf_sigma) not in NUMBERS:
+            field_error("engine.psf_sigma", "a Python number", self.psf_sigma)
+
 
 class Timing(msgspec.Struct, frozen=True):
     """Nanoseconds spent on the frame, stage by stage."""
@@ -314,7 +271,7 @@ class Timing(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Check that every duration is a non-negative integer."""
         for name in self.__struct_fields__:
-            _check_integer(f"timing.{name}", getattr(self, name), 0, MAX_TIMESTAMP_NS)
+            check_integer(f"timing.{name}", getattr(self, name), 0, MAX_TIMESTAMP_NS)
 
 
 class Targets(
@@ -341,25 +298,10 @@ class Targets(
         """Check the key, the status and that every target belongs to a spot."""
         Keyed.__post_init__(self)
         if self.status not in STATUSES:
-            _field_error("status", f"one of {', '.join(STATUSES)}", self.status)
+            field_error("status", f"one of {', '.join(STATUSES)}", self.status)
         if type(self.reason) is not str:
-            _field_error("reason", "a text", self.reason)
-        _check_extent("targets.spot", self.targets.spot, 0, len(self.spots) - 1)
-
-
-def _check_body(name: str, value: object, depth: int) -> None:
-    if isinstance(value, dict | list) and depth >= MAX_BODY_DEPTH:
-        _field_error(name, f"at most {MAX_BODY_DEPTH} levels", "more")
-    if isinstance(value, dict):
-        for key, entry in value.items():
-            if type(key) is not str:
-                _field_error(name, "only texts as keys", key)
-            _check_body(f"{name}.{key}", entry, depth + 1)
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            _check_body(f"{name}[{index}]", entry, depth + 1)
-    elif value is not None and type(value) not in (bool, int, float, str):
-        _field_error(name, "a number, text, bool, None, list or map", type(value).__name__)
+            field_error("reason", "a text", self.reason)
+        check_extent("targets.spot", self.targets.spot, 0, len(self.spots) - 1)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag="status/1"):
@@ -383,10 +325,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag=
 
     def __post_init__(self) -> None:
         """Check the key and the types in the body."""
-        _check_key(self.node, self.epoch, self.frame_id, self.timestamp_ns)
+        check_key(self.node, self.epoch, self.frame_id, self.timestamp_ns)
         if type(self.body) is not dict:
-            _field_error("body", "a map", type(self.body).__name__)
-        _check_body("body", self.body, 0)
+            field_error("body", "a map", type(self.body).__name__)
+        check_body("body", self.body, 0)
 
     @property
     def stream(self) -> str:

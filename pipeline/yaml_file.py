@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 def read_yaml(path: Path, kind: type[T]) -> T:
-    """Read a YAML file as `kind`; an empty file gives the defaults.
+    """Read a YAML file as `kind`; a file with no key gives the defaults.
 
     Raises:
         ConfigError: the file cannot be read, is no YAML, or a key or value is wrong.
     """
     try:
-        text = path.read_bytes()
-        return msgspec.yaml.decode(text if text.strip() else b"{}", type=kind)
+        values = msgspec.yaml.decode(path.read_bytes())
+        return msgspec.convert({} if values is None else values, kind)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

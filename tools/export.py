@@ -13,32 +13,29 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from engines.card import GridReadout, ModelCard, Training
+from engines.card import ModelCard, Training
 from engines.model import CARD, GOLDEN, NETWORK, file_sha256
 from engines.networks.deployed import Deployed
+from tools.shipped import RECIPE, WEIGHTS
 from tools.simulation import Simulator
 from tools.train_config import TrainConfig
 from tools.training import Trainer
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "weights.safetensors"
 GOLDEN_CROPS = 16
 GOLDEN_SEED = 4242
 
 
-def export_model(trainer: Trainer, folder: Path, readout: GridReadout) -> ModelCard:
-    """Write the averaged weights of a run as a model folder.
-
-    Args:
-        readout: thresholds that the card gives.
-    """
+def export_model(trainer: Trainer, folder: Path) -> ModelCard:
+    """Write the averaged weights of a run as a model folder; its recipe goes with them."""
     folder.mkdir(parents=True, exist_ok=True)
     model = trainer.average_model().cpu()
     save_file({name: v.contiguous() for name, v in model.state_dict().items()}, folder / WEIGHTS)
     write_onnx(model, folder / NETWORK)
+    (folder / RECIPE).write_bytes(msgspec.yaml.encode(trainer.config))
     _write_golden(model, trainer.config, folder / GOLDEN)
-    card = _card(trainer, folder, readout)
+    card = _card(trainer, folder)
     write_card(card, folder)
     return card
 
@@ -85,10 +82,10 @@ def _write_golden(model: Deployed, config: TrainConfig, path: Path) -> None:
     np.savez_compressed(path, crops=crops, grid=grid)
 
 
-def _card(trainer: Trainer, folder: Path, readout: GridReadout) -> ModelCard:
+def _card(trainer: Trainer, folder: Path) -> ModelCard:
     config, network = trainer.config, trainer.config.network
     files: dict[str, Any] = {
-        name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN)
+        name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN, RECIPE)
     }
     sigma = network.psf_sigma
     low, high = config.protocol.intensity
@@ -104,10 +101,10 @@ def _card(trainer: Trainer, folder: Path, readout: GridReadout) -> ModelCard:
         normalisation=config.normalisation.kind,
         inputs=("crops",),
         outputs=("grid",),
-        readout=readout,
+        readout=config.readout,
         files=files,
         training=Training(
-            data=f"simulated: {msgspec.json.encode(config.protocol).decode()}",
+            data=f"simulated, protocol in {RECIPE}",
             crops=trainer.progress.step * config.optimisation.batch,
             seconds=round(trainer.progress.seconds, 1),
             hardware=f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), "

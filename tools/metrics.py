@@ -62,9 +62,7 @@ def average_precision(
     order = np.argsort(-predicted.score, kind="stable")
     distance, nearest = _nearest(predicted, true)
     distance, nearest = distance[order], nearest[order]
-    values = [
-        _area(_first_claims(distance, nearest, limit), len(true.x)) for limit in distances
-    ]
+    values = [_area(_first_claims(distance, nearest, limit), len(true.x)) for limit in distances]
     return AveragePrecision(float(np.mean(values)), tuple(values))
 
 
@@ -79,18 +77,14 @@ def _nearest(predicted: Points, true: Points) -> tuple[Float, NDArray[np.int64]]
     for k in range(int(count.max(initial=0))):
         rows = np.flatnonzero(count > k)
         candidate = by_image[first[rows] + k]
-        gap = np.hypot(
-            predicted.x[rows] - true.x[candidate], predicted.y[rows] - true.y[candidate]
-        )
+        gap = np.hypot(predicted.x[rows] - true.x[candidate], predicted.y[rows] - true.y[candidate])
         closer = gap < distance[rows]
         distance[rows[closer]] = gap[closer]
         nearest[rows[closer]] = candidate[closer]
     return distance, nearest
 
 
-def _first_claims(
-    distance: Float, nearest: NDArray[np.int64], limit: float
-) -> NDArray[np.bool_]:
+def _first_claims(distance: Float, nearest: NDArray[np.int64], limit: float) -> NDArray[np.bool_]:
     """True positives: the best-scoring prediction within `limit` of each true target."""
     positive = np.zeros(len(distance), bool)
     within = np.flatnonzero(distance <= limit)

@@ -13,6 +13,8 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from tools.metrics import Points
+
 #: The paper's separation of 0.52 Rayleigh units, with 1 unit = 1.9 sigma_psf, at sigma 0.5 px.
 CSIST_SEPARATION = 0.494
 
@@ -46,18 +48,17 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     brightness_ratio: Annotated[
         float, Meta(ge=1, description="members' counts over the first's: at most this, either way")
     ] = 1.0
-    noise: Annotated[
-        Range, Meta(description="noise sigma, counts, log-uniform; (0, 0): none")
-    ] = (0, 0)
+    noise: Annotated[Range, Meta(description="noise sigma, counts, log-uniform; (0, 0): none")] = (
+        0,
+        0,
+    )
     neighbour: Annotated[
         float, Meta(ge=0, le=1, description="share of crops with one target outside the field")
     ] = 0.0
     field_size: Annotated[
         int, Meta(ge=1, description="side of the field that `neighbour` stays outside of, px")
     ] = 7
-    integer: Annotated[bool, Meta(description="round to whole counts, as the public images")] = (
-        True
-    )
+    integer: Annotated[bool, Meta(description="round to whole counts, as the public images")] = True
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,12 @@ def render_grid(scenes: Scenes, crop_size: int, upsampling: int) -> Tensor:
     flat = scenes.crops.new_zeros(len(scenes.x), cells * cells)
     flat.scatter_add_(1, row * cells + column, scenes.intensity.to(flat.dtype))
     return flat.unflatten(1, (cells, cells))
+
+
+def true_points(scenes: Scenes) -> Points:
+    """The truth as the metrics take it; the score of a true target is its intensity in counts."""
+    x, y, intensity = (v.double().cpu().numpy() for v in (scenes.x, scenes.y, scenes.intensity))
+    return Points.from_padded(x, y, intensity, scenes.present.cpu().numpy())
 
 
 class Simulator:
@@ -182,7 +189,11 @@ class Simulator:
         x, y = torch.where(swap, along, side), torch.where(swap, side, along)
         there = self._uniform(batch, 1) < p.neighbour
         return render(
-            center + x, center + y, self._intensities(batch, 2)[:, :1] * there, p.crop_size, p.psf_sigma
+            center + x,
+            center + y,
+            self._intensities(batch, 2)[:, :1] * there,
+            p.crop_size,
+            p.psf_sigma,
         )
 
     def _in_cluster(self, count: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -232,16 +243,15 @@ class Simulator:
             self.pools[count] = self._exact_positions(count, self.pool_size)
         pool = self.pools[count]
         self._move(pool)
-        chosen = torch.randint(
-            len(pool), (number,), generator=self.generator, device=self.device
-        )
+        chosen = torch.randint(len(pool), (number,), generator=self.generator, device=self.device)
         return pool[chosen]
 
     def _exact_positions(self, count: int, number: int) -> Tensor:
         """Rejection sampling, pair by pair so that most draws are discarded early."""
-        found, missing = [], number
+        found: list[Tensor] = []
+        missing = number
         draws = 20000 if count < 4 else 200000
-        while missing > 0:
+        while missing > 0 or not found:
             position = self._uniform(draws, count, 2) - 0.5
             for i, j in itertools.combinations(range(count), 2):
                 gap = (position[:, i] - position[:, j]).norm(dim=-1)

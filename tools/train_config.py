@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from engines.card import GridReadout
 from engines.networks.config import NetworkConfig
 from engines.networks.deployed import Normalisation
 from pipeline.yaml_file import read_yaml
@@ -15,7 +16,9 @@ from tools.simulation import Protocol
 class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the optimiser and the schedule."""
 
-    crops: Annotated[int, Meta(ge=1, description="crops seen in all; sets the schedule")] = 1_000_000
+    crops: Annotated[int, Meta(ge=1, description="crops seen in all; sets the schedule")] = (
+        1_000_000
+    )
     batch: Annotated[int, Meta(ge=1, description="crops a step")] = 64
     learning_rate: Annotated[float, Meta(gt=0, description="peak, after the warm-up")] = 2e-3
     warm_up: Annotated[int, Meta(ge=0, description="steps of linear warm-up")] = 300
@@ -36,9 +39,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     normalisation: Normalisation = Normalisation()
     protocol: Protocol = Protocol()
     optimisation: Optimisation = Optimisation()
-    threshold: Annotated[
-        float, Meta(ge=0, description="grid readout: cells above this are targets, counts")
-    ] = 50.0
+    readout: GridReadout = GridReadout(threshold=50.0)
 
 
 def load_train_config(path: Path) -> TrainConfig:

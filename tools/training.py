@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor
 
 from engines.networks.deployed import Deployed
 from engines.networks.dscsnet import DSCSNet
+from engines.readouts.grid import limits
+from pipeline.errors import ConfigError
 from tools.metrics import Points, average_precision
-from tools.simulation import Scenes, Simulator, render_grid
+from tools.simulation import Scenes, Simulator, render_grid, true_points
 from tools.train_config import TrainConfig
 
 log = logging.getLogger(__name__)
+
+#: Noise of rounding to whole counts.
+QUANTISATION = 12**-0.5
 
 VALIDATION_CROPS = 1000
 VALIDATION_SEED = 77
@@ -119,6 +125,10 @@ class Trainer:
 
     def _restore(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if state["config"]["network"] != msgspec.to_builtins(self.config.network):
+            raise ConfigError(
+                f"{self.checkpoint}: a run of another configuration; give another --folder"
+            )
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -130,7 +140,10 @@ class Trainer:
     def _fit_start(self) -> None:
         scenes = self.simulator.draw(20000 if self.device == "cpu" else 100000)
         scale = self.model.scale(scenes.crops)
-        self.model.network.fit_start(scenes.crops / scale, self._labels(scenes) / scale)
+        normalise = self.model.normalise
+        self.model.network.fit_start(
+            normalise(scenes.crops, scale), normalise(self._labels(scenes), scale)
+        )
 
     def _labels(self, scenes: Scenes) -> Tensor:
         network = self.config.network
@@ -147,9 +160,11 @@ class Trainer:
             group["lr"] = self._learning_rate()
         scenes = self.simulator.draw(settings.batch)
         scale = self.model.scale(scenes.crops)
-        predicted = self.network(scenes.crops / scale)
+        crops, labels = (
+            self.model.normalise(image, scale) for image in (scenes.crops, self._labels(scenes))
+        )
         # Summed over cells, so that its size does not depend on the grid (eq. 23 up to a factor).
-        loss = (predicted - self._labels(scenes) / scale).square().sum((1, 2)).mean()
+        loss = (self.network(crops) - labels).square().sum((1, 2)).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
@@ -171,9 +186,7 @@ class Trainer:
         scenes = Simulator(
             self.config.protocol, seed=VALIDATION_SEED, device=self.device, exact=True
         ).draw(VALIDATION_CROPS)
-        result = average_precision(
-            grid_points(self.average_model(), scenes, self.config.threshold), true_points(scenes)
-        )
+        result = average_precision(self._read(scenes), true_points(scenes))
         row = {
             "step": self.progress.step,
             "crops": self.progress.step * self.config.optimisation.batch,
@@ -188,19 +201,14 @@ class Trainer:
             writer.writerows(self.progress.curve)
         log.info("crops %(crops)d  loss %(loss).4f  CSO-mAP %(cso_map).2f  %(seconds).0f s", row)
 
-
-def true_points(scenes: Scenes) -> Points:
-    """The truth of simulated crops as the metrics take it."""
-    x, y, intensity = (v.double().cpu().numpy() for v in (scenes.x, scenes.y, scenes.intensity))
-    return Points.from_padded(x, y, intensity, scenes.present.cpu().numpy())
-
-
-@torch.no_grad()
-def grid_points(model: Deployed, scenes: Scenes, threshold: float, batch: int = 500) -> Points:
-    """The paper's readout: every cell above `threshold` counts is a target at the cell's centre."""
-    grids = torch.cat([model(part) for part in scenes.crops.split(batch)]).cpu()
-    image, row, column = (grids > threshold).nonzero().T
-    geometry = model.network.config.grid
-    score = grids[image, row, column].double().numpy()
-    x, y = geometry.cell_to_crop(column.numpy()), geometry.cell_to_crop(row.numpy())
-    return Points(image.numpy(), x, y, score)
+    @torch.no_grad()
+    def _read(self, scenes: Scenes, batch: int = 500) -> Points:
+        """Targets by the model's own readout, ranked by intensity."""
+        model = self.average_model()
+        grids = torch.cat([model(part) for part in scenes.crops.split(batch)]).cpu().numpy()
+        noise = np.hypot(scenes.noise.cpu().numpy(), QUANTISATION)
+        limit = limits(self.config.readout, grids, noise, self.config.network.psf_sigma)
+        image, row, column = np.nonzero(grids > limit[:, None, None])
+        geometry = self.config.network.grid
+        x, y = geometry.cell_to_crop(column), geometry.cell_to_crop(row)
+        return Points(image, x, y, grids[image, row, column].astype(float))

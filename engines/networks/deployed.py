@@ -28,7 +28,8 @@ class Deployed(nn.Module):
     """(B, n, n) counts above background to (B, c n, c n) counts per grid cell.
 
     With `peak` the unit is the intensity of one target, centred on the crop's brightest field
-    pixel, that would make that pixel as bright: the result then scales exactly with the input.
+    pixel, that would make that pixel as bright: the result then scales exactly with the input,
+    and a field with nothing above background gives zero.
     """
 
     def __init__(self, network: DSCSNet, normalisation: Normalisation) -> None:
@@ -36,15 +37,18 @@ class Deployed(nn.Module):
         self.network, self.normalisation = network, normalisation
 
     def scale(self, crops: Tensor) -> Tensor:
-        """(B, n, n) counts to (B, 1, 1) counts a unit, above zero."""
+        """(B, n, n) counts to (B, 1, 1) counts a unit, not negative."""
         if self.normalisation.kind == "fixed":
             return torch.full_like(crops[:, :1, :1], self.normalisation.counts)
         config: NetworkConfig = self.network.config
         margin = (config.crop_size - config.field_size) // 2
         field = crops[:, margin : config.crop_size - margin, margin : config.crop_size - margin]
-        peak = field.amax((1, 2), keepdim=True) / central_fraction(config.psf_sigma)
-        return torch.where(peak > 0, peak, torch.ones_like(peak))
+        return field.amax((1, 2), keepdim=True).relu() / central_fraction(config.psf_sigma)
+
+    def normalise(self, crops: Tensor, scale: Tensor) -> Tensor:
+        """Crops in units of `scale`; zero where that is zero."""
+        return crops / torch.where(scale > 0, scale, torch.inf)
 
     def forward(self, crops: Tensor) -> Tensor:
         scale = self.scale(crops)
-        return self.network(crops / scale) * scale
+        return self.network(self.normalise(crops, scale)) * scale

@@ -35,19 +35,21 @@ class SparseTransform(nn.Module):
 
 
 class Stage(nn.Module):
-    """z- and β-update of one ADMM iteration (eqs. 10 to 13)."""
+    """z- and β-update of one ADMM iteration (eqs. 10 to 13); the first one starts from z = 0."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, *, first: bool) -> None:
         super().__init__()
         self.transform = SparseTransform(config)
-        self.keep = nn.Parameter(torch.tensor(0.3))  # μ1 = 1 - l_r ρ
+        self.keep = None if first else nn.Parameter(torch.tensor(0.3))  # μ1 = 1 - l_r ρ
         self.pull = nn.Parameter(torch.tensor(0.7))  # μ2 = l_r ρ
         self.threshold = PositiveScalar(0.01)
         self.multiplier_step = nn.Parameter(torch.tensor(0.3))  # η
 
     def forward(self, x: Tensor, z: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
         target = x + beta
-        gradient_step = self.keep * z + self.pull * target - self.transform(target)
+        gradient_step = self.pull * target - self.transform(target)
+        if self.keep is not None:
+            gradient_step = gradient_step + self.keep * z
         z = soft_threshold(gradient_step, self.threshold())
         return z, beta + self.multiplier_step * (x - z)
 
@@ -112,7 +114,9 @@ class DSCSNet(nn.Module):
         self.data = DataStep(grid, config.psf_sigma)
         # Q of the initial estimate x = Q y; `fit_start` sets it from training pairs.
         self.register_buffer("start", torch.zeros(grid.crop_size**2, grid.field_cells**2))
-        self.stages = nn.ModuleList(Stage(config) for _ in range(config.stages))
+        self.stages = nn.ModuleList(
+            Stage(config, first=index == 0) for index in range(config.stages)
+        )
         # The first stage starts from Q y, so N stages have N - 1 x-updates and the final one.
         self.penalties = nn.ModuleList(PositiveScalar(0.1) for _ in range(config.stages))
         if config.threshold_generator:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.card import ModelCard
+from engines.card import GridReadout, ModelCard
 from engines.estimates import Estimates
 from engines.imaging import central_fraction
 from engines.residual import reduced_chi2
@@ -30,7 +30,7 @@ def read_grid(
         those of a uniform error over the cell, 1 / (c sqrt(12)) px: the network's own error is not
         in them. The intensity's sigma is not given.
     """
-    limit = _limits(card, grids, noise)
+    limit = limits(card.readout, grids, noise, card.psf_sigma)
     image, row, column = np.nonzero(grids > limit[:, None, None])
     intensity = grids[image, row, column].astype(np.float64)
     geometry = card.grid
@@ -50,15 +50,17 @@ def read_grid(
     )
 
 
-def _limits(
-    card: ModelCard, grids: NDArray[np.float32], noise: NDArray[np.float32]
+def limits(
+    readout: GridReadout,
+    grids: NDArray[np.float32],
+    noise: NDArray[np.floating],
+    psf_sigma: float,
 ) -> NDArray[np.float64]:
-    """(n,) counts that a cell of each crop must exceed; above zero."""
-    readout = card.readout
+    """(n,) counts that a cell of each crop must exceed to be a target; above zero."""
     limit = np.full(len(grids), max(readout.threshold, np.finfo(np.float32).tiny))
     if readout.relative > 0:
         limit = np.maximum(limit, readout.relative * grids.max((1, 2), initial=0.0))
     if readout.significance > 0:
         known = np.nan_to_num(noise.astype(float))
-        limit = np.maximum(limit, readout.significance * known / central_fraction(card.psf_sigma))
+        limit = np.maximum(limit, readout.significance * known / central_fraction(psf_sigma))
     return limit

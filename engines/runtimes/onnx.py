@@ -30,7 +30,9 @@ class OnnxRuntime:
                 network, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the library's exceptions share no base class of their own
-            raise ModelError(f"{network}: ONNX Runtime cannot load it: {_first_line(error)}") from None
+            raise ModelError(
+                f"{network}: ONNX Runtime cannot load it: {_first_line(error)}"
+            ) from None
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property

@@ -9,7 +9,7 @@ from pipeline.answers import plain_answer
 from pipeline.config import Batching, Join, Overload
 from pipeline.join import MILLISECOND, Joiner
 from pipeline.ledger import Ledger
-from pipeline.messages import Detections, End, EngineInfo, Frame, Targets
+from pipeline.messages import Detections, End, EngineInfo, Frame, Status, Targets, encode
 from pipeline.tickets import Ticket
 
 ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
@@ -39,7 +39,10 @@ def make_joiner(clock: Clock, **settings: object) -> Joiner:
         mode=settings.pop("mode", "live"),  # type: ignore[arg-type]
         max_age_ms=settings.pop("max_age_ms", 200.0),  # type: ignore[arg-type]
     )
-    batch = Batching(max_crops=settings.pop("max_crops", 256))  # type: ignore[arg-type]
+    batch = Batching(
+        max_crops=settings.pop("max_crops", 256),  # type: ignore[arg-type]
+        max_delay_ms=settings.pop("max_delay_ms", 0.0),  # type: ignore[arg-type]
+    )
     join = Join(**settings)  # type: ignore[arg-type]
 
     def answer(ticket: Ticket, status: str, reason: str) -> Targets:
@@ -296,7 +299,7 @@ def test_streams_are_bounded_and_idle_ones_forgotten(clock: Clock) -> None:
     joiner.offer(frame(1, stream="b"))
     joiner.offer(frame(1, stream="c"))
     assert joiner.ledger.unanswered["streams"] == 1
-    clock.advance(100)
+    clock.advance(20_000)
     joiner.expire()
     assert len(published(joiner)) == 2
     joiner.offer(frame(1, stream="c"))
@@ -344,3 +347,260 @@ def test_random_traffic_is_answered_exactly_once_and_in_order(clock: Clock, seed
     assert joiner.drained()
     assert len(out) == len(set(out)) == joiner.ledger.received == joiner.ledger.answered
     assert out == sorted(out)
+
+
+def test_detections_of_an_older_epoch_do_not_take_the_stream_over(clock: Clock) -> None:
+    """A detector that lags behind a restart still sends the epoch before; the node never saw it."""
+    joiner = make_joiner(clock)
+    joiner.offer(frame(0))
+    joiner.offer(detections(0))
+    joiner.offer(detections(57, epoch=OTHER_EPOCH))
+    for frame_id in (1, 2):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(58, epoch=OTHER_EPOCH))
+        joiner.offer(detections(frame_id))
+    work(joiner)
+    assert [row[:2] for row in published(joiner)] == [
+        *[(57, "no_frame"), (0, "ok"), (1, "ok"), (2, "ok")]
+    ]
+    assert joiner.ledger.unanswered["stale_epoch"] == 2
+    balance(joiner)
+
+
+def test_epoch_that_comes_back_answers_no_key_twice(clock: Clock) -> None:
+    joiner = make_joiner(clock)
+    joiner.offer(frame(0))
+    joiner.offer(detections(9, epoch=OTHER_EPOCH))
+    joiner.offer(frame(1))
+    assert [row[:2] for row in published(joiner)] == [(9, "no_frame"), (0, "no_detections")]
+    for frame_id in (0, 1):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id, number=0))
+    assert published(joiner) == [(1, "empty", "")]
+    assert joiner.ledger.unanswered["late"] == 2
+    balance(joiner)
+
+
+def test_frames_left_over_from_before_a_restart_do_not_hold_it_up(clock: Clock) -> None:
+    """The first detections of the new epoch overtake the last frame of the old one."""
+    joiner = make_joiner(clock)
+    joiner.offer(frame(7))
+    joiner.offer(detections(0, epoch=OTHER_EPOCH))
+    joiner.offer(frame(8))
+    for frame_id in (1, 2):
+        joiner.offer(frame(frame_id, epoch=OTHER_EPOCH))
+        joiner.offer(detections(frame_id, epoch=OTHER_EPOCH))
+    joiner.offer(frame(9))
+    assert joiner.ledger.unanswered["stale_epoch"] == 1
+    work(joiner)
+    rows = [(due.message.epoch, due.message.frame_id) for due in joiner.due(0)]
+    assert rows == [(EPOCH, 7), (EPOCH, 8), *((OTHER_EPOCH, n) for n in range(3))]
+    balance(joiner)
+
+
+def test_timestamp_is_that_of_the_frame(clock: Clock) -> None:
+    joiner = make_joiner(clock)
+    joiner.offer(Detections("cam", EPOCH, 1, 999, x=[], y=[]))
+    joiner.offer(frame(1))
+    ((answer, _),) = joiner.due(0)
+    assert answer.timestamp_ns == 5
+
+
+def test_end_is_passed_on_although_the_input_closed(clock: Clock) -> None:
+    joiner = make_joiner(clock)
+    joiner.offer(end(1))
+    joiner.close()
+    assert not joiner.drained()
+    assert published(joiner) == [(1, "end", "")]
+    assert joiner.drained()
+
+
+def test_age_counts_from_the_first_part(clock: Clock) -> None:
+    """Frame 1 is older than frame 2 but was joined after it."""
+    joiner = make_joiner(clock, max_age_ms=200, timeout_ms=100)
+    joiner.offer(frame(1))
+    clock.advance(30)
+    for part in (frame(2), detections(2), detections(1)):
+        joiner.offer(part)
+    clock.advance(180)
+    assert work(joiner) == [2]
+    assert published(joiner) == [(1, "dropped", "too_old"), (2, "ok", "")]
+
+
+def test_frames_in_the_engine_take_no_place_of_those_that_wait(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_frames=2)
+    for frame_id in range(7):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id))
+        if frame_id == 1:
+            running = joiner.take(0)
+    assert len(running) == 2
+    for ticket in running:
+        joiner.finish(ticket, plain_answer(ticket, "ok", "", ENGINE))
+    assert work(joiner) == [5, 6]  # the newest: the oldest went first
+    balance(joiner)
+
+
+def test_nothing_grows_behind_a_stuck_engine(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_frames=4)
+    joiner.offer(frame(0, stream="stuck"))
+    joiner.offer(detections(0, stream="stuck"))
+    (stuck,) = joiner.take(0)
+    for number in range(500):
+        for stream in ("stuck", "free"):
+            joiner.offer(frame(number, stream=stream))
+            joiner.offer(detections(number, stream=stream))
+        joiner.offer(end(0, stream="stuck", epoch=number.to_bytes(16)))
+        published(joiner)
+    joiner.finish(stuck, plain_answer(stuck, "ok", "", ENGINE))
+    for state in joiner._streams.values():
+        assert max(map(len, (state.ready, state.queues, state.retired))) <= 16
+    balance(joiner)
+
+
+def test_streams_in_use_are_not_forgotten(clock: Clock) -> None:
+    """Else a late part of a stream that was forgotten would be answered as a new key."""
+    joiner = make_joiner(clock, max_streams=1)
+    joiner.offer(frame(1, stream="a"))
+    clock.advance(60)
+    joiner.expire()
+    assert published(joiner) == [(1, "no_detections", "timeout")]
+    joiner.offer(frame(1, stream="b"))
+    joiner.offer(detections(1, stream="a"))
+    assert joiner.ledger.unanswered == {"streams": 1, "late": 1}
+
+
+def test_frame_ids_that_jump_far_do_not_break_the_heartbeat(clock: Clock) -> None:
+    joiner = make_joiner(clock)
+    for epoch in (EPOCH, OTHER_EPOCH):
+        for frame_id in (0, 2**64 - 1):
+            joiner.offer(frame(frame_id, epoch=epoch))
+            joiner.offer(detections(frame_id, number=0, epoch=epoch))
+            published(joiner)
+    assert joiner.ledger.lost_upstream >= 2**63 - 1
+    encode(Status(node="node0", timestamp_ns=1, body=joiner.snapshot()))
+
+
+def test_answers_without_inference_say_where_their_time_went(clock: Clock) -> None:
+    joiner = make_joiner(clock, timeout_ms=50, max_age_ms=200)
+    joiner.offer(frame(1))
+    joiner.offer(frame(2))
+    clock.advance(20)
+    joiner.offer(detections(2))
+    clock.advance(30)
+    joiner.expire()
+    clock.advance(200)
+    work(joiner)
+    timings = [(due.message.timing.join, due.message.timing.queue) for due in joiner.due(0)]
+    assert timings == [(50 * MILLISECOND, 0), (20 * MILLISECOND, 230 * MILLISECOND)]
+
+
+def test_abandoning_answers_what_the_engine_has_not_taken(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_crops=2)
+    for frame_id in (1, 2):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id))
+    (running,) = joiner.take(0)
+    joiner.close()
+    joiner.abandon()
+    joiner.finish(running, plain_answer(running, "ok", "", ENGINE))
+    assert published(joiner) == [(1, "ok", ""), (2, "dropped", "shutdown")]
+    assert joiner.drained()
+
+
+def test_full_window_ends_the_wait_for_a_batch() -> None:
+    """With the window full the next frame would push one out while the engine idles."""
+    joiner = make_joiner(Clock(), max_frames=2, max_delay_ms=10_000)
+    for frame_id in (1, 2):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id))
+    assert len(joiner.take(0)) == 2  # with a clock that stands still it would wait for ever
+
+
+class TestLosslessDeadlines:
+    """What the node itself keeps from being read must not count as missing."""
+
+    def test_detections_wait_for_frames_that_are_not_read(self, clock: Clock) -> None:
+        joiner = make_joiner(clock, mode="lossless", max_frames=2, timeout_ms=50)
+        for frame_id in (0, 1):
+            joiner.offer(frame(frame_id))
+            joiner.offer(detections(frame_id))
+        joiner.offer(detections(2))
+        taken = joiner.take(0)  # a slow run of the engine
+        assert joiner.blocked() == (True, False)
+        for _ in range(10):
+            clock.advance(20)
+            joiner.expire()
+        for ticket in taken:
+            joiner.finish(ticket, plain_answer(ticket, "ok", "", ENGINE))
+        assert [row[1] for row in published(joiner)] == ["ok", "ok"]
+        joiner.expire()
+        joiner.offer(frame(2))
+        work(joiner)
+        assert published(joiner) == [(2, "ok", "")]
+
+    def test_frames_wait_for_detections_that_are_not_read(self, clock: Clock) -> None:
+        joiner = make_joiner(clock, mode="lossless", max_frames=2, timeout_ms=50)
+        joiner.offer(frame(0))
+        joiner.offer(detections(0))
+        joiner.take(0)
+        joiner.offer(frame(0, stream="other"))
+        joiner.offer(detections(1))
+        joiner.offer(detections(2))
+        assert joiner.blocked() == (False, True)
+        for _ in range(10):
+            clock.advance(20)
+            joiner.expire()
+        joiner.offer(detections(0, stream="other"))
+        assert work(joiner) == [0]
+
+    def test_a_lost_frame_holds_the_stream_up_no_longer_than_the_deadline(
+        self, clock: Clock
+    ) -> None:
+        joiner = make_joiner(clock, mode="lossless", max_frames=2, timeout_ms=50)
+        joiner.offer(detections(0))
+        for frame_id in (1, 2):
+            joiner.offer(frame(frame_id))
+            joiner.offer(detections(frame_id))
+        work(joiner)
+        assert joiner.blocked() == (True, False)
+        clock.advance(50)
+        joiner.expire()
+        assert published(joiner)[0] == (0, "no_frame", "timeout")
+        assert joiner.blocked() == (False, False)
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_nothing_is_lost_whatever_is_slow(self, clock: Clock, seed: int) -> None:
+        """Two streams, each input in its own order; engine and publisher stop and go."""
+        chance = random.Random(seed)
+        joiner = make_joiner(clock, mode="lossless", max_frames=4, timeout_ms=50, max_crops=6)
+        inputs = [
+            [make(n, stream=s) for n in range(100) for s in chance.sample(["a", "b"], 2)]
+            for make in (frame, detections)
+        ]
+        out: list[tuple[str, int, str]] = []
+        running: list[Ticket] = []
+        while len(out) < 200:
+            clock.advance(chance.choice([1, 10, 40]))
+            while readable := [p for p in (0, 1) if inputs[p] and not joiner.blocked()[p]]:
+                joiner.offer(inputs[chance.choice(readable)].pop(0))
+            joiner.expire()
+            if chance.random() < 0.1:
+                for ticket in running:
+                    joiner.finish(ticket, plain_answer(ticket, "ok", "", ENGINE))
+                running = joiner.take(0)
+            if chance.random() < 0.1:
+                answers = [due.message for due in joiner.due(0)]
+                out += [(a.stream, a.frame_id, a.status) for a in answers]  # type: ignore[union-attr]
+            balance(joiner)
+        assert sorted(out) == [(s, n, "ok") for s in "ab" for n in range(100)]
+
+    def test_windows_full_of_halves_are_given_up(self, clock: Clock) -> None:
+        joiner = make_joiner(clock, mode="lossless", max_frames=2, timeout_ms=50)
+        for frame_id in (0, 1):
+            joiner.offer(frame(frame_id))
+            joiner.offer(detections(frame_id + 10))
+        assert joiner.blocked() == (True, True)
+        clock.advance(50)
+        joiner.expire()
+        assert len(published(joiner)) == 4

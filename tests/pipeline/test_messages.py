@@ -5,6 +5,7 @@ import re
 import struct
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ KEY: dict[str, Any] = {
 }
 
 streams = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
-keys = st.fixed_dictionaries(
+keys: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "stream": streams,
         "epoch": st.binary(min_size=16, max_size=16),
@@ -88,13 +89,15 @@ def columns(draw: st.DrawFn, size: int, element: st.SearchStrategy) -> list:
 def detections(draw: st.DrawFn) -> Detections:
     n = draw(st.integers(0, 6))
     extent = st.floats(0, 1e4)
-    optional = {
+    optional: dict[str, Any] = {
         "score": any_float,
         "id": st.integers(-(2**63), 2**63 - 1),
         "width": extent,
         "height": extent,
     }
-    given_columns = {k: columns(draw, n, e) for k, e in optional.items() if draw(st.booleans())}
+    given_columns: dict[str, Any] = {
+        k: columns(draw, n, e) for k, e in optional.items() if draw(st.booleans())
+    }
     x, y = columns(draw, n, positions), columns(draw, n, positions)
     return Detections(**draw(keys), x=x, y=y, **given_columns)
 
@@ -117,11 +120,9 @@ def targets(draw: st.DrawFn) -> Targets:
     )
 
 
-bodies = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | any_float | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
-)
+names = st.text(max_size=8)
+leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | any_float | names
+bodies = leaves | st.lists(leaves, max_size=3) | st.dictionaries(names, st.lists(leaves))
 
 
 def make_frame(pixels: np.ndarray | None = None, **changes: Any) -> Frame:
@@ -175,11 +176,7 @@ class TestRoundTrip:
     @settings(max_examples=25, deadline=None)
     @given(st.dictionaries(st.text(max_size=8), bodies), streams)
     def test_status(self, body: dict, node: str) -> None:
-        try:
-            message = Status(node=node, timestamp_ns=5, frame_id=2, body={"drops": body})
-        except MessageError as error:
-            assert "levels" in str(error)  # hypothesis nested deeper than a status may
-            return
+        message = Status(node=node, timestamp_ns=5, frame_id=2, body={"drops": body})
         got = decode(encode(message))
         assert_same_message(got, message)
         assert got.key == FrameKey(node, message.epoch, 2)
@@ -305,7 +302,7 @@ def spots_with(**changes: Any) -> dict:
     return {**msgspec.to_builtins(make_targets().spots), **changes}
 
 
-PARTS = encode(make_detections())
+PARTS = [bytes(part) for part in encode(make_detections())]
 MALFORMED: dict[str, list[list]] = {
     "parts": [
         [],
@@ -392,6 +389,8 @@ MALFORMED: dict[str, list[list]] = {
         altered(make_targets(), timing={}),
         altered(make_all()[4], body=[1]),
         altered(make_all()[4], body={"raw": b"bytes"}),
+        altered(make_all()[4], body={"two\nlines": b"bytes"}),
+        altered(make_targets(), status="two\nlines"),
     ],
     "dimensions": [
         frame_parts(height=0),
@@ -417,7 +416,7 @@ MALFORMED: dict[str, list[list]] = {
 
 class TestRejections:
     def test_every_reason_has_an_example(self) -> None:
-        assert MALFORMED.keys() == set(REJECTIONS)
+        assert {*MALFORMED, "connection"} == set(REJECTIONS)  # that one: test_sockets.py
 
     @pytest.mark.parametrize(
         ("reason", "index"), [(r, i) for r, cases in MALFORMED.items() for i in range(len(cases))]
@@ -440,10 +439,8 @@ class TestRejections:
         part = parts[data.draw(st.integers(0, len(parts) - 1))]
         for _ in range(data.draw(st.integers(1, 4))):
             part[data.draw(st.integers(0, len(part) - 1))] = data.draw(st.integers(0, 255))
-        try:
+        with suppress(MessageError):
             decode(parts)
-        except MessageError as error:
-            assert error.reason in REJECTIONS
 
     @settings(max_examples=100, deadline=None)
     @given(st.sampled_from(KINDS), st.binary(max_size=64))
@@ -549,7 +546,9 @@ class TestBuilding:
             (lambda: make_frame(np.zeros((0, 2), np.uint8)), "dimensions"),
             (lambda: make_frame(saturation=0), "field"),
             (lambda: Detections(**KEY, x=np.zeros(2), y=np.zeros(2)), "field"),  # type: ignore[arg-type]
-            (lambda: Detections(**KEY, x=[np.float32(1)], y=[1.0]), "field"),
+            (lambda: Detections(**KEY, x=[np.float32(1)], y=[1.0]), "field"),  # type: ignore[list-item]
+            (lambda: EngineInfo("onnxruntime", "m", "0", np.float32(1)), "field"),  # type: ignore[arg-type]
+            (lambda: EngineInfo("onnxruntime", None, "0", 1.0), "field"),  # type: ignore[arg-type]
             (lambda: Detections(**KEY, x=[1.0], y=[]), "field"),
             (lambda: make_targets(status="done"), "field"),
             (lambda: make_targets(spots=Spots.empty()), "field"),

@@ -1,0 +1,54 @@
+# Every target makes the virtual environment it needs when there is none.
+#   make demo    the main job, on a simulated scene, in under a minute
+#   make test    the test suite
+#   make check   format, lint, types, tests
+#   make slow    what takes minutes: the chaos test and the like
+#   make bench   speed of the engine and of the whole node on this machine
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check format format-check lint types slow bench clean
+
+demo: $(VENV)/node
+	$(BIN)/dscsnet demo
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+check: format-check lint types test
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+format-check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+slow: $(VENV)/dev
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/node
+	$(BIN)/dscsnet bench
+
+# The files are marks: what is installed is up to date while they are newer than setup.cfg.
+$(VENV)/node: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[train,plot,dev]'
+	touch $@ $(VENV)/node
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo-output

@@ -1,0 +1,80 @@
+"""Commands of the detector and the simulator, for `python -m detector_stub` and `dscsnet`."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import cv2
+import typer
+
+from detector_stub import logs
+from detector_stub.config import DetectorConfig, SimulatorConfig, load
+from detector_stub.detector import run_detector
+from detector_stub.simulator import run_simulator
+from engines.errors import DscsnetError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="A stand-in for the upstream detector, and a simulated scene for it.",
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="YAML file with the settings.")
+]
+LevelOption = Annotated[
+    str,
+    typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error."),
+]
+
+
+@app.command()
+def detector(config: ConfigOption, log_level: LevelOption = "info") -> None:
+    """Find candidate spots in frames and publish them."""
+    _run(log_level, lambda stop: run_detector(load(config, DetectorConfig), stop))
+
+
+@app.command()
+def simulate(config: ConfigOption, log_level: LevelOption = "info") -> None:
+    """Publish the frames of a simulated scene, its truth beside them."""
+    _run(log_level, lambda stop: run_simulator(load(config, SimulatorConfig), stop))
+
+
+def _run(log_level: str, work: Callable[[threading.Event], Any]) -> None:
+    """Run until done or until SIGINT or SIGTERM; errors that a user can act on are one line."""
+    if log_level not in ("debug", "info", "warning", "error"):
+        expected = "expected debug, info, warning or error"
+        raise typer.BadParameter(f"{expected}, got {log_level!r}", param_hint="--log-level")
+    logs.set_up(log_level)
+    cv2.setNumThreads(1)  # its threads would take the cores of the node beside it
+    try:
+        with stop_on_signals() as stop:
+            work(stop)
+    except DscsnetError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set; their handlers are put back afterwards."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,88 @@
+"""A socket with its channel, context and connection: what a sender and a receiver share."""
+
+import time
+from typing import Self, cast
+
+import zmq
+
+from pipeline.channel import Channel, attach, make_context
+from pipeline.errors import ChannelError
+from pipeline.reconnect import ConnectionKeeper
+
+SLICE_MS = 200  # who waits looks after subscriptions and the connection this often
+
+
+def milliseconds_left(deadline: float | None) -> int:
+    """Return what is left until the deadline for ZeroMQ: -1 without one, never less than 0."""
+    if deadline is None:
+        return -1
+    return max(0, round((deadline - time.monotonic()) * 1000))
+
+
+def deadline_after(timeout_ms: int) -> float | None:
+    """Return the end of a wait on the monotonic clock, s; None for a negative timeout: no end."""
+    return None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+
+
+def wait_slice(left_ms: int) -> int:
+    """Return how long to wait before looking after the socket again."""
+    return SLICE_MS if left_ms < 0 else min(left_ms, SLICE_MS)
+
+
+class SocketEnd:
+    """Opens, connects and closes one socket; subclasses set its options, then call `start`.
+
+    Raises:
+        ChannelError: the context is terminated.
+    """
+
+    def __init__(
+        self, channel: Channel, socket_type: int, linger_ms: int, context: zmq.Context | None
+    ) -> None:
+        self.channel = channel
+        self._context, self._owns_context = make_context(channel, context)
+        try:
+            self.socket: zmq.Socket[bytes] = self._context.socket(socket_type)
+        except zmq.ZMQError as error:
+            raise ChannelError(f"cannot open {channel.endpoint}: {error.strerror}") from error
+        self.socket.setsockopt(zmq.LINGER, linger_ms)
+        self.endpoint = channel.endpoint
+        self._keeper: ConnectionKeeper | None = None
+
+    def start(self) -> None:
+        """Bind or connect; ChannelError if that cannot be done."""
+        if not self.channel.bind and not self.endpoint.startswith("inproc:"):
+            self._keeper = ConnectionKeeper(self.socket, self._context)
+        try:
+            self.endpoint = attach(self.socket, self.channel)
+        except ChannelError:
+            self.close()
+            raise
+
+    def lost(self, error: zmq.ZMQError) -> ChannelError:
+        """Return the error for a socket that was closed or whose context was terminated."""
+        return ChannelError(f"channel {self.endpoint} is closed: {error.strerror}")
+
+    def renew_connection(self) -> bool:
+        """Connect anew if libzmq gave the connection up; return whether that was so."""
+        return self._keeper is not None and self._keeper.renew(self.endpoint)
+
+    def events(self) -> int:
+        """Return whether the socket can be read (POLLIN) and written (POLLOUT)."""
+        return cast(int, self.socket.getsockopt(zmq.EVENTS))
+
+    def close(self) -> None:
+        """Close the socket; a sender first hands over what is queued, for at most its linger."""
+        self.socket.close()
+        if self._keeper is not None:
+            self._keeper.close()
+        if self._owns_context:
+            self._context.term()
+
+    def __enter__(self) -> Self:
+        """Return itself; leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()

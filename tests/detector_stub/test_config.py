@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from detector_stub.config import DetectorConfig, SimulatorConfig, SpotSettings, load
+from pipeline.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "given.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_shipped_files_are_the_defaults() -> None:
+    assert load(CONFIGS / "detector.yaml", DetectorConfig) == DetectorConfig()
+    shipped = load(CONFIGS / "scene.yaml", SimulatorConfig)
+    assert shipped.wait_subscribers == 2
+    assert shipped.scene == SimulatorConfig().scene
+    assert shipped.frames == SimulatorConfig().frames
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ""), DetectorConfig) == DetectorConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("spots: {threshold: fast}", "given.yaml: spots.threshold: Expected `float`, got `str`"),
+        ("spots: {threshold: -2}", r"spots.threshold: Expected `float` > 0.0, got -2"),
+        ("spots: {treshold: 5}", "spots: Object contains unknown field `treshold`"),
+        ("spots: {ring_size: 20}", "spots: ring_size must be odd, got 20"),
+        ("spots: {ring_size: 7}", "guard_size must be below ring_size, got guard 9 and ring 7"),
+        ("frames: {endpoint: 'udp://x', bind: true}", "frames: endpoint: expected tcp://"),
+        ("mode: fast", "mode: Invalid enum value 'fast'"),
+        ("[1", "not valid YAML"),
+        ("- 1", "Expected `object`, got `array`"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, text), DetectorConfig)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.yaml: cannot be read: No such file"):
+        load("nowhere.yaml", SimulatorConfig)
+
+
+def test_windows_are_checked_in_python_too() -> None:
+    with pytest.raises(ValueError, match="guard_size must be odd, got 8"):
+        SpotSettings(guard_size=8)

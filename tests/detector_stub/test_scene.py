@@ -1,0 +1,176 @@
+import subprocess
+import sys
+import zlib
+
+import msgspec
+import numpy as np
+import pytest
+
+from detector_stub.scene import Scene, Truth
+from detector_stub.scene_config import (
+    CloudSettings,
+    ClusterSettings,
+    SceneConfig,
+    SensorSettings,
+    SkySettings,
+)
+
+QUIET = SensorSettings(
+    bits=16, read_noise=0.0, electrons_per_count=None, offset_sigma=0.0, column_sigma=0.0,
+    gain_sigma=0.0,
+)  # fmt: skip
+FLAT = SkySettings(top=1000.0, bottom=1000.0)
+CLEAR = CloudSettings(contrast=0.0, texture_size=64)
+NOBODY = ClusterSettings(count=0)
+
+
+def small(**changes: object) -> SceneConfig:
+    base = SceneConfig(width=96, height=72, sky=FLAT, clouds=CLEAR, sensor=QUIET, clusters=NOBODY)
+    return msgspec.structs.replace(base, **changes)
+
+
+def test_isolated_targets_lie_where_the_truth_says_with_their_flux() -> None:
+    # without noise the ratio is one to a count: 20000 counts in the central pixel
+    lone = ClusterSettings(
+        count=1, max_members=1, min_peak_snr=20000.0, max_peak_snr=20000.0,
+        psf_sigma_x=0.6, psf_sigma_y=0.8, min_speed=0.37, max_speed=0.37,
+    )  # fmt: skip
+    scene = Scene(small(clusters=lone))
+    y, x = np.mgrid[:72, :96]
+    for frame_id in range(0, 200, 9):
+        frame = scene.frame(frame_id)
+        light = frame.pixels.astype(float) - 1000
+        truth = frame.truth
+        assert light.sum() == pytest.approx(truth.intensity[0], rel=1e-4)
+        assert (light * x).sum() / light.sum() == pytest.approx(truth.x[0], abs=1e-3)
+        assert (light * y).sum() / light.sum() == pytest.approx(truth.y[0], abs=1e-3)
+    assert scene.radiance(3).max() - 1000 <= 20000
+
+
+def test_every_member_is_rendered_also_where_the_frame_cuts_it_off() -> None:
+    crowd = ClusterSettings(count=12, motion="reenter", margin=4.0, min_speed=1.0, max_speed=3.0)
+    scene = Scene(small(clusters=crowd))
+    for frame_id in range(0, 60, 6):
+        y, x = np.mgrid[:72, :96]
+        expected = np.full((72, 96), 1000.0)
+        for cluster in scene.clusters:
+            for (tx, ty), light in zip(cluster.positions(frame_id), cluster.intensity, strict=True):
+                # the pixel's integral by fine sampling, not by error functions
+                fine = (np.arange(41) - 20) / 41
+                column = np.exp(-((y[:, :1] + fine - ty) ** 2) / 0.5).mean(1)
+                row = np.exp(-((x[0][:, None] + fine - tx) ** 2) / 0.5).mean(1)
+                expected += light / (np.pi * 0.5) * column[:, None] * row
+        np.testing.assert_allclose(scene.radiance(frame_id), expected, atol=0.02)
+
+
+def test_truth_lists_the_targets_whose_centre_is_in_the_frame() -> None:
+    crowd = ClusterSettings(count=30, motion="reenter", margin=20.0)
+    scene = Scene(small(clusters=crowd))
+    truth = scene.truth(11)
+    total = sum(len(c.intensity) for c in scene.clusters)
+    assert 0 < len(truth.x) < total
+    assert ((truth.x >= -0.5) & (truth.x < 95.5) & (truth.y >= -0.5) & (truth.y < 71.5)).all()
+    table = truth.clusters()
+    assert table.count.sum() == len(truth.x)
+    assert set(table.id) == set(truth.cluster)
+
+
+def test_cluster_table_is_the_centre_of_light() -> None:
+    truth = Truth(
+        np.array([4, 4, 7]), np.array([1.0, 3, 9]), np.array([2.0, 2, 5]), np.array([1.0, 3, 2]),
+        1.0, 0,
+    )  # fmt: skip
+    table = truth.clusters()
+    assert table.id.tolist() == [4, 7]
+    assert table.x.tolist() == [2.5, 9.0]
+    assert table.y.tolist() == [2.0, 5.0]
+    assert table.count.tolist() == [2, 1]
+
+
+def test_a_frame_depends_on_seed_and_number_alone() -> None:
+    noisy = small(sensor=SensorSettings(), clouds=CloudSettings(texture_size=64))
+    scene = Scene(noisy)
+    in_order = [scene.frame(k).pixels.tobytes() for k in range(4)]
+    assert Scene(noisy).frame(3).pixels.tobytes() == in_order[3]
+    assert scene.frame(1).pixels.tobytes() == in_order[1]
+    assert len(set(in_order)) == 4
+    other = Scene(msgspec.structs.replace(noisy, seed=2))
+    assert other.frame(3).pixels.tobytes() != in_order[3]
+
+
+def test_another_process_makes_the_same_bytes() -> None:
+    code = (
+        "import zlib; from detector_stub.scene import Scene;"
+        "from detector_stub.scene_config import SceneConfig;"
+        "print(zlib.crc32(Scene(SceneConfig(width=64, height=48)).frame(5).pixels))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert int(out.stdout) == zlib.crc32(Scene(SceneConfig(width=64, height=48)).frame(5).pixels)
+
+
+def test_noise_in_time_has_the_configured_variance() -> None:
+    sensor = msgspec.structs.replace(QUIET, read_noise=6.0, electrons_per_count=20.0)
+    scene = Scene(small(sensor=sensor))
+    stack = np.stack([scene.frame(k).pixels.astype(float) for k in range(40)])
+    expected = 6.0**2 + 1000 / 20 + 1 / 12  # read, shot, rounding
+    assert stack.var(axis=0, ddof=1).mean() == pytest.approx(expected, rel=0.02)
+    assert scene.noise_sigma == pytest.approx(np.sqrt(6.0**2 + 50))
+    means = stack.mean(0)
+    assert means.std() == pytest.approx(np.sqrt(expected / 40), rel=0.05)  # no fixed pattern
+
+
+def test_fixed_pattern_is_fixed_and_as_strong_as_configured() -> None:
+    sensor = msgspec.structs.replace(QUIET, offset_sigma=20.0, gain_sigma=0.01, column_sigma=30.0)
+    scene = Scene(small(sensor=sensor, height=512, width=256))
+    first = scene.frame(0).pixels.astype(float)
+    np.testing.assert_array_equal(first, scene.frame(9).pixels)
+    columns = first.mean(0)
+    assert columns.std() == pytest.approx(30, rel=0.15)
+    within = (first - columns).std()
+    assert within == pytest.approx(np.hypot(20.0, 0.01 * 1000), rel=0.02)
+
+
+def test_dead_and_hot_pixels_and_full_scale() -> None:
+    sensor = msgspec.structs.replace(QUIET, bits=14, dead_pixels=5, hot_pixels=3)
+    bright = SkySettings(top=100.0, bottom=40000.0, exponent=1.0)
+    scene = Scene(small(sensor=sensor, sky=bright))
+    pixels = scene.frame(0).pixels
+    assert pixels.max() == scene.full_scale == 2**14 - 1
+    assert scene.bad_pixels.sum() == 8
+    assert (pixels == 0).sum() == 5
+    assert (pixels[-1][~scene.bad_pixels[-1]] == 2**14 - 1).all()
+    top = pixels[:20]
+    assert (top == 2**14 - 1).sum() == (scene.bad_pixels[:20] & (top > 0)).sum()
+
+
+def test_sky_profile_and_clouds() -> None:
+    sky = SkySettings(top=500.0, bottom=2500.0, exponent=2.0)
+    image = Scene(small(sky=sky)).radiance(0)
+    assert image[0, 0] == 500
+    assert image[-1, 50] == 2500
+    assert image[36, 5] == pytest.approx(500 + 2000 * (36 / 71) ** 2, rel=1e-5)
+    cloudy = Scene(
+        small(clouds=CloudSettings(contrast=80.0, texture_size=64, drift_x=1.0, drift_y=0.0))
+    )
+    first, later = cloudy.radiance(0), cloudy.radiance(10)
+    assert first[:64, :64].std() == pytest.approx(80, rel=1e-3)
+    np.testing.assert_allclose(later[:, 10:], first[:, :-10], atol=1e-3)
+
+
+def test_no_frame_before_the_first() -> None:
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        Scene(small()).frame(-1)
+
+
+def test_impossible_scenes_are_refused() -> None:
+    with pytest.raises(ValueError, match="margin must be below"):
+        SceneConfig(width=32, height=32, clusters=ClusterSettings(margin=16.0))
+    with pytest.raises(ValueError, match="more than the frame has"):
+        SceneConfig(
+            width=32,
+            height=16,
+            clusters=ClusterSettings(margin=1.0),
+            sensor=SensorSettings(hot_pixels=513),
+        )
+    with pytest.raises(ValueError, match="min_members must not be above max_members, got 6 and 5"):
+        ClusterSettings(min_members=6)

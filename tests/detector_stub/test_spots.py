@@ -1,0 +1,188 @@
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.stats import norm
+
+from detector_stub.config import SpotSettings
+from detector_stub.spots import Candidates, FrameError, SpotDetector
+from engines.imaging import central_fraction, render
+
+
+def detector(**changes: object) -> SpotDetector:
+    return SpotDetector(msgspec.structs.replace(SpotSettings(), **changes))
+
+
+def noise(seed: int, shape: tuple[int, int] = (256, 320), level: float = 1000.0) -> np.ndarray:
+    return level + 10 * np.random.default_rng(seed).standard_normal(shape)
+
+
+def test_targets_at_a_peak_ratio_of_8_are_found_where_they_are() -> None:
+    x, y = np.meshgrid(np.arange(20, 300, 25) + 0.3, np.arange(20, 240, 25) - 0.2)
+    intensity = 8 * 10 / central_fraction(0.6)
+    targets = render(x.ravel(), y.ravel(), np.full(x.size, intensity), (256, 320), 0.6)
+    found = detector(threshold=5.0).detect(np.rint(noise(1) + targets).astype(np.uint16))
+    distance = np.hypot(found.x[:, None] - x.ravel(), found.y[:, None] - y.ravel())
+    assert (distance.min(0) < 1).mean() >= 0.97
+    assert np.median(distance.min(0)) < 0.3
+    assert (distance.min(1) > 1.5).sum() <= 2
+    assert np.median(found.score) == pytest.approx(10.5, rel=0.2)
+
+
+def test_false_alarms_on_white_noise_follow_the_gaussian_tail() -> None:
+    search = detector(threshold=3.5, link_gap=0, border=0, max_candidates=10_000)
+    alarms = [len(search.detect(noise(seed).astype(np.float32))) for seed in range(12)]
+    pixels = norm.sf(3.5) * 256 * 320
+    # neighbours are correlated by the filter, so that some pixels share an alarm
+    assert 0.5 * pixels < np.mean(alarms) < 1.1 * pixels
+    stricter = [
+        len(detector(border=0).detect(noise(seed).astype(np.float32))) for seed in range(12)
+    ]
+    assert sum(stricter) == 0
+
+
+@pytest.mark.parametrize("gain", [1e-12, 1e-3, 1e3])
+def test_nothing_depends_on_the_count_level(gain: float) -> None:
+    frame = noise(3) + render([100.4], [80.7], [800.0], (256, 320), 0.6)
+    reference = detector().detect(frame.astype(np.float32))
+    scaled = detector().detect((frame * gain).astype(np.float32))
+    assert len(reference) == 1
+    for name in ("x", "y", "score"):
+        np.testing.assert_allclose(getattr(scaled, name), getattr(reference, name), rtol=2e-3)
+
+
+@pytest.mark.parametrize("method", ["matched", "white_tophat", "black_tophat"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_flat_frames_hold_nothing(method: str, dtype: type) -> None:
+    for level in (0, 37, 255):
+        frame = np.full((48, 64), level, dtype)
+        assert len(detector(method=method).detect(frame)) == 0
+
+
+def test_a_target_in_a_noiseless_frame_is_found_with_a_finite_score() -> None:
+    for dtype in (np.uint8, np.uint16, np.float32):
+        frame = (100 + render([30.0], [20.0], [150.0], (64, 64), 0.6)).astype(dtype)
+        found = detector().detect(frame)
+        assert len(found) == 1
+        assert (found.x[0], found.y[0]) == pytest.approx((30, 20), abs=0.02)
+        assert np.isfinite(found.score[0])
+
+
+def test_frames_of_bad_values_hold_nothing() -> None:
+    for value in (np.nan, np.inf, -np.inf, 3e38):
+        assert len(detector().detect(np.full((40, 50), value, np.float32))) == 0
+    frame = noise(4, (40, 50)).astype(np.float32)
+    assert len(detector().detect(frame, np.ones(frame.shape, bool))) == 0
+
+
+def test_bad_pixels_are_no_candidates_and_hide_none() -> None:
+    clean = noise(5) + render([60.2], [70.1], [1500.0], (256, 320), 0.6)
+    frame = clean.astype(np.float32)
+    bad = np.zeros(frame.shape, bool)
+    frame[70, 62] = np.nan
+    frame[150:160, 200:215] = np.inf
+    frame[30, 40], bad[30, 40] = 1e9, True
+    frame[200, :], bad[200, :] = 0, True
+    found = detector().detect(frame, bad)
+    assert len(found) == 1
+    assert (found.x[0], found.y[0]) == pytest.approx((60.2, 70.1), abs=0.3)
+
+
+@pytest.mark.parametrize("size", [(15, 9), (31, 20), (3, 12)])
+@pytest.mark.parametrize("saturation", [65535.0, None])
+def test_a_saturated_blob_is_one_candidate_with_its_size(
+    size: tuple[int, int], saturation: float | None
+) -> None:
+    width, height = size
+    frame = np.rint(noise(6)).astype(np.uint16)
+    frame[100 : 100 + height, 140 : 140 + width] = 65535
+    found = detector(max_size=48).detect(frame, saturation=saturation)
+    assert len(found) == 1
+    centre = (140 + (width - 1) / 2, 100 + (height - 1) / 2)
+    assert (found.x[0], found.y[0]) == pytest.approx(centre, abs=0.1)
+    # the filter's halo adds at most its reach on either side
+    assert width <= found.width[0] <= width + 8
+    assert height <= found.height[0] <= height + 8
+
+
+def test_a_blob_larger_than_max_size_is_no_candidate() -> None:
+    frame = np.rint(noise(6)).astype(np.uint16)
+    frame[50:150, 140:240] = 60000
+    found = detector(max_size=24).detect(frame, saturation=60000.0)
+    inside = (found.x > 150) & (found.x < 230) & (found.y > 60) & (found.y < 140)
+    assert not inside.any()
+
+
+def test_a_large_object_does_not_hide_its_neighbour() -> None:
+    frame = noise(7)
+    frame[100:120, 100:130] += 2000
+    frame += render([142.0], [110.0], [900.0], frame.shape, 0.6)
+    found = detector().detect(frame.astype(np.float32))
+    assert sorted(np.round(found.x)) == [114.0, 142.0] or sorted(np.round(found.x)) == [
+        115.0,
+        142.0,
+    ]
+
+
+def test_parts_are_linked_across_the_gap_and_no_further() -> None:
+    frame = noise(8)
+    frame[60, 60] = frame[60, 64] = 6000
+    apart = detector(psf_sigma=0.3, link_gap=1).detect(frame.astype(np.float32))
+    linked = detector(psf_sigma=0.3, link_gap=3).detect(frame.astype(np.float32))
+    assert sorted(np.round(apart.x, 1)) == [60.0, 64.0]
+    assert np.round(linked.x, 1).tolist() == [62.0]
+    assert linked.width.tolist() == [5.0]
+
+
+def test_border_and_the_strongest_candidates() -> None:
+    x = np.array([1.0, 40, 80, 120, 160])
+    light = np.array([5000.0, 900, 2700, 1800, 1400])
+    frame = (noise(9, (64, 200)) + render(x, [30.0] * 5, light, (64, 200), 0.6)).astype(np.float32)
+    everything = detector(border=0).detect(frame)
+    assert np.round(everything.x).tolist() == [1, 80, 120, 160, 40]
+    assert (np.diff(everything.score) <= 0).all()
+    limited = detector(border=5, max_candidates=2).detect(frame)
+    assert np.round(limited.x).tolist() == [80, 120]
+
+
+def test_top_hats_find_bright_and_dark_structure() -> None:
+    frame = noise(10) + render([60, 200], [50, 120], [2500, -2500], (256, 320), 0.8)
+    place: Callable[[Candidates], list[float]] = lambda found: np.round(found.x).tolist()  # noqa: E731
+    assert place(detector(method="white_tophat").detect(frame.astype(np.float32))) == [60]
+    assert place(detector(method="black_tophat").detect(frame.astype(np.float32))) == [200]
+    assert place(detector().detect(frame.astype(np.float32))) == [60]
+
+
+def test_a_sloping_background_makes_no_candidates() -> None:
+    y, x = np.mgrid[:256, :320]
+    frame = noise(11) + 40.0 * x + 25.0 * y
+    assert len(detector().detect(frame.astype(np.float32))) == 0
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=30),
+        elements=st.floats(width=32),
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_any_frame_gives_finite_candidates_inside_it(frame: np.ndarray) -> None:
+    found = detector(threshold=1.5, border=0).detect(frame)
+    columns = np.stack([found.x, found.y, found.score, found.width, found.height])
+    assert np.isfinite(columns).all()
+    height, width = frame.shape
+    assert ((found.x >= -0.5) & (found.x <= width - 0.5)).all()
+    assert ((found.y >= -0.5) & (found.y <= height - 0.5)).all()
+    assert ((found.width >= 1) & (found.width <= width)).all()
+
+
+def test_wrong_frames_are_refused_by_name() -> None:
+    with pytest.raises(FrameError, match=r"expected \(height, width\), got shape \(3, 4, 5\)"):
+        detector().detect(np.zeros((3, 4, 5), np.uint8))
+    with pytest.raises(FrameError, match=r"the mask is \(3, 3\) and the frame \(4, 4\)"):
+        detector().detect(np.zeros((4, 4), np.uint8), np.zeros((3, 3), bool))

@@ -1,0 +1,158 @@
+"""Model folders and runtimes: what is shipped works, what is altered is refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.engine import CropBatch, Engine, open_engine
+from engines.errors import InferenceError, ModelError
+from engines.model import CARD, GOLDEN, NETWORK, load_model, shipped_models
+from engines.runtimes import Runtime, open_runtime
+
+SHIPPED = shipped_models()
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    """A copy of a shipped model that a test may spoil."""
+    copy = tmp_path / "model"
+    shutil.copytree(load_model(SHIPPED[0]).folder, copy)
+    return copy
+
+
+class RuntimeContract:
+    """What every runtime must do; a runtime's test class inherits it."""
+
+    kind: str
+
+    @pytest.fixture(params=SHIPPED, name="engine")
+    def _engine(self, request: pytest.FixtureRequest) -> Engine:
+        model = load_model(request.param)
+        return Engine(model, open_runtime(self.kind, model.network_path, threads=1))
+
+    def test_agrees_with_the_float64_reference(self, engine: Engine) -> None:
+        assert engine.golden_error() < 1e-5
+
+    def test_a_batch_gives_what_its_members_give(self, engine: Engine) -> None:
+        crops = engine.model.golden().inputs["crops"]
+        together = engine.runtime.run({"crops": crops})["grid"]
+        for index, crop in enumerate(crops):
+            alone = engine.runtime.run({"crops": crop[None]})["grid"][0]
+            scale = np.abs(alone).max()
+            np.testing.assert_allclose(together[index], alone, atol=1e-5 * scale)
+
+    @pytest.mark.parametrize("number", [1, 2, 3, 64, 65, 300])
+    def test_any_batch_size(self, engine: Engine, number: int) -> None:
+        crops = engine.model.golden().inputs["crops"]
+        grids = engine.runtime.run({"crops": crops[np.arange(number) % len(crops)]})["grid"]
+        cells = engine.model.card.grid.cells
+        assert grids.shape == (number, cells, cells)
+        assert grids.dtype == np.float32
+
+    def test_a_wrong_input_is_one_clear_error(self, engine: Engine) -> None:
+        with pytest.raises(InferenceError) as error:
+            engine.runtime.run({"crops": np.zeros((1, 4, 4), np.float32)})
+        assert "\n" not in str(error.value)
+
+    def test_the_check_passes(self, engine: Engine) -> None:
+        engine.check(batch_sizes=(1, 2))
+        engine.close()
+
+
+class TestOnnxRuntime(RuntimeContract):
+    """ONNX Runtime on the CPU."""
+
+    kind = "onnxruntime"
+
+
+class WrongRuntime:
+    """A runtime that computes something else."""
+
+    name = "wrong"
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {k: v * np.float32(1.001) for k, v in self.runtime.run(inputs).items()}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def test_golden_check_refuses_a_runtime_that_is_off() -> None:
+    engine = open_engine(SHIPPED[0], threads=1)
+    wrong = Engine(engine.model, WrongRuntime(engine.runtime))
+    with pytest.raises(ModelError, match="golden check failed: relative error 1.0e-03"):
+        wrong.check()
+
+
+def test_an_infinite_output_is_an_error() -> None:
+    engine = open_engine(SHIPPED[0], threads=1)
+    pixels = np.full((1, 11, 11), np.inf, np.float32)
+    batch = CropBatch(pixels, np.ones(pixels.shape, bool), np.ones(1, np.float32))
+    with pytest.raises(InferenceError, match="not finite"):
+        engine.run(batch)
+
+
+def test_auto_names_what_it_took() -> None:
+    assert open_engine(SHIPPED[0], "auto").runtime.name.startswith("onnxruntime ")
+
+
+def test_cards_of_shipped_models_have_figures() -> None:
+    for name in SHIPPED:
+        card = load_model(name).card
+        assert card.name == name
+        assert card.measured["crops"] >= 2000
+        assert card.training.crops > 0
+
+
+@pytest.mark.parametrize("file", [NETWORK, GOLDEN])
+def test_an_altered_file_is_refused(folder: Path, file: str) -> None:
+    content = bytearray((folder / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / file).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"{file}: altered: its sha256 starts"):
+        load_model(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / NETWORK).unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx: No such file"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("crop_size: 11", "crop_size: big", "crop_size"),
+        ("name:", "nam:", "nam"),
+        (f"  {NETWORK}:", "  ../outside.onnx:", "no sha256 for model.onnx"),
+        (f"  {GOLDEN}:", f"  ../outside: abc\n  {GOLDEN}:", "must be a plain file name"),
+    ],
+)
+def test_a_wrong_card_is_refused(folder: Path, old: str, new: str, message: str) -> None:
+    card = folder / CARD
+    text = card.read_text()
+    assert old in text
+    card.write_text(text.replace(old, new, 1))
+    with pytest.raises(ModelError, match=message):
+        load_model(folder)
+
+
+def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no network")
+    with pytest.raises(ModelError, match=r"model\.onnx: ONNX Runtime cannot load it"):
+        open_runtime("onnxruntime", path)
+
+
+def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f'no model "nothing": .*{SHIPPED[0]}'):
+        load_model("nothing")
+    with pytest.raises(ModelError, match=r"no model\.yaml in this folder"):
+        load_model(tmp_path)
+    with pytest.raises(ModelError, match='no runtime "abacus"; there are auto, onnxruntime'):
+        open_runtime("abacus", tmp_path)

@@ -1,0 +1,76 @@
+"""Configurations: shipped files hold, mistakes are named with their path."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import NodeConfig, json_schema, load_config
+from pipeline.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_node_yaml_shows_the_defaults() -> None:
+    assert load_config(CONFIGS / "node.yaml") == NodeConfig()
+
+
+def test_node_yaml_shows_every_key() -> None:
+    text = (CONFIGS / "node.yaml").read_text()
+    schema = json.loads(json_schema())
+    for part in schema["$defs"].values():
+        for key in part.get("properties", {}):
+            assert f"{key}:" in text, key
+
+
+def test_lossless_configuration_is_lossless() -> None:
+    config = load_config(CONFIGS / "node-lossless.yaml")
+    assert config.overload.mode == "lossless"
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    for text in ("", "# nothing\n"):
+        path.write_text(text)
+        assert load_config(path) == NodeConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("join: {timout_ms: 5}", 'join: unknown key "timout_ms"'),
+        ("join: {timeout_ms: fast}", 'join.timeout_ms: expected "float", got "str"'),
+        ("join: {timeout_ms: -1}", "join.timeout_ms: expected"),
+        ("overload: {mode: turbo}", "overload.mode: invalid enum value 'turbo'"),
+        ("inputs: {frames: {endpoint: nowhere, bind: true}}", "inputs.frames: endpoint: expected"),
+        ("name: a b", "name: expected"),
+        ("extra: 1", 'unknown key "extra"'),
+        ("join: [", "while parsing"),
+        ("engine: {psf_sigma: 0}", "engine.psf_sigma: expected"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_config(tmp_path / "none.yaml")
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError):
+        load_config(path)
+
+
+def test_the_schema_describes_every_setting() -> None:
+    schema = json.loads(json_schema())
+    assert schema["$ref"].endswith("NodeConfig")
+    join = schema["$defs"]["Join"]
+    assert join["additionalProperties"] is False
+    assert join["properties"]["timeout_ms"]["default"] == 50.0
+    assert "ms" in join["properties"]["timeout_ms"]["description"]

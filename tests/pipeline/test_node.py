@@ -1,0 +1,192 @@
+"""The whole node over real sockets: a publisher of frames and detections in, targets out."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.engine import Engine
+from engines.errors import DscsnetError
+from engines.imaging import render
+from pipeline.answers import plain_answer
+from pipeline.channel import Channel
+from pipeline.config import Batching, Http, Join, NodeConfig, Output, Overload
+from pipeline.join import Joiner
+from pipeline.ledger import Ledger
+from pipeline.messages import Detections, End, EngineInfo, Frame, Message, Status, Targets
+from pipeline.node import Node
+from pipeline.outlet import Outlet
+from pipeline.tickets import Ticket
+
+Start = Callable[..., AbstractContextManager[Any]]
+ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
+
+
+def scene(dtype: str = "uint16") -> np.ndarray:
+    """Two isolated bright targets on a flat noisy background."""
+    noise = np.random.default_rng(1).normal(1000, 5, (64, 80))
+    image = noise + render([20.0, 60.0], [30.0, 40.0], [5000.0, 4000.0], (64, 80), 0.5)
+    return np.round(image).astype(dtype)
+
+
+def test_targets_are_found_where_they_are(harness: Start) -> None:
+    with harness() as node:
+        node.send_frame(0, scene())
+        node.send_detections(0, [20.4, 59.7], [30.3, 40.2])
+        answer = node.receive()
+    assert isinstance(answer, Targets)
+    assert answer.status == "ok"
+    assert answer.key.frame_id == 0
+    assert answer.timestamp_ns == 7
+    assert answer.spots.count == [1, 1]
+    assert answer.spots.flags == [0, 0]
+    np.testing.assert_allclose(answer.targets.x, [20, 60], atol=0.17)
+    np.testing.assert_allclose(answer.targets.y, [30, 40], atol=0.17)
+    np.testing.assert_allclose(answer.targets.intensity, [5000, 4000], rtol=0.1)
+    np.testing.assert_allclose(answer.spots.background, 1000, atol=3)
+    np.testing.assert_allclose(answer.spots.noise, 5, rtol=0.4)
+    assert answer.timing.total >= answer.timing.infer > 0
+
+
+def test_answers_do_not_depend_on_gain_or_offset(harness: Start) -> None:
+    with harness() as node:
+        for frame_id, pixels in enumerate((scene("float32"), scene("float32") * 7 + 3000)):
+            node.send_frame(frame_id, pixels.astype("float32"))
+            node.send_detections(frame_id, [20, 60], [30, 40])
+        first, second = node.receive(), node.receive()
+    assert isinstance(first, Targets) and isinstance(second, Targets)
+    assert first.targets.x == second.targets.x
+    np.testing.assert_allclose(
+        np.multiply(first.targets.intensity, 7), second.targets.intensity, rtol=1e-3
+    )
+
+
+def test_every_frame_is_answered_in_order_and_the_end_passed_on() -> None:
+    frames = 50
+    with harness(join=Join(timeout_ms=2000), overload=Overload(max_age_ms=5000)) as node:
+        for frame_id in range(frames):
+            node.send_frame(frame_id, scene())
+            position = [20.0] if frame_id % 3 else []
+            node.send_detections(frame_id, position, position)
+        node.frames.send(End("cam", node.epoch, frames - 1, 7))
+        answers = [node.receive() for _ in range(frames + 1)]
+        state = node.node.snapshot()
+    assert [answer.frame_id for answer in answers] == [*range(frames), frames - 1]
+    assert isinstance(answers[-1], End)
+    statuses = [answer.status for answer in answers[:-1] if isinstance(answer, Targets)]
+    assert statuses == ["ok" if i % 3 else "empty" for i in range(frames)]
+    assert state["received"] == state["published"] == frames
+    assert state["lost_upstream"] == 0
+
+
+def test_two_streams_share_the_engine_and_batches(harness: Start) -> None:
+    with harness(batch=Batching(max_delay_ms=20)) as node:
+        for stream in ("a", "b"):
+            node.send_frame(0, scene(), stream)
+        for stream in ("a", "b"):
+            node.send_detections(0, [20, 60], [30, 40], stream)
+        answers = [node.receive() for _ in range(2)]
+        _, page = node.get("metrics")
+    assert {answer.key.stream for answer in answers} == {"a", "b"}
+    assert "dscsnet_batch_frames_sum 2.0" in page
+
+
+def test_frame_without_detections_is_answered_after_the_deadline(harness: Start) -> None:
+    with harness(join=Join(timeout_ms=50)) as node:
+        node.send_frame(0, scene())
+        answer = node.receive()
+    assert isinstance(answer, Targets)
+    assert (answer.status, answer.reason) == ("no_detections", "timeout")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "status"),
+    [
+        (np.full((64, 80), np.nan, np.float32), "error"),
+        (np.zeros((64, 80), np.uint8), "ok"),
+        (np.full((64, 80), 65535, np.uint16), "ok"),
+        (np.ones((3, 2), np.float32), "ok"),
+    ],
+)
+def test_strange_frames_are_answered(
+    harness: Start, pixels: np.ndarray, status: str
+) -> None:
+    with harness() as node:
+        node.send_frame(0, pixels)
+        node.send_detections(0, [1.0], [1.0])
+        answer = node.receive()
+        node.send_frame(1, scene())
+        node.send_detections(1, [20.0], [30.0])
+        after = node.receive()
+    assert isinstance(answer, Targets) and isinstance(after, Targets)
+    assert answer.status == status
+    assert answer.targets.x == []
+    assert after.spots.count == [1]
+
+
+def test_candidates_outside_the_frame_keep_their_entry(harness: Start) -> None:
+    with harness() as node:
+        node.send_frame(0, scene())
+        node.send_detections(0, [-50.0, 20.0, 1e6], [3.0, 30.0, 1e6])
+        answer = node.receive()
+    assert isinstance(answer, Targets)
+    assert answer.spots.count == [0, 1, 0]
+    assert answer.spots.flags[1] == 0
+    assert 0 not in (answer.spots.flags[0], answer.spots.flags[2])
+
+
+def test_malformed_messages_are_counted_and_harm_nothing(harness: Start) -> None:
+    with harness() as node:
+        good = Frame("cam", node.epoch, 0, 7, scene())
+        for parts in (
+            [b"frame/cam"],
+            [b"frame/cam", b"\xc1", b""],
+            [b"frame/bad stream!", b"\x80", b""],
+            [b"frame/cam", b"\x80" * 2, b"1234"],
+        ):
+            node.frames.socket.send_multipart(parts)
+        node.frames.send(good)
+        node.send_detections(0, [20.0], [30.0])
+        answer = node.receive()
+        state = node.heartbeat().body
+        status, _ = node.get("healthz")
+    assert isinstance(answer, Targets)
+    assert answer.status == "ok"
+    assert sum(state["rejected"].values()) == 4
+    assert status == 200
+
+
+def test_health_pages(harness: Start) -> None:
+    with harness() as node:
+        assert node.get("healthz") == (200, "ok\n")
+        assert node.get("readyz") == (200, "ok\n")
+        node.send_frame(0, scene())
+        node.send_detections(0, [20.0], [30.0])
+        node.receive()
+        status, page = node.get("metrics")
+        assert node.get("nothing")[0] == 404
+    assert status == 200
+    assert 'dscsnet_published_total{status="ok"} 1.0' in page
+    for stage in ("join", "queue", "crop", "infer", "readout", "total"):
+        assert f'dscsnet_stage_seconds_count{{stage="{stage}"}} 1.0' in page
+
+
+def test_stop_answers_what_was_accepted_within_five_seconds(harness: Start) -> None:
+    with harness(join=Join(timeout_ms=60_000)) as node:
+        node.send_frame(0, scene())
+        node.send_frame(1, scene())
+        node.send_detections(1, [20.0], [30.0])
+        while node.node.snapshot()["received"] < 2:
+            time.sleep(0.01)
+        started = time.monotonic()
+        node.stop.set()
+        answers = [node.receive(), node.receive()]
+        node.thread.join(10)
+        assert time.monotonic() - started < 5
+        assert node.error is None
+    assert [a.status for a in answers if isinstance(a, Targets)] == ["no_detections", "ok"]

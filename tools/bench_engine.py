@@ -1,0 +1,95 @@
+"""Speed of an engine alone: crops a second by batch size, beside a peer in the same run."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.engine import CropBatch, Engine, open_engine
+from engines.imaging import render
+
+SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class EngineSpeed:
+    """One line of the table.
+
+    Attributes:
+        what: the engine or its peer, and its threads.
+        crops_per_s: whole batches, best of three repetitions of a second each.
+    """
+
+    what: str
+    batch: int
+    crops_per_s: float
+
+
+def make_batch(size: int, number: int, seed: int = 0) -> CropBatch:
+    """Crops of two targets on Gaussian noise of 5 counts."""
+    generator = np.random.default_rng(seed)
+    pixels = generator.normal(0, 5, (number, size, size))
+    for crop in pixels:
+        x, y = generator.uniform(size // 2 - 1, size // 2 + 1, (2, 2))
+        crop += render(x, y, generator.uniform(300, 1000, 2), (size, size), 0.5)
+    usable = np.ones(pixels.shape, bool)
+    return CropBatch(pixels.astype(np.float32), usable, np.full(number, 5, np.float32))
+
+
+def bench_engine(
+    model: str, batches: tuple[int, ...], thread_counts: tuple[int, ...]
+) -> Iterator[EngineSpeed]:
+    """Network alone, network with readout, and eager PyTorch if it is installed."""
+    for threads in thread_counts:
+        engine = open_engine(model, threads=threads)
+        label = f"{engine.runtime.name}, {threads} thread{'s' * (threads > 1)}"
+        for number in batches:
+            batch = make_batch(engine.model.card.crop_size, number)
+            yield EngineSpeed(f"{label}: network", number, rate(_network(engine, batch), number))
+            yield EngineSpeed(
+                f"{label}: with readout", number, rate(_with_readout(engine, batch), number)
+            )
+        yield from _eager_peer(engine, batches, threads)
+        engine.close()
+
+
+def rate(run: Callable[[], object], crops: int) -> float:
+    """Crops a second of repeated calls; the best of three, since disturbances only slow down."""
+    run()
+    best = 0.0
+    for _ in range(3):
+        calls, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < SECONDS:
+            run()
+            calls += 1
+        best = max(best, calls * crops / elapsed)
+    return best
+
+
+def _network(engine: Engine, batch: CropBatch) -> Callable[[], object]:
+    return lambda: engine.run(batch)
+
+
+def _with_readout(engine: Engine, batch: CropBatch) -> Callable[[], object]:
+    return lambda: engine.read(engine.run(batch), batch)
+
+
+def _eager_peer(engine: Engine, batches: tuple[int, ...], threads: int) -> Iterator[EngineSpeed]:
+    try:
+        import torch
+
+        from tools.shipped import load_network
+    except ModuleNotFoundError:
+        return
+    torch.set_num_threads(threads)
+    network = load_network(engine.model)
+    label = f"torch {torch.__version__} eager, {threads} thread{'s' * (threads > 1)}: network"
+    for number in batches:
+        crops = torch.from_numpy(make_batch(engine.model.card.crop_size, number).pixels)
+
+        def run(crops: torch.Tensor = crops) -> object:
+            with torch.inference_mode():
+                return network(crops)
+
+        yield EngineSpeed(label, number, rate(run, number))

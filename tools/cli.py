@@ -1,0 +1,31 @@
+"""`dscsnet`: every command of the distribution, listed here."""
+
+import typer
+
+from detector_stub import cli as detector_stub
+from pipeline.cli import add_commands, new_app, run
+from tools.commands import demo
+
+COMMANDS = (
+    detector_stub.detector,
+    detector_stub.simulate,
+    demo.demo,
+)
+
+
+def build() -> typer.Typer:
+    """Return the app with all commands."""
+    app = new_app("Unmix closely spaced infrared point targets from a detector's candidate spots.")
+    add_commands(app)
+    for command in COMMANDS:
+        app.command()(command)
+    return app
+
+
+def main() -> None:
+    """Entry point of `dscsnet`."""
+    run(build())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Subcommands of `dscsnet` that belong to the tools, as plain typer functions."""

@@ -1,0 +1,61 @@
+"""`dscsnet bench`: speed of the engine and of the whole node on this machine."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def bench(
+    *,
+    model: Annotated[
+        str, typer.Option(help="Name of a shipped model, or a model folder.")
+    ] = "scene-compact",
+    frames: Annotated[int, typer.Option(min=20, help="Frames timed at each setting.")] = 300,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads of the node's engine; 0: one a core.")
+    ] = 0,
+    candidates: Annotated[
+        list[int] | None, typer.Option(min=1, max=1000, help="Candidates a frame; repeatable.")
+    ] = None,
+    engine_only: Annotated[bool, typer.Option("--engine-only", help="Leave out the node.")] = False,
+) -> None:
+    """Measure crops/s of the engine, and frames/s and latency of the whole node."""
+    import os
+
+    from tools.bench_engine import bench_engine
+    from tools.bench_node import bench_node
+    from tools.environment import describe
+
+    console = Console()
+    console.print(describe(), highlight=False)
+    cores = len(os.sched_getaffinity(0))
+    table = Table("engine", "batch", "crops/s", title=f"Engine: {model}", box=None)
+    for speed in bench_engine(model, (1, 8, 64, 256), (1, cores) if cores > 1 else (1,)):
+        table.add_row(speed.what, str(speed.batch), f"{speed.crops_per_s:,.0f}")
+    console.print(table)
+    if engine_only:
+        return
+    table = Table(
+        *("candidates", "frames/s", "plain loop", "at Hz", "p50 ms", "p90", "p99", "max"),
+        "overhead ms",
+        title="Node: 640x512 16-bit frames, one process; plain loop: the same work without sockets",
+        box=None,
+    )
+    for node in bench_node(
+        model, tuple(candidates or (1, 20, 100)), frames=frames, threads=threads
+    ):
+        table.add_row(
+            str(node.candidates),
+            f"{node.frames_per_s:.0f}",
+            f"{node.loop_frames_per_s:.0f}",
+            f"{node.rate_hz:.0f}",
+            *(f"{value:.2f}" for value in node.latency_ms),
+            f"{node.overhead_ms:.2f}",
+        )
+    console.print(table)
+    console.print(
+        "latency: detections sent to answer received, frame sent just before; "
+        "overhead: in the node, outside the engine's run and the wait for the other part"
+    )

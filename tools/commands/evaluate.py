@@ -1,0 +1,59 @@
+"""`dscsnet evaluate`: measure a model on simulated crops that it has not seen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model folder.")],
+    *,
+    protocol: Annotated[
+        Path, typer.Option("-p", "--protocol", help="Training configuration with the protocol.")
+    ] = Path("configs/train/csist100k-compact.yaml"),
+    crops: Annotated[int, typer.Option(min=1, help="Crops to draw.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the crops.")] = 1234,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core.")] = 0,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the figures into the model's card.")
+    ] = False,
+) -> None:
+    """Measure CSO-mAP, count accuracy and errors by number of targets."""
+    import msgspec
+
+    from engines.engine import open_engine
+    from tools.evaluation import Report
+    from tools.evaluation import evaluate as run
+    from tools.export import write_card
+    from tools.train_config import load_train_config
+
+    engine = open_engine(model, threads=threads)
+    report: Report = run(engine, load_train_config(protocol).protocol, crops=crops, seed=seed)
+    _print(report, engine.model.card.name, f"{crops} crops, seed {seed}")
+    if write:
+        figures = {**report.figures(), "crops": float(crops), "seed": float(seed)}
+        card = msgspec.structs.replace(engine.model.card, measured=figures)
+        write_card(card, engine.model.folder)
+
+
+def _print(report: "Report", name: str, what: str) -> None:  # type: ignore[name-defined]  # noqa: F821
+    console = Console()
+    values = "  ".join(f"{value:.2f}" for value in report.precision.by_distance)
+    console.print(f"{name}: CSO-mAP {report.precision.cso_map:.2f}  AP05..AP25 {values}  ({what})")
+    table = Table(
+        *("targets", "crops", "found %", "count right %", "position RMS px", "intensity error %"),
+        box=None,
+    )
+    for label, row in [*report.by_count.items(), ("all", report.overall)]:
+        table.add_row(
+            str(label),
+            str(row.crops),
+            f"{100 * row.recall:.1f}",
+            f"{100 * row.count_accuracy:.1f}",
+            f"{row.position_rms:.3f}",
+            f"{100 * row.intensity_error:.1f}",
+        )
+    console.print(table)
