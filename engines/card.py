@@ -13,7 +13,7 @@ Range = tuple[float, float]
 class GridReadout(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="grid"
 ):
-    """The paper's readout: each cell above every one of these thresholds is a target."""
+    """Grid readout: a cell must be above every one of these thresholds to be a target."""
 
     threshold: Annotated[float, Meta(ge=0, description="counts")] = 0.0
     relative: Annotated[
@@ -22,6 +22,12 @@ class GridReadout(
     significance: Annotated[
         float, Meta(ge=0, description="peak of the target's spot over the crop's noise sigma")
     ] = 0.0
+    gather: Annotated[
+        bool,
+        Meta(
+            description="false: every such cell; true: local peaks, with their neighbours' counts"
+        ),
+    ] = False
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Connecting anew where libzmq does not do so by itself."""
 
+import contextlib
 import time
 from typing import cast
 
@@ -47,5 +48,11 @@ class ConnectionKeeper:
         return True
 
     def close(self) -> None:
-        """Stop watching; the watched socket is closed before."""
+        """Stop watching; to be called while the watched socket is open.
+
+        The other way round libzmq's thread can be left writing to a monitor that nobody reads,
+        and connections of other sockets of the same context then never come up.
+        """
+        with contextlib.suppress(zmq.ZMQError):  # the context is terminated
+            self._socket.disable_monitor()
         self._monitor.close()

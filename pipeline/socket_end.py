@@ -73,9 +73,10 @@ class SocketEnd:
 
     def close(self) -> None:
         """Close the socket; a sender first hands over what is queued, for at most its linger."""
-        self.socket.close()
         if self._keeper is not None:
             self._keeper.close()
+            self._keeper = None
+        self.socket.close()
         if self._owns_context:
             self._context.term()
 

@@ -133,7 +133,8 @@ class Unmixer:
         """Estimates of all good crops, and the nanoseconds of engine and readout."""
         batch = _gather(frames)
         parts, infer_ns, readout_ns = [], 0, 0
-        for first in range(0, max(1, len(batch)), self.crops_per_run):
+        # Without a good crop there is nothing to run: not every network takes an empty batch.
+        for first in range(0, len(batch), self.crops_per_run):
             rows = np.s_[first : first + self.crops_per_run]
             part = CropBatch(batch.pixels[rows], batch.usable[rows], batch.noise[rows])
             started = time.perf_counter_ns()
@@ -145,7 +146,7 @@ class Unmixer:
         self.stages.add("infer", infer_ns)
         self.stages.add("readout", readout_ns)
         self.stages.add_batch(len(batch), len(frames))
-        return Estimates.join(parts), infer_ns, readout_ns
+        return Estimates.join(parts) if parts else Estimates.none(), infer_ns, readout_ns
 
     def _answer(
         self, frame: Prepared, good: Estimates, infer_ns: int, readout_ns: int, finish: Finish

@@ -4,12 +4,16 @@ import typer
 
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
-from tools.commands import demo
+from pipeline.commands import model
+from tools.commands import bench, demo, evaluate, train
 
 COMMANDS = (
     detector_stub.detector,
     detector_stub.simulate,
     demo.demo,
+    bench.bench,
+    train.train,
+    evaluate.evaluate,
 )
 
 
@@ -19,6 +23,7 @@ def build() -> typer.Typer:
     add_commands(app)
     for command in COMMANDS:
         app.command()(command)
+    model.app.command()(train.export)
     return app
 
 

@@ -85,7 +85,7 @@ class WrongRuntime:
 def test_golden_check_refuses_a_runtime_that_is_off() -> None:
     engine = open_engine(SHIPPED[0], threads=1)
     wrong = Engine(engine.model, WrongRuntime(engine.runtime))
-    with pytest.raises(ModelError, match="golden check failed: relative error 1.0e-03"):
+    with pytest.raises(ModelError, match="golden check failed: relative error"):
         wrong.check()
 
 

@@ -1,5 +1,7 @@
 """Grid readout, goodness of fit and the columns they travel in."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from engines.readouts.grid import limits, read_grid
 from engines.residual import reduced_chi2
 
 
-def make_card(**thresholds: float) -> ModelCard:
+def make_card(**thresholds: Any) -> ModelCard:
     return ModelCard(
         name="test",
         description="",
@@ -30,7 +32,7 @@ def make_card(**thresholds: float) -> ModelCard:
     )
 
 
-def read(grids: np.ndarray, **thresholds: float) -> Estimates:
+def read(grids: np.ndarray, **thresholds: Any) -> Estimates:
     number = len(grids)
     return read_grid(
         make_card(**thresholds),
@@ -128,3 +130,50 @@ def test_spread_puts_crops_back_among_those_left_out() -> None:
     spread = make_estimates([0, 1, 1], 2).spread(np.array([1, 3]), 5)
     np.testing.assert_array_equal(spread.crop, [1, 3, 3])
     np.testing.assert_array_equal(spread.chi2, [np.nan, 0, np.nan, 1, np.nan])
+
+
+def test_gathering_merges_a_split_target_at_its_centroid() -> None:
+    grids = np.zeros((2, 33, 33))
+    grids[1, 16, 16], grids[1, 16, 17], grids[1, 15, 16] = 60, 30, 10
+    found = read(grids, threshold=20, gather=True)
+    np.testing.assert_array_equal(found.crop, [1])
+    np.testing.assert_allclose(found.intensity, [100], rtol=1e-6)
+    np.testing.assert_allclose(found.x, [5 + 0.3 / 3], rtol=1e-6)
+    np.testing.assert_allclose(found.y, [5 - 0.1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(found.sigma_x, np.sqrt(0.3 * 0.7 + 1 / 12) / 3, rtol=1e-6)
+    np.testing.assert_allclose(found.sigma_y, np.sqrt(0.1 * 0.9 + 1 / 12) / 3, rtol=1e-6)
+
+
+def test_a_cell_between_two_peaks_is_divided_in_proportion() -> None:
+    grids = np.zeros((1, 33, 33))
+    grids[0, 10, 10], grids[0, 10, 11], grids[0, 10, 12] = 75, 20, 25
+    found = read(grids, threshold=20, gather=True)
+    np.testing.assert_allclose(found.intensity, [75 + 15, 25 + 5], rtol=1e-6)
+
+
+def test_gathering_loses_no_light_and_takes_ties_and_corners() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        grids = np.zeros((1, 33, 33))
+        rows, columns = generator.integers(0, 11, (2, 6)) * 3
+        grids[0, rows, columns] = generator.uniform(30, 90, 6)
+        found = read(grids, threshold=20, gather=True)
+        assert found.intensity.sum() == pytest.approx(grids.sum(), rel=1e-6)
+    grids = np.zeros((1, 33, 33))
+    grids[0, :2, :2] = 40
+    assert read(grids, threshold=20, gather=True).intensity == pytest.approx([160])
+
+
+def test_gathering_leaves_negative_cells_out() -> None:
+    grids = np.zeros((1, 33, 33))
+    grids[0, 5, 5], grids[0, 5, 6] = 80, -30
+    found = read(grids, threshold=20, gather=True)
+    np.testing.assert_allclose(found.intensity, [80])
+    np.testing.assert_allclose(found.x, [4 / 3])
+
+
+def test_the_densest_possible_peaks_are_all_found() -> None:
+    grids = np.zeros((2, 33, 33))
+    grids[:, ::2, ::2] = 50
+    found = read(grids, threshold=20, gather=True)
+    assert len(found.x) == 2 * 17 * 17

@@ -66,7 +66,7 @@ def test_answers_do_not_depend_on_gain_or_offset(harness: Start) -> None:
     )
 
 
-def test_every_frame_is_answered_in_order_and_the_end_passed_on() -> None:
+def test_every_frame_is_answered_in_order_and_the_end_passed_on(harness: Start) -> None:
     frames = 50
     with harness(join=Join(timeout_ms=2000), overload=Overload(max_age_ms=5000)) as node:
         for frame_id in range(frames):
@@ -125,6 +125,7 @@ def test_strange_frames_are_answered(
         after = node.receive()
     assert isinstance(answer, Targets) and isinstance(after, Targets)
     assert answer.status == status
+    assert answer.reason == ("no usable pixel in any candidate's crop" if status == "error" else "")
     assert answer.targets.x == []
     assert after.spots.count == [1]
 
@@ -190,3 +191,143 @@ def test_stop_answers_what_was_accepted_within_five_seconds(harness: Start) -> N
         assert time.monotonic() - started < 5
         assert node.error is None
     assert [a.status for a in answers if isinstance(a, Targets)] == ["no_detections", "ok"]
+
+
+def test_what_a_slow_engine_cannot_finish_is_answered_as_dropped(
+    harness: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch takes longer than the time to drain; every key is answered all the same."""
+    frames, in_engine, run = 4, threading.Event(), Engine.run
+
+    def slow(self: Engine, batch: Any) -> Any:
+        in_engine.set()
+        hold.wait(2.2)
+        return run(self, batch)
+
+    hold = threading.Event()
+    with harness(
+        join=Join(timeout_ms=60_000),
+        overload=Overload(max_age_ms=60_000),
+        batch=Batching(max_crops=1),
+    ) as node:
+        monkeypatch.setattr(Engine, "run", slow)
+        for frame_id in range(frames):
+            node.send_frame(frame_id, scene())
+            node.send_detections(frame_id, [20.0], [30.0])
+        assert in_engine.wait(10)
+        while node.node.snapshot()["queue"]["ready"] < frames - 1:
+            time.sleep(0.01)
+        started = time.monotonic()
+        node.stop.set()
+        answers = [node.receive() for _ in range(frames)]
+        node.thread.join(10)
+        assert time.monotonic() - started < 5
+        assert node.error is None
+        last = node.heartbeat().body
+        while last["pending"]:
+            last = node.heartbeat().body
+    assert [a.status for a in answers if isinstance(a, Targets)] == ["ok"] + ["dropped"] * 3
+    assert last["drops"] == {"shutdown": 3}
+    assert last["received"] == last["published"] == frames
+
+
+def test_an_engine_that_hangs_does_not_keep_the_node(
+    harness: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_engine, release = threading.Event(), threading.Event()
+
+    def hang(self: Engine, batch: Any) -> Any:
+        in_engine.set()
+        release.wait(60)
+        raise DscsnetError("released")
+
+    with harness() as node:
+        monkeypatch.setattr(Engine, "run", hang)
+        node.send_frame(0, scene())
+        node.send_detections(0, [20.0], [30.0])
+        assert in_engine.wait(10)
+        node.stop.set()
+        node.thread.join(5)
+        assert not node.thread.is_alive()
+        assert isinstance(node.error, DscsnetError)
+        assert "the worker did not end in time" in str(node.error)
+        release.set()
+
+
+def test_stop_is_heeded_while_subscribers_are_awaited() -> None:
+    local = Channel("tcp://127.0.0.1:*", bind=True)
+    output = Output(targets=local, expected_subscribers=1, wait_s=600)
+    node, stop = Node(NodeConfig(output=output, http=Http(enabled=False))), threading.Event()
+    thread = threading.Thread(target=node.run, args=(stop,))
+    thread.start()
+    while node._unready() != "waiting for subscribers":
+        assert thread.is_alive()
+        time.sleep(0.01)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+class FullSender:
+    """A channel whose subscriber takes nothing; the node is told to leave at the third attempt."""
+
+    def __init__(self, give_up: threading.Event) -> None:
+        self.timeouts: list[int] = []
+        self._give_up = give_up
+
+    def send(self, message: Message, timeout_ms: int) -> bool:
+        if not isinstance(message, Status):
+            self.timeouts.append(timeout_ms)
+            if len(self.timeouts) == 3:
+                self._give_up.set()
+        return False
+
+
+def test_giving_up_waits_for_no_message_more() -> None:
+    """Else a full output of many messages would hold up the exit for seconds."""
+
+    def answer(ticket: Ticket, status: Any, reason: str) -> Targets:
+        return plain_answer(ticket, status, reason, ENGINE)
+
+    joiner = Joiner(Join(), Overload(mode="lossless"), Batching(), Ledger(), answer)
+    for frame_id in range(20):
+        joiner.offer(Frame("cam", b"e" * 16, frame_id, 7, scene()))
+    joiner.close()
+    give_up = threading.Event()
+    sender = FullSender(give_up)
+    outlet = Outlet(
+        sender,  # type: ignore[arg-type]
+        joiner,
+        lossless=True,
+        name="node0",
+        body=lambda: {},
+    )
+    outlet.run(give_up)
+    assert len(sender.timeouts) == 22
+    assert set(sender.timeouts[3:]) == {0}
+    assert outlet.unsent == 20
+
+
+def test_errors_of_every_frame_are_answered_but_not_all_logged(
+    harness: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error's text may be one that no message can carry."""
+
+    def fail(self: Engine, batch: Any) -> Any:
+        raise RuntimeError("half a pair: \udc80")
+
+    frames = 10
+    with harness(join=Join(timeout_ms=60_000), overload=Overload(max_age_ms=60_000)) as node:
+        with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "pipeline.unmix"):
+            patch.setattr(Engine, "run", fail)
+            for frame_id in range(frames):
+                node.send_frame(frame_id, scene())
+                node.send_detections(frame_id, [20.0], [30.0])
+            answers = [node.receive() for _ in range(frames)]
+        node.send_frame(frames, scene())
+        node.send_detections(frames, [20.0], [30.0])
+        after = node.receive()
+    assert {answer.status for answer in answers} == {"error"}
+    assert answers[0].reason == "internal error: RuntimeError: half a pair: ?"
+    assert after.status == "ok"
+    assert len([r for r in caplog.records if r.name == "pipeline.unmix"]) == 1

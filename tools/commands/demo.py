@@ -56,6 +56,7 @@ def demo(
 def _run(console: Console, settings: DemoSettings, stop: threading.Event) -> DemoRun:
     scene = f"{settings.frames} frames at {settings.rate_hz:g} Hz, scene {settings.seed}"
     console.print(f"dscsnet demo: {scene}; files go to {settings.output}", soft_wrap=True)
+    console.print("(the first run on a machine compiles its loops before it starts)")
     with _progress(console, settings.frames) as progress:
         return run_demo(settings, progress, stop)
 
