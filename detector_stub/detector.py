@@ -55,7 +55,7 @@ def run_detector(
     """
     bad_pixels = load_bad_pixels(config.bad_pixels)
     lossless = config.mode == "lossless"
-    with Sender(config.detections, lossless=lossless, linger_ms=500, context=context) as sender:
+    with Sender(config.detections, lossless=lossless, context=context) as sender:
         peers = await_peers(sender, config.wait_subscribers, config.wait_timeout_s, stop)
         with Receiver(
             config.frames, kinds=("frame", "end"), streams=config.streams, context=context
@@ -73,6 +73,8 @@ def run_detector(
                 ready(receiver.endpoint, sender.endpoint)
             loop = _Loop(config, receiver, sender, bad_pixels, stop)
             loop.run()
+        if stop.is_set():
+            sender.hurry()
     logger.info(line("detector_stopped", **loop.counts))
     return loop.counts
 

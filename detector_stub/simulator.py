@@ -57,19 +57,20 @@ def run_simulator(
     lossless = config.mode == "lossless"
     with ExitStack() as stack:
         truth = None if config.truth is None else stack.enter_context(_open(config.truth))
-        frames = stack.enter_context(
-            Sender(config.frames, lossless=lossless, linger_ms=500, context=context)
-        )
+        frames = stack.enter_context(Sender(config.frames, lossless=lossless, context=context))
         detections = None
         if config.detections is not None:
             detections = stack.enter_context(
-                Sender(config.detections, lossless=lossless, linger_ms=500, context=context)
+                Sender(config.detections, lossless=lossless, context=context)
             )
         if ready is not None:
             ready(frames.endpoint, detections.endpoint if detections else None)
         _await_subscribers(config, frames, detections, stop)
         run = _Run(config, scene, frames, detections, truth=truth, stop=stop)
         run.publish()
+        if stop.is_set():
+            for sender in filter(None, (frames, detections)):
+                sender.hurry()
     logger.info(line("simulator_stopped", **run.counts))
     return run.counts
 

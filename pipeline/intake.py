@@ -48,10 +48,11 @@ class Intake:
             readable = [
                 r for r, is_blocked in zip(receivers, blocked, strict=True) if not is_blocked
             ]
-            poller = zmq.Poller()
-            for receiver in readable:
-                poller.register(receiver.socket, zmq.POLLIN)
-            poller.poll(_wait_ms(deadline, any(blocked)))
+            wait_ms = _wait_ms(deadline, any(blocked))
+            if readable:
+                zmq.select([receiver.socket for receiver in readable], [], [], wait_ms / 1000)
+            else:
+                stop.wait(wait_ms / 1000)  # a poll of nothing would return at once
             # Where nothing came, too: a receiver looks after its connection when it is read.
             for receiver in readable:
                 self._read(receiver)
@@ -76,7 +77,7 @@ class Intake:
         self.detections.close()
 
 
-def _wait_ms(deadline_ns: int | None, blocked: bool) -> float:
+def _wait_ms(deadline_ns: int | None, blocked: bool) -> int:
     wait = float(BLOCKED_MS if blocked else IDLE_MS)
     if deadline_ns is not None:
         wait = min(wait, max(0.0, (deadline_ns - time.monotonic_ns()) / 1e6))

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from pipeline.config import Batching, Join, Overload
 from pipeline.ledger import Ledger
-from pipeline.messages import Detections, End, Frame, Message, Targets
+from pipeline.messages import Detections, End, Frame, Message, Targets, TargetsStatus
 from pipeline.streams import StreamState
 from pipeline.tickets import EpochQueue, State, Ticket
 
-Answer = Callable[[Ticket, str, str], Targets]
+Answer = Callable[[Ticket, TargetsStatus, str], Targets]
 MILLISECOND = 1_000_000
 FRAMES, DETECTIONS = 0, 1  # the inputs
 
@@ -307,7 +307,7 @@ class Joiner:
         """Answer a ticket whose other part will not come."""
         self._complete(ticket, "no_frame" if ticket.frame is None else "no_detections", reason)
 
-    def _complete(self, ticket: Ticket, status: str, reason: str) -> None:
+    def _complete(self, ticket: Ticket, status: TargetsStatus, reason: str) -> None:
         ticket.settle(self._clock())
         ticket.finish(self._answer(ticket, status, reason))
         if reason:

@@ -21,7 +21,7 @@ from pipeline.health import HealthServer
 from pipeline.intake import Intake
 from pipeline.join import Joiner
 from pipeline.ledger import Ledger
-from pipeline.messages import EngineInfo, Targets
+from pipeline.messages import EngineInfo, Targets, TargetsStatus
 from pipeline.metrics import NodeMetrics
 from pipeline.outlet import Outlet
 from pipeline.sockets import Sender
@@ -110,7 +110,7 @@ class Node:
             },
         }
 
-    def _plain_answer(self, ticket: Ticket, status: str, reason: str) -> Targets:
+    def _plain_answer(self, ticket: Ticket, status: TargetsStatus, reason: str) -> Targets:
         return plain_answer(ticket, status, reason, self._info)
 
     # Start
@@ -133,6 +133,8 @@ class Node:
 
     def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
         output, expected = self.config.output, self.config.output.expected_subscribers
+        if output.targets.kind == "pushpull":
+            expected = min(expected, 1)  # more cannot be told apart
         self._unready_reason = "waiting for subscribers"
         deadline, found = time.monotonic() + output.wait_s, 0
         # In slices, so that a stop is heeded.

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-import zmq
-
 from pipeline.errors import ChannelError, SourceError
 from pipeline.messages import End, Frame, Message, new_epoch
 from pipeline.pacing import Pacer, recorded_offset_ns
@@ -19,10 +17,6 @@ LATE_NS = 1_000_000  # a frame counts as late from here on
 STOP_POLL_MS = 100  # how long a blocking call may keep Ctrl-C waiting
 # Once the replay was stopped, `end` waits so long for room, and as long again to leave.
 END_AFTER_STOP_MS = 2_000
-# In a lossless stream the last messages may still wait for a slow reader when all is sent; ZeroMQ
-# gives up on them after this time, or at once when the reader goes away.
-LOSSLESS_LINGER_MS = 60_000
-LIVE_LINGER_MS = 1_000
 
 Progress = Callable[[int, int | None], None]
 
@@ -92,8 +86,7 @@ def run_replay(
     stop = stop or threading.Event()
     pacer = make_pacer(source, rate_hz, speed, stop)
     lossless = rate_hz is None or channel.kind == "pushpull"
-    linger_ms = LOSSLESS_LINGER_MS if lossless else LIVE_LINGER_MS
-    with Sender(channel, lossless=lossless, linger_ms=linger_ms) as sender:
+    with Sender(channel, lossless=lossless) as sender:
         replay = _Replay(sender, lossless, stream, saturation, stop)
         if not replay.await_peers(expected_peers, wait_s):
             return ReplayReport(interrupted=True)
@@ -213,7 +206,7 @@ class _Replay:
     def _send_end(self) -> None:
         end = End(self._stream, self._epoch, self._next_id - 1, self._last_timestamp_ns)
         if self._stop.is_set():
-            self._sender.socket.setsockopt(zmq.LINGER, END_AFTER_STOP_MS)
+            self._sender.hurry(END_AFTER_STOP_MS)
             self._sender.send(end, timeout_ms=END_AFTER_STOP_MS)
         else:
             self._send(end)

@@ -28,6 +28,12 @@ MAX_SUBSCRIPTION_BYTES = 4096
 _SETTLE_MS = 20
 
 
+# In a lossless stream the last messages may still wait for a slow reader when all is sent; ZeroMQ
+# gives up on them after this time, or at once when the reader goes away.
+LOSSLESS_LINGER_MS = 60_000
+LIVE_LINGER_MS = 1_000
+
+
 class Sender(SocketEnd):
     """The end of a channel that sends: XPUB or PUSH. Not to be shared between threads.
 
@@ -35,7 +41,8 @@ class Sender(SocketEnd):
         channel: where and how.
         lossless: a full subscriber makes `send` wait; without it that subscriber loses the
             message. PUSH waits in either case.
-        linger_ms: how long `close` waits for queued messages to leave.
+        linger_ms: how long `close` waits for queued messages to leave; by default 60 s for a
+            lossless sender, whose reader may be slow, and 1 s for others.
         context: to share one between sockets; its owner terminates it.
 
     Raises:
@@ -47,10 +54,12 @@ class Sender(SocketEnd):
         channel: Channel,
         *,
         lossless: bool = False,
-        linger_ms: int = 1000,
+        linger_ms: int | None = None,
         context: zmq.Context | None = None,
     ) -> None:
         self._pubsub = channel.kind == "pubsub"
+        if linger_ms is None:
+            linger_ms = LOSSLESS_LINGER_MS if lossless else LIVE_LINGER_MS
         super().__init__(channel, zmq.XPUB if self._pubsub else zmq.PUSH, linger_ms, context)
         self.lossless = lossless
         self._subscriptions: Counter[bytes] = Counter()
@@ -69,6 +78,10 @@ class Sender(SocketEnd):
             self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
             self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
         self.start()
+
+    def hurry(self, linger_ms: int = 500) -> None:
+        """Let `close` wait no longer than this for queued messages: its user wants to leave."""
+        self.socket.setsockopt(zmq.LINGER, linger_ms)
 
     def wait_for_peers(self, count: int, timeout_s: float) -> int:
         """Wait until peers are there, and return how many are.

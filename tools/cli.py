@@ -5,7 +5,7 @@ import typer
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
 from pipeline.commands import model
-from tools.commands import bench, demo, evaluate, train
+from tools.commands import bench, dataset, demo, evaluate, train
 
 COMMANDS = (
     detector_stub.detector,
@@ -24,6 +24,7 @@ def build() -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     model.app.command()(train.export)
+    app.add_typer(dataset.app, name="dataset")
     return app
 
 

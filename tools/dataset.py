@@ -165,7 +165,9 @@ def _by_number(folder: Path, names: Sequence[str], suffix: str) -> dict[int, Pat
 def _manifest(folder: Path) -> Manifest | None:
     """How the split was made, if `dscsnet dataset write` made it."""
     try:
-        manifest = msgspec.json.decode((folder.resolve().parent / MANIFEST).read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(
+            (folder.resolve().parent / MANIFEST).read_bytes(), type=Manifest
+        )
     except (OSError, msgspec.DecodeError):
         # Anyone may keep a file of this name beside a data set that is not ours.
         return None

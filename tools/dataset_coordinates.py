@@ -55,11 +55,11 @@ def find_coordinates(scenes: Scenes, base: Base, where: str) -> Coordinates:
         )
     found: Literal[0, 1] = 1 if shift >= 0.5 else 0
     if base == "auto" and found == 1:
-        logger.warning("%s: coordinates look 1-based (shift %+.2f px): 1 is taken off", where, shift)
-    if base not in ("auto", found):
         logger.warning(
-            "%s: read as %d-based, but coordinates look %d-based", where, base, found
+            "%s: coordinates look 1-based (shift %+.2f px): 1 is taken off", where, shift
         )
+    if base not in ("auto", found):
+        logger.warning("%s: read as %d-based, but coordinates look %d-based", where, base, found)
     swapped = _is_swapped(true - found, light)
     if swapped:
         logger.warning("%s: xc looks like the row and yc like the column: they are swapped", where)
@@ -79,9 +79,9 @@ def _centroids(scenes: Scenes) -> tuple[Float, Float]:
     usable = (weight > 0) & (total > 0.5 * weight)
     pixel = np.arange(crops.shape[1])
     seen = np.stack([light.sum(1) @ pixel, light.sum(2) @ pixel], 1)[usable]
-    true = np.stack(
-        [(intensity * p.double().numpy()).sum(1) for p in (scenes.x, scenes.y)], 1
-    )[usable]
+    true = np.stack([(intensity * p.double().numpy()).sum(1) for p in (scenes.x, scenes.y)], 1)[
+        usable
+    ]
     return true / weight[usable, None], seen / total[usable, None]
 
 

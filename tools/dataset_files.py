@@ -102,12 +102,17 @@ def _parse(content: bytes, path: Path) -> ElementTree.Element:
 
 
 def _target(element: ElementTree.Element, where: str) -> tuple[float, float, float]:
+    coordinate = element.find("coordinate")
+    if coordinate is None:
+        raise DatasetError(f"{where}: coordinate: missing")
     x, y, brightness = (
-        _number(element.findtext(f"coordinate/{tag}"), f"{where}: coordinate/{tag}")
+        _number(coordinate.findtext(tag), f"{where}: coordinate/{tag}")
         for tag in ("xc", "yc", "brightness")
     )
     if brightness <= 0:
-        raise DatasetError(f"{where}: coordinate/brightness: expected more than 0, got {brightness}")
+        raise DatasetError(
+            f"{where}: coordinate/brightness: expected more than 0, got {brightness}"
+        )
     return x, y, brightness
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import torch
 
 from tools.dataset import (
     ANNOTATION_FOLDERS,
@@ -77,7 +78,8 @@ def write_dataset(
                 if progress:
                     progress(done, total)
     except OSError as error:
-        raise DatasetError(f"{error.filename}: cannot be written: {error.strerror}") from None
+        where = error.filename or folder
+        raise DatasetError(f"{where}: cannot be written: {error.strerror}") from None
     return manifest
 
 
@@ -98,8 +100,8 @@ def write_split(folder: Path, scenes: Scenes, manifest: Manifest, *, first: int 
     for each in (images, annotations):
         each.mkdir(parents=True, exist_ok=True)
     pixels = scenes.crops.numpy() + np.float32(manifest.pedestal)
-    columns = (v.double().numpy() for v in (scenes.x, scenes.y, scenes.intensity))
-    table = np.stack(list(columns), -1) + (manifest.base, manifest.base, 0)
+    columns = (scenes.x.double() + manifest.base, scenes.y.double() + manifest.base)
+    table = torch.stack([*columns, scenes.intensity.double()], -1).numpy()
     present, noise = scenes.present.numpy(), scenes.noise.tolist()
     protocol = manifest.protocol
     for index, crop in enumerate(pixels):
@@ -149,10 +151,10 @@ def _prepare(folder: Path, force: bool) -> None:
             f"{folder}: not empty and without {MANIFEST}, so not written by this command: "
             "take another folder"
         )
-    (folder / MANIFEST).unlink()
     for split in SPLITS:
         for name in (IMAGE_FOLDERS[0], ANNOTATION_FOLDERS[0]):
-            shutil.rmtree(folder / split / name, ignore_errors=True)
+            if (folder / split / name).is_dir():
+                shutil.rmtree(folder / split / name)
 
 
 def _readme(manifest: Manifest) -> str:
@@ -163,9 +165,7 @@ def _readme(manifest: Manifest) -> str:
         f"| {record.seed} |"
         for name, record in manifest.splits.items()
     ]
-    settings = [
-        f"- {key}: {value}" for key, value in msgspec.to_builtins(protocol).items()
-    ]
+    settings = [f"- {key}: {value}" for key, value in msgspec.to_builtins(protocol).items()]
     pedestal = (
         f"Every pixel was raised by {manifest.pedestal} counts, so that noise stays above 0; each "
         "annotation states this `pedestal` and the noise sigma of its crop, in counts. "
@@ -176,7 +176,7 @@ def _readme(manifest: Manifest) -> str:
         [
             "# Simulated crops with known targets",
             "",
-            "Made by `dscsnet dataset write`, in the layout of CSIST-100K; it is not that data set.",
+            "Made by `dscsnet dataset write` in the layout of CSIST-100K; it is not that data.",
             f"`{MANIFEST}` holds the same facts for programs.",
             "",
             "| split | crops | numbers | seed |",

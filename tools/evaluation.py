@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import CropBatch, Engine
+from engines.errors import DscsnetError
 from engines.estimates import Estimates
 from tools.metrics import DISTANCES, AveragePrecision, Points, average_precision
 from tools.matching import match_points
@@ -62,7 +63,21 @@ class Report:
 
 def evaluate(engine: Engine, protocol: Protocol, *, crops: int, seed: int) -> Report:
     """Run an engine over fresh crops of a protocol, drawn exactly."""
-    scenes = Simulator(protocol, seed=seed, exact=True).draw(crops)
+    return evaluate_scenes(engine, Simulator(protocol, seed=seed, exact=True).draw(crops))
+
+
+def evaluate_scenes(engine: Engine, scenes: Scenes) -> Report:
+    """Run an engine over crops with known targets.
+
+    Raises:
+        DscsnetError: the crops are not of the model's size.
+    """
+    size, card = scenes.crops.shape[-1], engine.model.card
+    if size != card.crop_size:
+        raise DscsnetError(
+            f"the crops are {size}x{size} px, but {card.name} takes "
+            f"{card.crop_size}x{card.crop_size}"
+        )
     estimates = run_engine(engine, scenes)
     predicted = Points(estimates.crop, estimates.x, estimates.y, estimates.intensity)
     true = true_points(scenes)

@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from engines.card import ModelCard, Training
 from engines.model import CARD, GOLDEN, NETWORK, file_sha256
 from engines.networks.deployed import Deployed
+from tools.checkpoint import TrainedRun
 from tools.shipped import RECIPE, WEIGHTS
 from tools.simulation import Simulator
 from tools.train_config import TrainConfig
-from tools.training import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,15 @@ GOLDEN_CROPS = 16
 GOLDEN_SEED = 4242
 
 
-def export_model(trainer: Trainer, folder: Path) -> ModelCard:
+def export_model(run: TrainedRun, folder: Path) -> ModelCard:
     """Write the averaged weights of a run as a model folder; its recipe goes with them."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = trainer.average_model().cpu()
+    model = run.model
     save_file({name: v.contiguous() for name, v in model.state_dict().items()}, folder / WEIGHTS)
     write_onnx(model, folder / NETWORK)
-    (folder / RECIPE).write_bytes(msgspec.yaml.encode(trainer.config))
-    _write_golden(model, trainer.config, folder / GOLDEN)
-    card = _card(trainer, folder)
+    (folder / RECIPE).write_bytes(msgspec.yaml.encode(run.config))
+    _write_golden(model, run.config, folder / GOLDEN)
+    card = _card(run, folder)
     write_card(card, folder)
     return card
 
@@ -82,8 +82,8 @@ def _write_golden(model: Deployed, config: TrainConfig, path: Path) -> None:
     np.savez_compressed(path, crops=crops, grid=grid)
 
 
-def _card(trainer: Trainer, folder: Path) -> ModelCard:
-    config, network = trainer.config, trainer.config.network
+def _card(run: TrainedRun, folder: Path) -> ModelCard:
+    config, network = run.config, run.config.network
     files: dict[str, Any] = {
         name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN, RECIPE)
     }
@@ -105,8 +105,8 @@ def _card(trainer: Trainer, folder: Path) -> ModelCard:
         files=files,
         training=Training(
             data=f"simulated, protocol in {RECIPE}",
-            crops=trainer.progress.step * config.optimisation.batch,
-            seconds=round(trainer.progress.seconds, 1),
+            crops=run.crops,
+            seconds=round(run.progress.seconds, 1),
             hardware=f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), "
             f"torch {torch.__version__}",
             seed=config.optimisation.seed,

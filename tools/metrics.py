@@ -9,7 +9,9 @@ interpolated precision-recall curve, and CSO-mAP the mean AP over five distance 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from engines.geometry import Grid
 
 #: Distance thresholds of CSO-mAP, px.
 DISTANCES = (0.05, 0.10, 0.15, 0.20, 0.25)
@@ -37,6 +39,19 @@ class Points:
         """From (images, K) arrays and the mask of the entries that are there."""
         image = np.broadcast_to(np.arange(len(x))[:, None], present.shape)
         return Points(image[present], x[present], y[present], score[present])
+
+    @staticmethod
+    def from_grids(grids: NDArray[np.float32], limit: ArrayLike, grid: Grid) -> "Points":
+        """The centre of each cell above a limit, in crop px, ranked by the cell's counts.
+
+        Args:
+            grids: (n, c s, c s) counts per cell.
+            limit: counts; one for all crops, or (n,).
+        """
+        limit = np.broadcast_to(np.asarray(limit, float), len(grids))
+        image, row, column = np.nonzero(grids > limit[:, None, None])
+        score = grids[image, row, column].astype(float)
+        return Points(image, grid.cell_to_crop(column), grid.cell_to_crop(row), score)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Everything that one training run depends on; `configs/train/*.yaml` are files of this type."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +9,7 @@ from msgspec import Meta
 from engines.card import GridReadout
 from engines.networks.config import NetworkConfig
 from engines.networks.deployed import Normalisation
+from engines.networks.registry import AnyNetworkConfig
 from pipeline.yaml_file import read_yaml
 from tools.simulation import Protocol
 
@@ -19,6 +20,10 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     crops: Annotated[int, Meta(ge=1, description="crops seen in all; sets the schedule")] = (
         1_000_000
     )
+    seconds: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="time budget; where given, whichever of it and `crops` is reached first"),
+    ] = None
     batch: Annotated[int, Meta(ge=1, description="crops a step")] = 64
     learning_rate: Annotated[float, Meta(gt=0, description="peak, after the warm-up")] = 2e-3
     warm_up: Annotated[int, Meta(ge=0, description="steps of linear warm-up")] = 300
@@ -35,7 +40,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,64}$", description="name of the model")]
     description: str
-    network: NetworkConfig = NetworkConfig()
+    network: AnyNetworkConfig = NetworkConfig()
     normalisation: Normalisation = Normalisation()
     protocol: Protocol = Protocol()
     optimisation: Optimisation = Optimisation()
@@ -45,3 +50,16 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 def load_train_config(path: Path) -> TrainConfig:
     """Read and check a YAML file; a `ConfigError` names the key at fault."""
     return read_yaml(path, TrainConfig)
+
+
+def stored_train_config(values: Any) -> TrainConfig:
+    """The configuration kept in a checkpoint or model folder, as plain values.
+
+    Those of before there was more than one kind of network say nothing of it: it was DSCSNet.
+
+    Raises:
+        msgspec.ValidationError: they are no training configuration.
+    """
+    if isinstance(values, dict) and isinstance(values.get("network"), dict):
+        values = {**values, "network": {"kind": "dscsnet", **values["network"]}}
+    return msgspec.convert(values, TrainConfig)

@@ -4,7 +4,6 @@ import csv
 import logging
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engines.networks.base import StartedNetwork
 from engines.networks.deployed import Deployed
-from engines.networks.dscsnet import DSCSNet
+from engines.networks.registry import build
 from engines.readouts.grid import limits
 from pipeline.errors import ConfigError
+from tools.checkpoint import (
+    CHECKPOINT,
+    WITHOUT_EFFECT,
+    Progress,
+    check_same_network,
+    load_state,
+)
 from tools.metrics import Points, average_precision
 from tools.simulation import Scenes, Simulator, render_grid, true_points
-from tools.train_config import TrainConfig
+from tools.train_config import TrainConfig, stored_train_config
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +35,6 @@ QUANTISATION = 12**-0.5
 
 VALIDATION_CROPS = 1000
 VALIDATION_SEED = 77
-
-
-@dataclass
-class Progress:
-    """What a checkpoint holds beside weights."""
-
-    step: int = 0
-    seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 class Trainer:
@@ -55,8 +53,9 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         settings = config.optimisation
         torch.manual_seed(settings.seed)
-        self.model = Deployed(DSCSNet(config.network), config.normalisation).to(device)
-        self.network = torch.compile(self.model.network) if compiled else self.model.network
+        self.model = Deployed(build(config.network), config.normalisation).to(device)
+        predict = self.model.network.with_auxiliary_loss
+        self.predict = torch.compile(predict) if compiled else predict
         self.progress = Progress()
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         others = [p for p in self.model.parameters() if p.dim() <= 1]
@@ -78,33 +77,60 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """File from which an interrupted run goes on."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Steps of the whole run, unless its time budget ends before."""
         return math.ceil(self.config.optimisation.crops / self.config.optimisation.batch)
 
+    @property
+    def fraction(self) -> float:
+        """How much of the schedule is done, by steps or by time, whichever is further: 0 to 1."""
+        budget = self.config.optimisation.seconds
+        by_time = self.progress.seconds / budget if budget else 0.0
+        return min(1.0, max(self.progress.step / self.steps, by_time))
+
+    @property
+    def finished(self) -> bool:
+        """Trained to the end and measured."""
+        curve = self.progress.curve
+        return self.fraction == 1 and bool(curve) and curve[-1]["step"] == self.progress.step
+
     def run(self, *, save_every_s: float = 60.0, validate_every: int = 1000) -> None:
-        """Train to the end, saving as it goes."""
-        started, saved = time.monotonic(), time.monotonic()
-        before = self.progress.seconds
+        """Train to the end, saving as it goes; nothing is done for a run that is finished."""
+        if self.finished:
+            log.info("%s: finished before", self.config.name)
+            return
+        saved = time.monotonic()
         running = 0.0
-        while self.progress.step < self.steps:
+        while self.fraction < 1:
+            before = self._clock()
             loss = self._step()
+            self.progress.seconds += self._clock() - before
             running = loss if running == 0 else 0.99 * running + 0.01 * loss
-            self.progress.seconds = before + time.monotonic() - started
             if self.progress.step % validate_every == 0:
                 self._validate(running)
             if time.monotonic() - saved > save_every_s:
                 self.save()
                 saved = time.monotonic()
-        self._validate(running)
+        if not self.finished:
+            self._validate(running)
         self.save()
+
+    def _clock(self) -> float:
+        """Seconds.
+
+        On a CPU those that this process worked, for each of its threads: other work on the
+        machine, or a pause, then takes nothing from a time budget.
+        """
+        if self.device == "cpu":
+            return time.process_time() / torch.get_num_threads()
+        return time.monotonic()
 
     def average_model(self) -> Deployed:
         """The network with the averaged weights, in evaluation mode."""
-        model = Deployed(DSCSNet(self.config.network), self.config.normalisation)
+        model = Deployed(build(self.config.network), self.config.normalisation)
         model.load_state_dict(self.average)
         return model.to(self.device).eval()
 
@@ -124,10 +150,11 @@ class Trainer:
         part.replace(self.checkpoint)
 
     def _restore(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        if state["config"]["network"] != msgspec.to_builtins(self.config.network):
+        state = load_state(self.checkpoint, self.device)
+        check_same_network(self.checkpoint, stored_train_config(state["config"]), self.config)
+        if WITHOUT_EFFECT in state["model"]:
             raise ConfigError(
-                f"{self.checkpoint}: a run of another configuration; give another --folder"
+                f"{self.checkpoint}: of an earlier version; it can be exported but not go on"
             )
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
@@ -135,9 +162,11 @@ class Trainer:
         self.simulator.generator.set_state(state["generator"].cpu())
         self.simulator.pools = state["pools"]
         self.progress = Progress(**state["progress"])
-        log.info("resumed at step %d of %d", self.progress.step, self.steps)
+        log.info("resumed at step %d, %.0f %%", self.progress.step, 100 * self.fraction)
 
     def _fit_start(self) -> None:
+        if not isinstance(self.model.network, StartedNetwork):
+            return
         scenes = self.simulator.draw(20000 if self.device == "cpu" else 100000)
         scale = self.model.scale(scenes.crops)
         normalise = self.model.normalise
@@ -150,9 +179,9 @@ class Trainer:
         return render_grid(scenes, network.crop_size, network.upsampling)
 
     def _learning_rate(self) -> float:
-        settings, step = self.config.optimisation, self.progress.step
-        warm = min(1.0, (step + 1) / max(1, settings.warm_up))
-        return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        settings = self.config.optimisation
+        warm = min(1.0, (self.progress.step + 1) / max(1, settings.warm_up))
+        return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.fraction))
 
     def _step(self) -> float:
         settings = self.config.optimisation
@@ -164,7 +193,8 @@ class Trainer:
             self.model.normalise(image, scale) for image in (scenes.crops, self._labels(scenes))
         )
         # Summed over cells, so that its size does not depend on the grid (eq. 23 up to a factor).
-        loss = (self.network(crops) - labels).square().sum((1, 2)).mean()
+        grids, auxiliary = self.predict(crops)
+        loss = (grids - labels).square().sum((1, 2)).mean() + auxiliary
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
@@ -208,7 +238,4 @@ class Trainer:
         grids = torch.cat([model(part) for part in scenes.crops.split(batch)]).cpu().numpy()
         noise = np.hypot(scenes.noise.cpu().numpy(), QUANTISATION)
         limit = limits(self.config.readout, grids, noise, self.config.network.psf_sigma)
-        image, row, column = np.nonzero(grids > limit[:, None, None])
-        geometry = self.config.network.grid
-        x, y = geometry.cell_to_crop(column), geometry.cell_to_crop(row)
-        return Points(image, x, y, grids[image, row, column].astype(float))
+        return Points.from_grids(grids, limit, self.config.network.grid)

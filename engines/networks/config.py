@@ -8,8 +8,8 @@ from msgspec import Meta
 from engines.geometry import Grid
 
 
-class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A DSCSNet; the defaults are the compact network for CPUs."""
+class GridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every network states: crops, grid and PSF."""
 
     crop_size: Annotated[int, Meta(ge=3, description="side of the crop, px; odd")] = 11
     upsampling: Annotated[int, Meta(ge=1, description="grid cells a pixel, c; odd")] = 3
@@ -17,6 +17,26 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         int, Meta(ge=1, description="central square in which targets are looked for, px; odd")
     ] = 11
     psf_sigma: Annotated[float, Meta(gt=0, description="PSF standard deviation, px")] = 0.5
+
+    def __post_init__(self) -> None:
+        self.grid  # noqa: B018  # building it checks the geometry
+
+    @property
+    def grid(self) -> Grid:
+        """Geometry of crops and grid."""
+        return Grid(self.crop_size, self.upsampling, self.field_size)
+
+
+class NetworkConfig(
+    GridConfig,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="dscsnet",
+):
+    """A DSCSNet; the defaults are the compact network for CPUs."""
+
     stages: Annotated[int, Meta(ge=1, description="unfolded ADMM iterations, N")] = 6
     width: Annotated[int, Meta(ge=1, description="channels of the sparse transform")] = 16
     depth: Annotated[
@@ -35,13 +55,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     threshold_generator: Annotated[bool, Meta(description="DTG: a threshold per cell")] = True
 
     def __post_init__(self) -> None:
-        self.grid  # noqa: B018  # building it checks the geometry
+        super().__post_init__()
         if self.fused_stages > self.stages:
             raise ValueError(
                 f"fused_stages {self.fused_stages} must not exceed stages {self.stages}"
             )
-
-    @property
-    def grid(self) -> Grid:
-        """Geometry of crops and grid."""
-        return Grid(self.crop_size, self.upsampling, self.field_size)

@@ -8,8 +8,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from engines.imaging import central_fraction
-from engines.networks.config import NetworkConfig
-from engines.networks.dscsnet import DSCSNet
+from engines.networks.base import GridNetwork
 
 
 class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,7 +31,7 @@ class Deployed(nn.Module):
     and a field with nothing above background gives zero.
     """
 
-    def __init__(self, network: DSCSNet, normalisation: Normalisation) -> None:
+    def __init__(self, network: GridNetwork, normalisation: Normalisation) -> None:
         super().__init__()
         self.network, self.normalisation = network, normalisation
 
@@ -40,7 +39,7 @@ class Deployed(nn.Module):
         """(B, n, n) counts to (B, 1, 1) counts a unit, not negative."""
         if self.normalisation.kind == "fixed":
             return torch.full_like(crops[:, :1, :1], self.normalisation.counts)
-        config: NetworkConfig = self.network.config
+        config = self.network.config
         margin = (config.crop_size - config.field_size) // 2
         field = crops[:, margin : config.crop_size - margin, margin : config.crop_size - margin]
         return field.amax((1, 2), keepdim=True).relu() / central_fraction(config.psf_sigma)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.networks.base import StartedNetwork
 from engines.networks.config import NetworkConfig
 from engines.networks.layers import DataStep, DynamicConvolution, PositiveScalar, soft_threshold
 
@@ -98,22 +99,14 @@ class InformationReorganization(nn.Module):
         return back_projection + self.last(features)
 
 
-class DSCSNet(nn.Module):
-    """Crops to grids.
+class DSCSNet(StartedNetwork):
+    """Crops to grids by N stages of ADMM."""
 
-    Input: (B, n, n) crops above background in units in which a typical target has intensity 1.
-    Output: (B, c n, c n) intensity per grid cell, in the same units; zero outside the field.
-    """
-
-    start: Tensor
+    config: NetworkConfig
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
-        grid = config.grid
-        self.data = DataStep(grid, config.psf_sigma)
-        # Q of the initial estimate x = Q y; `fit_start` sets it from training pairs.
-        self.register_buffer("start", torch.zeros(grid.crop_size**2, grid.field_cells**2))
+        super().__init__(config)
+        self.data = DataStep(config.grid, config.psf_sigma)
         self.stages = nn.ModuleList(
             Stage(config, first=index == 0) for index in range(config.stages)
         )
@@ -124,32 +117,17 @@ class DSCSNet(nn.Module):
         if config.reorganization:
             self.reorganization = InformationReorganization(config)
 
-    @torch.no_grad()
-    def fit_start(self, crops: Tensor, grids: Tensor, ridge: float = 1e-3) -> None:
-        """Set Q = X Yᵀ (Y Yᵀ)⁻¹ from (B, n, n) crops and (B, c n, c n) grids.
-
-        Args:
-            ridge: added to the diagonal, relative to its mean: simulated crops without noise
-                leave Y Yᵀ singular.
-        """
-        y = crops.flatten(1).double()
-        x = self._crop_field(grids).flatten(1).double()
-        normal = y.mT @ y
-        normal += ridge * normal.diagonal().mean() * torch.eye(len(normal), dtype=y.dtype)
-        self.start.copy_(torch.linalg.solve(normal, y.mT @ x))
-
     def forward(self, crops: Tensor) -> Tensor:
         y = crops.unsqueeze(1)
         spectrum = self.data.to_spectrum(y)
-        cells = self.config.grid.field_cells
-        x = (crops.flatten(1) @ self.start).unflatten(1, (1, cells, cells))
+        x = self.first_estimate(crops)
         z, beta = self.stages[0](x, torch.zeros_like(x), torch.zeros_like(x))
         codes = [z]
         for stage, penalty in zip(self.stages[1:], self.penalties[:-1], strict=True):
             x = self.data.update(spectrum, z - beta, penalty())
             z, beta = stage(x, z, beta)
             codes.append(z)
-        return self._embed(self._reconstruct(y, beta - z, codes))
+        return self.embed(self._reconstruct(y, beta - z, codes))
 
     def _reconstruct(self, y: Tensor, delta: Tensor, codes: list[Tensor]) -> Tensor:
         """Final reconstruction, eq. 14."""
@@ -160,12 +138,3 @@ class DSCSNet(nn.Module):
         if self.config.reorganization:
             source = self.reorganization(source, codes[-self.config.fused_stages :])
         return self.data.solve(source - penalty * delta, penalty).squeeze(1)
-
-    def _crop_field(self, grids: Tensor) -> Tensor:
-        margin = self.config.grid.margin_cells
-        end = grids.shape[-1] - margin
-        return grids[:, margin:end, margin:end]
-
-    def _embed(self, field: Tensor) -> Tensor:
-        margin = self.config.grid.margin_cells
-        return functional.pad(field, (margin, margin, margin, margin)) if margin else field

@@ -1,4 +1,4 @@
-"""Building blocks of DSCSNet: the exact ADMM steps and the input-dependent convolution."""
+"""Building blocks: the imaging operator, exact ADMM steps, input-dependent convolution."""
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,10 @@ class DataStep(nn.Module):
 
 
 def neighbourhoods(image: Tensor) -> Tensor:
-    """The 3x3 neighbourhood of each cell, zero outside: (B, 1, m, m) to (B, 9, m m)."""
+    """The 3x3 neighbourhood of each cell, zero outside: (B, C, m, m) to (B, 9 C, m m).
+
+    The C channels of the first neighbour come first, then those of the second, row by row.
+    """
     size = image.shape[-1]
     padded = functional.pad(image, (1, 1, 1, 1))
     shifted = [
@@ -115,3 +118,10 @@ class PositiveScalar(nn.Module):
 
     def forward(self) -> Tensor:
         return functional.softplus(self.raw)
+
+
+def convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution without bias, Xavier's initial weights."""
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.xavier_normal_(layer.weight)
+    return layer

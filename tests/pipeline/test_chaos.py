@@ -30,8 +30,10 @@ SHORT_S, LONG_S = 10.0, 120.0
 SAMPLE_S = 0.25
 PEER_LIFE_S = 4.0  # mean time from one death to the next
 MEMORY_GROWTH_MIB = 20.0
-FLOW_RETURNS_S, EXIT_S = 15.0, 5.0  # the first includes the start of Python in the peers
+FLOW_RETURNS_S, EXIT_S = 30.0, 5.0  # the first includes the start of Python in the peers
 
+# Batches no larger than those that the check at the start runs: the runtime keeps the memory of its
+# largest batch, which may come late.
 CONFIG = """
 name: chaos
 inputs:
@@ -41,6 +43,7 @@ output:
   targets: {{endpoint: "{targets}", bind: true, high_water_mark: 1000000}}
   expected_subscribers: 1
   wait_s: 60
+batch: {{max_crops: 64}}
 engine: {{threads: 1}}
 http: {{port: {http}}}
 """
@@ -203,6 +206,7 @@ def test_chaos(tmp_path: Path, seconds: float) -> None:
         assert get(ports["http"], "readyz") == "ok\n"
         threads, descriptors = process.threads(), process.descriptors()
         try:
+            await_flow(peers, listener)
             samples = endure(seconds, peers, process)
             peers.kill_all()
             wait_for(
@@ -211,22 +215,29 @@ def test_chaos(tmp_path: Path, seconds: float) -> None:
                 f"{process.descriptors()} descriptors back to {descriptors}",
             )
             assert get(ports["http"], "healthz") == "ok\n"
-            peers.tend(kill=False)
-            answered = listener.statuses["ok"]
-            wait_for(lambda: listener.statuses["ok"] > answered + 9, FLOW_RETURNS_S, "flow")
+            await_flow(peers, listener)
             stopped = time.monotonic()
             node.send_signal(signal.SIGTERM)
             assert node.wait(EXIT_S) == 0
             exit_s = time.monotonic() - stopped
         finally:
             peers.kill_all()
-    memory = [row[0] for row in samples]; print([round(m) for m in memory])
+    memory = [row[0] for row in samples]
     report(listener, peers, memory, exit_s)
     assert listener.faults == []
     assert_books_balance(listener)
+    if seconds == LONG_S:
+        assert_everything_happened(listener.heartbeats[-1])
     assert max(row[1] for row in samples) <= threads + 1  # one while a page is served
     assert growth(memory) < MEMORY_GROWTH_MIB
     assert "Traceback" not in (tmp_path / "node.log").read_text()
+
+
+def await_flow(peers: Peers, listener: Listener) -> None:
+    """Start all peers, and wait until frames are unmixed."""
+    peers.tend(kill=False)
+    answered = listener.statuses["ok"]
+    wait_for(lambda: listener.statuses["ok"] > answered + 9, FLOW_RETURNS_S, "flow")
 
 
 def endure(seconds: float, peers: Peers, process: Process) -> list[tuple[float, int]]:
@@ -253,11 +264,16 @@ def assert_books_balance(listener: Listener) -> None:
     assert last["by_status"] == dict(listener.statuses)
     assert last["received"] == last["published"] == sum(listener.statuses.values())
     assert last["ends"] == listener.ends
-    # The chaos was there.
-    assert listener.statuses["ok"] > 50
-    assert {"empty", "no_detections", "no_frame"} <= set(listener.statuses)
-    assert {"schema", "header", "payload", "topic", "key", "parts"} <= set(last["rejected"])
-    assert {"late", "duplicate"} <= set(last["unanswered"])
+    assert sum(last["rejected"].values()) > 0
+
+
+def assert_everything_happened(last: dict) -> None:
+    """The long test is worth nothing without its faults."""
+    assert set(last["by_status"]) >= {"ok", "empty", "no_detections", "no_frame"}
+    assert set(last["rejected"]) >= {"schema", "header", "payload", "topic", "key", "parts"}
+    assert set(last["unanswered"]) >= {"late", "duplicate", "stale_epoch"}
+    assert set(last["drops"]) >= {"timeout", "new_epoch"}
+    assert last["ends"] > 0
     assert last["lost_upstream"] > 0
 
 

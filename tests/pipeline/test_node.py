@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,18 @@ from engines.errors import DscsnetError
 from engines.imaging import render
 from pipeline.answers import plain_answer
 from pipeline.channel import Channel
-from pipeline.config import Batching, Http, Join, NodeConfig, Output, Overload
+from pipeline.config import Batching, Http, Inputs, Join, NodeConfig, Output, Overload
+from pipeline.intake import Intake
 from pipeline.join import Joiner
 from pipeline.ledger import Ledger
 from pipeline.messages import Detections, End, EngineInfo, Frame, Message, Status, Targets
 from pipeline.node import Node
 from pipeline.outlet import Outlet
+from pipeline.sockets import Receiver
 from pipeline.tickets import Ticket
 
 Start = Callable[..., AbstractContextManager[Any]]
+KINDS = ("targets", "end", "status")
 ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
 
 
@@ -331,3 +334,66 @@ def test_errors_of_every_frame_are_answered_but_not_all_logged(
     assert answers[0].reason == "internal error: RuntimeError: half a pair: ?"
     assert after.status == "ok"
     assert len([r for r in caplog.records if r.name == "pipeline.unmix"]) == 1
+
+
+def test_a_blocked_input_is_not_polled_without_a_pause() -> None:
+    """With both inputs blocked a spinning receiver would take the engine's time."""
+
+    class Blocked:
+        rounds = 0
+
+        def expire(self) -> None:
+            self.rounds += 1
+
+        def blocked(self) -> tuple[bool, bool]:
+            return True, True
+
+    joiner, stop = Blocked(), threading.Event()
+    local = Channel("tcp://127.0.0.1:*", bind=True)
+    intake = Intake(Inputs(frames=local, detections=local), joiner)  # type: ignore[arg-type]
+    with closing(intake):
+        timer = threading.Timer(0.2, stop.set)
+        timer.start()
+        intake.run(stop)
+    assert joiner.rounds <= 0.2 * 1000
+
+
+def test_lossless_node_loses_nothing_to_a_slow_engine(
+    harness: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detections wait for longer than the deadline, as the node itself does not read frames."""
+    frames, run, pause = 40, Engine.run, threading.Event()
+
+    def slow(self: Engine, batch: Any) -> Any:
+        pause.wait(0.08)
+        return run(self, batch)
+
+    join = Join(max_frames=4, timeout_ms=50)
+    with harness(join=join, overload=Overload(mode="lossless")) as node:
+        monkeypatch.setattr(Engine, "run", slow)
+        for frame_id in range(frames):
+            node.send_frame(frame_id, scene())
+            node.send_detections(frame_id, [20.0], [30.0])
+        node.frames.send(End("cam", node.epoch, frames - 1, 7))
+        answers = [node.receive() for _ in range(frames + 1)]
+    assert [answer.frame_id for answer in answers] == [*range(frames), frames - 1]
+    assert {answer.status for answer in answers[:-1]} == {"ok"}
+
+
+def test_push_output_counts_as_one_subscriber() -> None:
+    """How many take from a PUSH socket cannot be told: waiting for two would never end."""
+    targets = Channel("tcp://127.0.0.1:*", bind=True, kind="pushpull")
+    output = Output(targets=targets, expected_subscribers=2, wait_s=600)
+    node, stop = Node(NodeConfig(output=output, http=Http(enabled=False))), threading.Event()
+    thread = threading.Thread(target=node.run, args=(stop,))
+    thread.start()
+    try:
+        while not node.targets_endpoint:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        with Receiver(Channel(node.targets_endpoint, bind=False, kind="pushpull"), kinds=KINDS):
+            assert node.ready.wait(30)
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()

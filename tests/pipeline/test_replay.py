@@ -4,7 +4,6 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -30,11 +29,10 @@ class RecordingSender:
         self.messages: list[Message] = []
         self.lossless: bool | None = None
         self.endpoint = "tcp://fake"
-        self.socket = Mock()
         self.peers = 1
         self.full: Callable[[Message], bool] = lambda message: False
 
-    def __call__(self, channel: Channel, *, lossless: bool, linger_ms: int) -> "RecordingSender":
+    def __call__(self, channel: Channel, *, lossless: bool) -> "RecordingSender":
         self.channel, self.lossless = channel, lossless
         return self
 
@@ -42,6 +40,9 @@ class RecordingSender:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        pass
+
+    def hurry(self, linger_ms: int) -> None:
         pass
 
     def wait_for_peers(self, count: int, timeout_s: float) -> int:

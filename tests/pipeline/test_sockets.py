@@ -335,6 +335,35 @@ class TestRestarts:
                 if kind == "pubsub":
                     assert wait_for_count(sender, 0)
 
+    @pytest.mark.parametrize("kind", ["pubsub", "pushpull"])
+    def test_a_lossless_sender_that_closes_leaves_a_slow_reader_its_messages(
+        self, kind: str
+    ) -> None:
+        sender = Sender(bound(kind, high_water_mark=4), lossless=True)
+        with Receiver(other_end(sender)) as receiver:
+            sender.wait_for_peers(1, PATIENCE_S)
+            sent = 0
+            while sender.send(make_frame(sent, side=1000), timeout_ms=100):
+                sent += 1
+            closing = threading.Thread(target=sender.close)
+            closing.start()
+            closing.join(1.5)  # longer than a live sender's linger
+            assert closing.is_alive()
+            assert [read(receiver).frame_id for _ in range(sent)] == list(range(sent))
+            closing.join(PATIENCE_S)
+            assert not closing.is_alive()
+
+    def test_a_lossless_sender_in_a_hurry_leaves_soon(self) -> None:
+        sender = Sender(bound(high_water_mark=4), lossless=True)
+        with Receiver(other_end(sender)):
+            sender.wait_for_peers(1, PATIENCE_S)
+            fill(sender, 0)
+            sender.hurry(10)
+            closing = threading.Thread(target=sender.close)
+            closing.start()
+            closing.join(PATIENCE_S)
+            assert not closing.is_alive()
+
     def test_of_the_sender_while_the_reader_pauses_with_a_full_queue(self) -> None:
         sender = Sender(bound(high_water_mark=2), lossless=True, linger_ms=0)
         channel = msgspec.structs.replace(sender.channel, endpoint=sender.endpoint)

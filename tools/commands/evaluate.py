@@ -16,6 +16,10 @@ def evaluate(
     ] = Path("configs/train/csist100k-compact.yaml"),
     crops: Annotated[int, typer.Option(min=1, help="Crops to draw.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the crops.")] = 1234,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Split of a data set laid out as CSIST-100K, in place of fresh crops."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core.")] = 0,
     write: Annotated[
         bool, typer.Option("--write", help="Write the figures into the model's card.")
@@ -30,6 +34,11 @@ def evaluate(
     from tools.export import write_card
     from tools.train_config import load_train_config
 
+    if data:
+        if write:
+            raise typer.BadParameter("--write takes fresh crops, so it excludes --data")
+        _evaluate_data(model, data, threads)
+        return
     engine = open_engine(model, threads=threads)
     report: Report = run(engine, load_train_config(protocol).protocol, crops=crops, seed=seed)
     _print(report, engine.model.card.name, f"{crops} crops, seed {seed}")
@@ -37,6 +46,19 @@ def evaluate(
         figures = {**report.figures(), "crops": float(crops), "seed": float(seed)}
         card = msgspec.structs.replace(engine.model.card, measured=figures)
         write_card(card, engine.model.folder)
+
+
+def _evaluate_data(model: str, data: Path, threads: int) -> None:
+    from engines.engine import open_engine
+    from tools.commands.dataset import progress
+    from tools.dataset import load_dataset
+    from tools.evaluation import evaluate_scenes
+
+    engine = open_engine(model, threads=threads)
+    with progress("reading") as tell:
+        scenes = load_dataset(data, progress=tell)
+    report = evaluate_scenes(engine, scenes)
+    _print(report, engine.model.card.name, f"{len(scenes.x)} crops of {data}")
 
 
 def _print(report: "Report", name: str, what: str) -> None:  # type: ignore[name-defined]  # noqa: F821

@@ -1,0 +1,53 @@
+"""A one-stage network: no unfolding, no imaging operator; all convolutions on the crop's pixels.
+
+Two small convolutional stages give, for each of the c² cells of a pixel, an intensity and a mask;
+their product is shuffled into the finer grid.
+"""
+
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engines.networks.base import GridNetwork
+from engines.networks.config import GridConfig
+
+
+class OneStageConfig(
+    GridConfig,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="one-stage",
+):
+    """Size of a one-stage network."""
+
+    width: Annotated[int, Meta(ge=1, description="channels of the convolutions")] = 40
+
+
+def _stage(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.SiLU(),
+    )
+
+
+class OneStageNet(GridNetwork):
+    """Crops to grids by one pass of convolutions at the resolution of the crop."""
+
+    def __init__(self, config: OneStageConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stages = nn.Sequential(_stage(1, config.width), _stage(config.width, config.width))
+        self.heads = nn.Conv2d(config.width, 2 * config.upsampling**2, 3, padding=1)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        intensity, mask = self.heads(self.stages(crops.unsqueeze(1))).chunk(2, 1)
+        product = functional.softplus(intensity) * torch.sigmoid(mask)
+        cells = functional.pixel_shuffle(product, self.config.grid.upsampling).squeeze(1)
+        return self.embed(self.field_of(cells))

@@ -1,0 +1,35 @@
+"""Every network by its configuration; `kind` in a YAML file says which one is meant."""
+
+from collections.abc import Callable
+from typing import Any
+
+from engines.networks.base import GridNetwork
+from engines.networks.config import NetworkConfig
+from engines.networks.dista_net import DISTANet, DISTANetConfig
+from engines.networks.dscsnet import DSCSNet
+from engines.networks.ista_net import ISTANet, ISTANetConfig, ISTANetPlus, ISTANetPlusConfig
+from engines.networks.one_stage import OneStageConfig, OneStageNet
+from engines.networks.srcnn import SRCNN, SRCNNConfig
+
+AnyNetworkConfig = (
+    NetworkConfig
+    | ISTANetConfig
+    | ISTANetPlusConfig
+    | DISTANetConfig
+    | SRCNNConfig
+    | OneStageConfig
+)
+
+_NETWORKS: dict[type, Callable[[Any], GridNetwork]] = {
+    NetworkConfig: DSCSNet,
+    ISTANetConfig: ISTANet,
+    ISTANetPlusConfig: ISTANetPlus,
+    DISTANetConfig: DISTANet,
+    SRCNNConfig: SRCNN,
+    OneStageConfig: OneStageNet,
+}
+
+
+def build(config: AnyNetworkConfig) -> GridNetwork:
+    """A new network with random weights."""
+    return _NETWORKS[type(config)](config)

@@ -1,0 +1,85 @@
+"""What a training run leaves behind, read without the machinery that made it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engines.networks.deployed import Deployed
+from engines.networks.registry import build
+from pipeline.errors import ConfigError
+from tools.train_config import TrainConfig, stored_train_config
+
+CHECKPOINT = "checkpoint.pt"
+
+#: A weight of early checkpoints that never had an effect: it multiplied z = 0.
+WITHOUT_EFFECT = "network.stages.0.keep"
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        seconds: of training; validation and saving are not in it.
+        curve: the rows of `curve.csv`.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run's averaged weights and how they came to be.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+    """
+
+    config: TrainConfig
+    model: Deployed
+    progress: Progress
+
+    @property
+    def crops(self) -> int:
+        """Crops seen."""
+        return self.progress.step * self.config.optimisation.batch
+
+
+def read_run(folder: Path, config: TrainConfig | None = None) -> TrainedRun:
+    """Read the checkpoint of a run.
+
+    Args:
+        config: stands in for the stored one, of which only the network must be the same.
+
+    Raises:
+        ConfigError: there is no checkpoint, or it is of another network.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such checkpoint; train the network first")
+    state = load_state(path)
+    stored = stored_train_config(state["config"])
+    if config is not None:
+        check_same_network(path, stored, config)
+    config = config or stored
+    model = Deployed(build(config.network), config.normalisation)
+    weights: dict[str, Tensor] = state["average"]
+    model.load_state_dict({k: v for k, v in weights.items() if k != WITHOUT_EFFECT})
+    return TrainedRun(config, model.eval(), Progress(**state["progress"]))
+
+
+def load_state(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """The checkpoint's contents; only tensors and plain values are accepted."""
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return state
+
+
+def check_same_network(path: Path, stored: TrainConfig, given: TrainConfig) -> None:
+    """Raise a `ConfigError` unless both configurations build the same network."""
+    if stored.network != given.network:
+        raise ConfigError(f"{path}: a run of another configuration; give another --folder")
