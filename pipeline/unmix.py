@@ -78,7 +78,8 @@ class Unmixer:
     def _prepare(self, ticket: Ticket) -> Prepared:
         started = time.perf_counter_ns()
         frame, found = ticket.frame, ticket.detections
-        assert frame is not None and found is not None, "a joined ticket has both parts"
+        assert frame is not None, "a joined ticket has its frame"
+        assert found is not None, "a joined ticket has its detections"
         card = self.engine.model.card
         plan = plan_crops(
             np.array(found.x),

@@ -106,8 +106,9 @@ def load_dataset(folder: Path, *, base: Base = "auto", progress: Progress | None
     _warn_of_clipping(folder, images)
     scenes = _assemble(images, annotations)
     if manifest and base == "auto":
-        base = manifest.base
-    coordinates = find_coordinates(scenes, base, str(folder))
+        coordinates = Coordinates(manifest.base, swapped=False)
+    else:
+        coordinates = find_coordinates(scenes, base, str(folder))
     return _placed(scenes, coordinates, [annotation for _, annotation in pairs])
 
 

@@ -46,7 +46,7 @@ def find_coordinates(scenes: Scenes, base: Base, where: str) -> Coordinates:
     """
     true, light = _centroids(scenes)
     if len(true) == 0:
-        return Coordinates(0 if base == "auto" else base, False)
+        return Coordinates(0 if base == "auto" else base, swapped=False)
     shift = float(np.median((true - light).mean(1)))
     if base == "auto" and not -0.5 <= shift < 1.5:
         raise DatasetError(

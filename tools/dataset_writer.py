@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tools.dataset import (
     ANNOTATION_FOLDERS,
@@ -68,19 +69,23 @@ def write_dataset(
         text = msgspec.json.format(msgspec.json.encode(manifest)).decode()
         (folder / MANIFEST).write_text(text + "\n")
         (folder / README).write_text(_readme(manifest))
-        done, total = 0, sum(wanted.values())
-        for name, record in manifest.splits.items():
-            simulator = Simulator(protocol, seed=record.seed, exact=True)
-            for start in range(0, record.crops, CHUNK):
-                scenes = simulator.draw(min(CHUNK, record.crops - start))
-                write_split(folder / name, scenes, manifest, first=record.first + start)
-                done += len(scenes.x)
-                if progress:
-                    progress(done, total)
+        _draw(folder, manifest, progress)
     except OSError as error:
         where = error.filename or folder
         raise DatasetError(f"{where}: cannot be written: {error.strerror}") from None
     return manifest
+
+
+def _draw(folder: Path, manifest: Manifest, progress: Progress | None) -> None:
+    done, total = 0, sum(record.crops for record in manifest.splits.values())
+    for name, record in manifest.splits.items():
+        simulator = Simulator(manifest.protocol, seed=record.seed, exact=True)
+        for start in range(0, record.crops, CHUNK):
+            scenes = simulator.draw(min(CHUNK, record.crops - start))
+            write_split(folder / name, scenes, manifest, first=record.first + start)
+            done += len(scenes.x)
+            if progress:
+                progress(done, total)
 
 
 def write_split(folder: Path, scenes: Scenes, manifest: Manifest, *, first: int = 0) -> None:
@@ -103,24 +108,31 @@ def write_split(folder: Path, scenes: Scenes, manifest: Manifest, *, first: int 
     columns = (scenes.x.double() + manifest.base, scenes.y.double() + manifest.base)
     table = torch.stack([*columns, scenes.intensity.double()], -1).numpy()
     present, noise = scenes.present.numpy(), scenes.noise.tolist()
-    protocol = manifest.protocol
     for index, crop in enumerate(pixels):
-        number = f"{first + index:05d}"
         rows = table[index, present[index]].tolist()
         targets = tuple((x, y, brightness) for x, y, brightness in rows)
-        text = format_annotation(
-            Annotation(targets, noise[index], manifest.pedestal),
-            f"CSO{number}",
-            crop_size=protocol.crop_size,
-            psf_sigma=protocol.psf_sigma,
-        )
-        image = images / f"image_{number}.png"
-        try:
-            content = encode_crop(crop)
-        except ValueError as error:
-            raise DatasetError(f"{image}: {error}; choose another intensity or noise") from None
-        (annotations / f"CSO{number}.xml").write_text(text)
-        image.write_bytes(content)
+        annotation = Annotation(targets, noise[index], manifest.pedestal)
+        _write_crop(images, annotations, first + index, crop, annotation, manifest.protocol)
+
+
+def _write_crop(
+    images: Path,
+    annotations: Path,
+    number: int,
+    counts: NDArray[np.float32],
+    annotation: Annotation,
+    protocol: Protocol,
+) -> None:
+    image, name = images / f"image_{number:05d}.png", f"CSO{number:05d}"
+    try:
+        content = encode_crop(counts)
+    except ValueError as error:
+        raise DatasetError(f"{image}: {error}; choose another intensity or noise") from None
+    text = format_annotation(
+        annotation, name, crop_size=protocol.crop_size, psf_sigma=protocol.psf_sigma
+    )
+    (annotations / f"{name}.xml").write_text(text)
+    image.write_bytes(content)
 
 
 def _pedestal(protocol: Protocol) -> int:

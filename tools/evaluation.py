@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from engines.engine import CropBatch, Engine
 from engines.errors import DscsnetError
 from engines.estimates import Estimates
-from tools.metrics import DISTANCES, AveragePrecision, Points, average_precision
 from tools.matching import match_points
+from tools.metrics import DISTANCES, AveragePrecision, Points, average_precision
 from tools.simulation import Protocol, Scenes, Simulator, true_points
 
 #: Distance within which an estimate counts as a found target for the errors below, px.

@@ -137,10 +137,9 @@ def vandal(name: str, chance: random.Random, frames: str, detections: str) -> No
             key = (name, chance.randbytes(16), chance.choice([0, 1, 2**63, 2**64 - 1]), 7)
             pixels = np.full((4, 4), chance.choice([np.nan, np.inf, -1e38, 0]), np.float32)
             many = [chance.uniform(-1e9, 1e9)] * chance.choice([1, 300, 20_000])
-            for sender, message in (
-                (to_frames, chance.choice([Frame(*key, pixels), End(*key)])),
-                (to_detections, Detections(*key, x=many, y=many)),
-            ):
+            first: Message = Frame(*key, pixels) if chance.random() < 0.5 else End(*key)
+            second: Message = Detections(*key, x=many, y=many)
+            for sender, message in ((to_frames, first), (to_detections, second)):
                 parts = [bytearray(part) for part in encode(message)]
                 for _ in range(chance.choice([0, 0, 1, 10])):
                     part = chance.choice(parts)

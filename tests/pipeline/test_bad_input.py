@@ -45,9 +45,7 @@ def node(harness: Start) -> Iterator[Any]:
     """One node for all bad messages; it logs each of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RateLimitedLog.__init__, "__defaults__", (0.0,))
-        with harness(
-            join=Join(timeout_ms=60_000), overload=Overload(max_age_ms=60_000)
-        ) as started:
+        with harness(join=Join(timeout_ms=60_000), overload=Overload(max_age_ms=60_000)) as started:
             yield started
 
 
@@ -58,9 +56,7 @@ def frame_parts(**changes: object) -> Parts:
 
 
 def detections_parts(number: int = 1, **changes: object) -> Parts:
-    topic, header = encode(
-        Detections("bad", b"e" * 16, 0, 1, x=[1.0] * number, y=[1.0] * number)
-    )
+    topic, header = encode(Detections("bad", b"e" * 16, 0, 1, x=[1.0] * number, y=[1.0] * number))
     return [topic, msgpack.packb(msgpack.unpackb(header) | changes)]
 
 

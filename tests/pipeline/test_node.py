@@ -19,7 +19,7 @@ from pipeline.config import Batching, Http, Inputs, Join, NodeConfig, Output, Ov
 from pipeline.intake import Intake
 from pipeline.join import Joiner
 from pipeline.ledger import Ledger
-from pipeline.messages import Detections, End, EngineInfo, Frame, Message, Status, Targets
+from pipeline.messages import End, EngineInfo, Frame, Message, Status, Targets
 from pipeline.node import Node
 from pipeline.outlet import Outlet
 from pipeline.sockets import Receiver
@@ -62,7 +62,8 @@ def test_answers_do_not_depend_on_gain_or_offset(harness: Start) -> None:
             node.send_frame(frame_id, pixels.astype("float32"))
             node.send_detections(frame_id, [20, 60], [30, 40])
         first, second = node.receive(), node.receive()
-    assert isinstance(first, Targets) and isinstance(second, Targets)
+    assert isinstance(first, Targets)
+    assert isinstance(second, Targets)
     assert first.targets.x == second.targets.x
     np.testing.assert_allclose(
         np.multiply(first.targets.intensity, 7), second.targets.intensity, rtol=1e-3
@@ -116,9 +117,7 @@ def test_frame_without_detections_is_answered_after_the_deadline(harness: Start)
         (np.ones((3, 2), np.float32), "ok"),
     ],
 )
-def test_strange_frames_are_answered(
-    harness: Start, pixels: np.ndarray, status: str
-) -> None:
+def test_strange_frames_are_answered(harness: Start, pixels: np.ndarray, status: str) -> None:
     with harness() as node:
         node.send_frame(0, pixels)
         node.send_detections(0, [1.0], [1.0])
@@ -126,7 +125,8 @@ def test_strange_frames_are_answered(
         node.send_frame(1, scene())
         node.send_detections(1, [20.0], [30.0])
         after = node.receive()
-    assert isinstance(answer, Targets) and isinstance(after, Targets)
+    assert isinstance(answer, Targets)
+    assert isinstance(after, Targets)
     assert answer.status == status
     assert answer.reason == ("no usable pixel in any candidate's crop" if status == "error" else "")
     assert answer.targets.x == []
