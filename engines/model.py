@@ -103,7 +103,8 @@ def _read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not a valid model card: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: not a valid model card: {reason}") from None
 
 
 def _check(folder: Path, file: str, expected: str) -> None:

@@ -21,11 +21,11 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
         mask = _read_array(Path(path))
     else:
         mask = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    if mask is None or mask.ndim != 2:
+    if mask is None or mask.ndim != 2 or mask.dtype.kind not in "buif":
         raise ConfigError(
-            f"crop.bad_pixels: {path}: expected a one-channel image or a 2-D .npy array"
+            f"crop.bad_pixels: {path}: expected a one-channel image or a 2-D .npy array of numbers"
         )
-    return np.ascontiguousarray(np.asarray(mask, float) > 0)
+    return np.ascontiguousarray(mask.astype(float) > 0)
 
 
 def _read_array(path: Path) -> NDArray[np.generic] | None:

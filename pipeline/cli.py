@@ -7,6 +7,12 @@ import typer
 from engines.errors import DscsnetError
 from pipeline.commands import listen, model, node, replay
 
+#: Which extra of the distribution brings an optional library.
+EXTRAS = {
+    **dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors"), "train"),
+    "matplotlib": "plot",
+}
+
 
 def add_commands(app: typer.Typer) -> None:
     """Add the pipeline's commands to an app."""
@@ -21,6 +27,16 @@ def run(app: typer.Typer) -> None:
         app()
     except DscsnetError as error:
         print(f"dscsnet: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"dscsnet: this needs {error.name}, which is not installed: "
+            f"pip install 'dscsnet[{extra}]'",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -10,7 +10,7 @@ from pipeline.sockets import Channel
 from pipeline.yaml_file import read_yaml
 
 Struct = msgspec.Struct
-MEBIBYTE = 2**20
+STREAM = r"^[A-Za-z0-9._-]{1,64}$"
 
 
 class Inputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,7 +23,8 @@ class Inputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         default_factory=lambda: Channel("tcp://127.0.0.1:5551", bind=False, high_water_mark=256)
     )
     streams: Annotated[
-        tuple[str, ...], Meta(description="streams to take; empty: every stream")
+        tuple[Annotated[str, Meta(pattern=STREAM)], ...],
+        Meta(description="streams to take; empty: every stream"),
     ] = ()
 
 
@@ -48,7 +49,7 @@ class Join(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         float, Meta(gt=0, le=3_600_000, description="wait for the other part at most, ms")
     ] = 50.0
     max_frames: Annotated[
-        int, Meta(ge=1, le=100_000, description="unanswered frames a stream, at most")
+        int, Meta(ge=1, le=100_000, description="frames that wait in a stream, at most")
     ] = 32
     max_mib: Annotated[float, Meta(gt=0, description="their pixels a stream, at most, MiB")] = 256.0
     max_streams: Annotated[
@@ -131,7 +132,7 @@ class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything the node can be told; each key may be left out."""
 
     name: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="the node's name in heartbeats")
+        str, Meta(pattern=STREAM, description="the node's name in heartbeats")
     ] = "node0"
     inputs: Inputs = field(default_factory=Inputs)
     output: Output = field(default_factory=Output)
@@ -142,6 +143,15 @@ class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     engine: EngineSettings = EngineSettings()
     http: Http = Http()
     log: Logging = Logging()
+
+    def __post_init__(self) -> None:
+        """Refuse a wait for full batches that would make every frame too old."""
+        live, delay = self.overload.mode == "live", self.batch.max_delay_ms
+        if live and delay >= self.overload.max_age_ms:
+            raise ValueError(
+                f"batch.max_delay_ms {delay:g} must be below overload.max_age_ms "
+                f"{self.overload.max_age_ms:g} in live mode, or every frame is dropped"
+            )
 
 
 def load_config(path: Path) -> NodeConfig:

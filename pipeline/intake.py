@@ -10,6 +10,7 @@ from pipeline.config import Inputs
 from pipeline.errors import MessageError
 from pipeline.join import Joiner
 from pipeline.log import RateLimitedLog
+from pipeline.messages import End
 from pipeline.sockets import Receiver
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Intake:
         self.frames = Receiver(inputs.frames, kinds=("frame", "end"), streams=inputs.streams)
         try:
             self.detections = Receiver(
-                inputs.detections, kinds=("detections",), streams=inputs.streams
+                inputs.detections, kinds=("detections", "end"), streams=inputs.streams
             )
         except BaseException:
             self.frames.close()
@@ -67,6 +68,8 @@ class Intake:
                 continue
             if message is None:
                 return
+            if receiver is self.detections and isinstance(message, End):
+                continue  # detectors may pass it on; the frames' own is the one that counts
             self._joiner.offer(message)
             if any(self._joiner.blocked()):
                 return

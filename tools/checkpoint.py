@@ -1,5 +1,6 @@
 """What a training run leaves behind, read without the machinery that made it."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 from engines.networks.deployed import Deployed
 from engines.networks.registry import build
 from pipeline.errors import ConfigError
-from tools.train_config import TrainConfig, stored_train_config
+from tools.train_config import Optimisation, TrainConfig, stored_train_config
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -30,6 +31,12 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+
+    def fraction(self, settings: Optimisation) -> float:
+        """How much of the schedule is done, by crops or by time, whichever is further: 0 to 1."""
+        by_crops = self.step / math.ceil(settings.crops / settings.batch)
+        by_time = self.seconds / settings.seconds if settings.seconds else 0.0
+        return min(1.0, max(by_crops, by_time))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Methods that learn nothing: the oracle of the grid, and ISTA on the separable operator."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ from tools.simulation import Scenes, true_points
 
 #: Weight of the l1 norm, counts: the best of a search over simulated crops (seed 7, 1,000 crops of
 #: the CSIST-100K protocol, `ITERATIONS` iterations).
-L1_WEIGHT = 1.0
+L1_WEIGHT = 7.0
 ITERATIONS = 500
+
+Ranking = Literal["intensity", "closeness"]
+RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
 
 
 def oracle_points(
-    scenes: Scenes, grid: Grid, ranking: Literal["intensity", "closeness"] = "intensity"
+    scenes: Scenes, grid: Grid, ranking: Ranking = "intensity"
 ) -> Points:
     """The centre of the cell that holds each true target: all that a readout of cells can say.
 

@@ -86,10 +86,8 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
-        """How much of the schedule is done, by steps or by time, whichever is further: 0 to 1."""
-        budget = self.config.optimisation.seconds
-        by_time = self.progress.seconds / budget if budget else 0.0
-        return min(1.0, max(self.progress.step / self.steps, by_time))
+        """How much of the schedule is done, 0 to 1."""
+        return self.progress.fraction(self.config.optimisation)
 
     @property
     def finished(self) -> bool:

@@ -24,7 +24,8 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         # Spinning threads would take the cores that receive and publish between batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        # Its errors arrive as exceptions; it need not print them as well.
+        options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
                 network, options, providers=["CPUExecutionProvider"]

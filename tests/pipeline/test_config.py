@@ -74,3 +74,12 @@ def test_the_schema_describes_every_setting() -> None:
     assert join["additionalProperties"] is False
     assert join["properties"]["timeout_ms"]["default"] == 50.0
     assert "ms" in join["properties"]["timeout_ms"]["description"]
+
+
+def test_a_batch_wait_that_would_drop_every_frame_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text("batch: {max_delay_ms: 250}")
+    with pytest.raises(ConfigError, match=r"batch\.max_delay_ms 250 must be below"):
+        load_config(path)
+    path.write_text("batch: {max_delay_ms: 250}\noverload: {mode: lossless}")
+    assert load_config(path).batch.max_delay_ms == 250

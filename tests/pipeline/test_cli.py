@@ -1,0 +1,96 @@
+"""The command line: errors are one line, exit codes 0 done, 1 failed, 2 wrong use."""
+
+import sys
+
+import pytest
+import typer
+
+from engines.errors import DscsnetError
+from pipeline.cli import add_commands, new_app, run
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, app: typer.Typer, *arguments: str) -> int:
+    """Exit code of an app run with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["dscsnet", *arguments])
+    try:
+        run(app)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def failing(error: Exception) -> typer.Typer:
+    app = new_app("")
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    @app.command()
+    def other() -> None:
+        """A second command, so that the first needs its name."""
+
+    return app
+
+
+@pytest.fixture(name="app")
+def _app() -> typer.Typer:
+    app = new_app("")
+    add_commands(app)
+    return app
+
+
+def test_an_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, failing(DscsnetError("it rains")), "fail") == 1
+    assert capsys.readouterr().err == "dscsnet: it rains\n"
+
+
+def test_a_missing_library_names_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = ModuleNotFoundError("no", name="torch.nn")
+    assert run_with(monkeypatch, failing(missing), "fail") == 1
+    assert "pip install 'dscsnet[train]'" in capsys.readouterr().err
+
+
+def test_an_unknown_module_is_a_defect_and_shows_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        run_with(monkeypatch, failing(ModuleNotFoundError("no", name="ours")), "fail")
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["node", "--nothing"], ["replay"]])
+def test_wrong_use_is_2(
+    monkeypatch: pytest.MonkeyPatch, app: typer.Typer, arguments: list[str]
+) -> None:
+    assert run_with(monkeypatch, app, *arguments) == 2
+
+
+def test_check_says_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, app, "check", "-c", "configs/node.yaml") == 0
+    out = capsys.readouterr().out
+    assert "configs/node.yaml: ok" in out
+    assert "golden check: relative error" in out
+
+
+def test_check_prints_the_schema(
+    monkeypatch: pytest.MonkeyPatch, app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, app, "check", "--schema") == 0
+    assert '"timeout_ms"' in capsys.readouterr().out
+
+
+def test_models_are_listed_and_shown(
+    monkeypatch: pytest.MonkeyPatch, app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_with(monkeypatch, app, "model", "list") == 0
+    assert "scene-compact" in capsys.readouterr().out
+    assert run_with(monkeypatch, app, "model", "show", "scene-compact") == 0
+    assert "sha256" not in capsys.readouterr().err
+    assert run_with(monkeypatch, app, "model", "show", "none") == 1
+    assert capsys.readouterr().err.startswith('dscsnet: no model "none"')
