@@ -89,4 +89,6 @@ def load_state(path: Path, device: str = "cpu") -> dict[str, Any]:
 def check_same_network(path: Path, stored: TrainConfig, given: TrainConfig) -> None:
     """Raise a `ConfigError` unless both configurations build the same network."""
     if stored.network != given.network:
-        raise ConfigError(f"{path}: a run of another configuration; give another --folder")
+        raise ConfigError(
+            f"{path}: a run of another configuration; give another folder with --runs"
+        )

@@ -20,9 +20,7 @@ Ranking = Literal["intensity", "closeness"]
 RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
 
 
-def oracle_points(
-    scenes: Scenes, grid: Grid, ranking: Ranking = "intensity"
-) -> Points:
+def oracle_points(scenes: Scenes, grid: Grid, ranking: Ranking = "intensity") -> Points:
     """The centre of the cell that holds each true target: all that a readout of cells can say.
 
     Args:

@@ -75,14 +75,16 @@ def _precision(precision: AveragePrecision | None) -> list[str]:
 def _cost(entry: Entry) -> list[str]:
     cost, paper = entry.cost, entry.published
     speed = NONE if entry.crops_per_s is None else f"{entry.crops_per_s:,.0f}"
-    theirs = [_millions(paper and paper.parameters), _millions(paper and paper.gmac)]
+    theirs = (NONE, NONE)
+    if paper is not None:
+        theirs = (_number(paper.parameters), _number(paper.gmac))
     if cost is None:
         return [entry.name, NONE, theirs[0], NONE, theirs[1], speed, NONE, NONE, NONE]
     return [
         entry.name,
-        _millions(cost.parameters / 1e6),
+        _number(cost.parameters / 1e6),
         theirs[0],
-        _millions(cost.multiply_accumulates / 1e9),
+        _number(cost.multiply_accumulates / 1e9),
         theirs[1],
         speed,
         f"{cost.crops:,}",
@@ -91,5 +93,5 @@ def _cost(entry: Entry) -> list[str]:
     ]
 
 
-def _millions(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.4f}"

@@ -1,5 +1,6 @@
 """Everything that one training run depends on; `configs/train/*.yaml` are files of this type."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from engines.card import GridReadout
 from engines.networks.config import NetworkConfig
 from engines.networks.deployed import Normalisation
 from engines.networks.registry import AnyNetworkConfig
+from pipeline.errors import ConfigError
 from pipeline.yaml_file import read_yaml
 from tools.simulation import Protocol
 
@@ -50,6 +52,21 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 def load_train_config(path: Path) -> TrainConfig:
     """Read and check a YAML file; a `ConfigError` names the key at fault."""
     return read_yaml(path, TrainConfig)
+
+
+def find_train_configs(paths: Iterable[Path]) -> list[Path]:
+    """The files given, and those directly in the folders given, in order of their names.
+
+    Raises:
+        ConfigError: a folder holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        if not inside:
+            raise ConfigError(f"{path}: no training configuration (*.yaml) in this folder")
+        found += inside
+    return found
 
 
 def stored_train_config(values: Any) -> TrainConfig:

@@ -1,12 +1,12 @@
 """DISTA-Net (Han et al., ICCV 2025, arXiv 2505.19148): ISTA with transforms made from the input.
 
 What the published description fixes: six stages of 32 channels; in each a gradient step, a
-transform of two branches, one of fixed convolutions, one whose kernels are generated from the
-input; a threshold module with parallel 3x3 convolutions and spatial attention; an inverse transform.
-Filled in here, so that parameters and multiply-accumulates come to the published 2.18 M and
-0.55 G a crop: the generator (pooled features, one hidden layer of 32, no bias), one convolution
-behind each branch, an inverse that mirrors the transform and uses the generated kernel's adjoint,
-and the frame of ISTA-Net+ around it (lift, drop, residual, symmetry term).
+transform of two branches, one of fixed convolutions and one whose kernels are generated from the
+input, a threshold module with parallel 3x3 convolutions and spatial attention, and an inverse
+transform. Filled in here, so that parameters and multiply-accumulates come to the published 2.18 M
+and 0.55 G a crop: the generator (pooled features, one hidden layer of 32), one convolution behind
+each branch, an inverse that mirrors the transform and uses the generated kernel's adjoint, and the
+frame of ISTA-Net+ around it (lift, drop, residual, symmetry term).
 """
 
 from typing import Annotated

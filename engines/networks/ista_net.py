@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from msgspec import Meta
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from engines.networks.config import GridConfig

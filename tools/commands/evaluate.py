@@ -7,14 +7,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tools.commands.comparison import print_comparison
+
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model folder.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Name of a shipped model, or a model folder; with --table folders of runs.",
+        ),
+    ],
     *,
     protocol: Annotated[
         Path, typer.Option("-p", "--protocol", help="Training configuration with the protocol.")
     ] = Path("configs/train/csist100k-compact.yaml"),
-    crops: Annotated[int, typer.Option(min=1, help="Crops to draw.")] = 2000,
+    crops: Annotated[
+        int | None, typer.Option(min=1, help="Crops to draw. Default: 2000, with --table 10000.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the crops.")] = 1234,
     data: Annotated[
         Path | None,
@@ -24,8 +34,34 @@ def evaluate(
     write: Annotated[
         bool, typer.Option("--write", help="Write the figures into the model's card.")
     ] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="Compare trained runs and classical methods.")
+    ] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="With --table: write the tables as Markdown, too.")
+    ] = None,
 ) -> None:
     """Measure CSO-mAP, count accuracy and errors by number of targets."""
+    if table:
+        if data or write:
+            raise typer.BadParameter("--table measures runs, so it excludes --data and --write")
+        runs = [Path(folder) for folder in models]
+        print_comparison(runs, protocol, crops=crops or 10_000, seed=seed, markdown=markdown)
+        return
+    if len(models) > 1 or markdown:
+        raise typer.BadParameter("several models, or --markdown, need --table")
+    _evaluate_model(models[0], protocol, crops or 2000, seed, data, threads, write)
+
+
+def _evaluate_model(
+    model: str,
+    protocol: Path,
+    crops: int,
+    seed: int,
+    data: Path | None,
+    threads: int,
+    write: bool,
+) -> None:
     import msgspec
 
     from engines.engine import open_engine

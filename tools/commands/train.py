@@ -6,46 +6,47 @@ from typing import Annotated
 
 import typer
 
-Configuration = Annotated[Path, typer.Argument(help="Training configuration, YAML.")]
-Folder = Annotated[
-    Path | None, typer.Option("-f", "--folder", help="Folder of the run. Default: runs/NAME.")
-]
+Runs = Annotated[Path, typer.Option(help="Folder that holds the runs, each under its name.")]
 
 
 def train(
-    configuration: Configuration,
+    configurations: Annotated[
+        list[Path],
+        typer.Argument(help="Training configurations, YAML, or folders of them; one by one."),
+    ],
     *,
-    folder: Folder = None,
+    runs: Runs = Path("runs"),
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compiled", help="Compile first: minutes, then twice as fast.")
     ] = False,
 ) -> None:
-    """Train a network, or go on with a run that was interrupted."""
+    """Train networks; a run that was interrupted goes on, a finished one is left as it is."""
     import torch
 
-    from tools.train_config import load_train_config
+    from tools.train_config import find_train_configs, load_train_config
     from tools.training import Trainer
 
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(threads)
-    config = load_train_config(configuration)
-    Trainer(config, folder or Path("runs") / config.name, device, compiled=compiled).run()
+    # All are read before the first is trained: a mistake in the last must not come to light late.
+    configs = [load_train_config(path) for path in find_train_configs(configurations)]
+    for config in configs:
+        Trainer(config, runs / config.name, device, compiled=compiled).run()
 
 
 def export(
-    configuration: Configuration,
+    configuration: Annotated[Path, typer.Argument(help="Training configuration, YAML.")],
     model: Annotated[Path, typer.Argument(help="Model folder to write.")],
     *,
-    folder: Folder = None,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Write the averaged weights of a run as a model folder: ONNX, weights, golden crops, card."""
+    from tools.checkpoint import read_run
     from tools.export import export_model
     from tools.train_config import load_train_config
-    from tools.training import Trainer
 
     config = load_train_config(configuration)
-    trainer = Trainer(config, folder or Path("runs") / config.name)
-    card = export_model(trainer, model)
+    card = export_model(read_run(runs / config.name, config), model)
     print(f"{model}: {card.name}, {card.training.crops:,} crops seen")
