@@ -28,6 +28,10 @@ class GridReadout(
             description="false: every such cell; true: local peaks, with their neighbours' counts"
         ),
     ] = False
+    max_chi2: Annotated[
+        float,
+        Meta(gt=0, description="reduced chi-square above which a crop counts as not converged"),
+    ] = 20.0
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):

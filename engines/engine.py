@@ -44,13 +44,13 @@ class Engine:
         """Execute the network: (n, c s, c s) counts per cell.
 
         Raises:
-            InferenceError: the runtime failed, or the result is not finite.
+            InferenceError: the runtime failed, or not one result is finite.
         """
         (name,) = self.model.card.inputs
         (output,) = self.model.card.outputs
         grids = self.runtime.run({name: batch.pixels})[output]
-        if not np.isfinite(grids).all():
-            raise InferenceError("the network's output is not finite")
+        if len(grids) and not np.isfinite(grids).all((1, 2)).any():
+            raise InferenceError("the network's output is not finite for any crop of the batch")
         return grids
 
     def read(self, grids: NDArray[np.float32], batch: CropBatch) -> Estimates:

@@ -67,7 +67,7 @@ def unmixed_answer(
         sigma_y=estimates.sigma_y[rows].tolist(),
         sigma_intensity=estimates.sigma_intensity[rows].tolist(),
     )
-    spots = _spots(ticket.detections, plan, crops, spot, estimates.chi2)
+    spots = _spots(ticket.detections, plan, crops, spot, estimates)
     status: TargetsStatus = "ok"
     reason = ""
     if len(crops.noise) and not np.isfinite(crops.noise).any():
@@ -86,7 +86,7 @@ def _spots(
     plan: CropPlan,
     crops: Crops,
     target_spot: NDArray[np.int32],
-    chi2: Float,
+    estimates: Estimates,
 ) -> Spots:
     """One entry a candidate; one that several crops serve gets its worst chi-square."""
     number = len(detections.x)
@@ -97,8 +97,8 @@ def _spots(
     # Written backwards, so that the first of a candidate's crops prevails.
     background[plan.spot[::-1]] = crops.background[::-1]
     noise[plan.spot[::-1]] = crops.noise[::-1]
-    np.fmax.at(worst, plan.spot, chi2)
-    flags[plan.spot[~np.isfinite(chi2)]] |= np.uint32(SpotFlag.NOT_CONVERGED)
+    np.fmax.at(worst, plan.spot, estimates.chi2)
+    flags[plan.spot[~estimates.converged]] |= np.uint32(SpotFlag.NOT_CONVERGED)
     return Spots(
         id=detections.id or list(range(number)),
         x=detections.x,

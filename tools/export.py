@@ -32,6 +32,7 @@ def export_model(run: TrainedRun, folder: Path) -> ModelCard:
     folder.mkdir(parents=True, exist_ok=True)
     model = run.model
     save_file({name: v.contiguous() for name, v in model.state_dict().items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # the library leaves it readable for its owner only
     write_onnx(model, folder / NETWORK)
     (folder / RECIPE).write_bytes(msgspec.yaml.encode(run.config))
     _write_golden(model, run.config, folder / GOLDEN)

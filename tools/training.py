@@ -163,9 +163,10 @@ class Trainer:
         log.info("resumed at step %d, %.0f %%", self.progress.step, 100 * self.fraction)
 
     def _fit_start(self) -> None:
+        # Drawn for every network, for it fills the simulator's pools outside any time budget.
+        scenes = self.simulator.draw(20000 if self.device == "cpu" else 100000)
         if not isinstance(self.model.network, StartedNetwork):
             return
-        scenes = self.simulator.draw(20000 if self.device == "cpu" else 100000)
         scale = self.model.scale(scenes.crops)
         normalise = self.model.normalise
         self.model.network.fit_start(
@@ -187,9 +188,8 @@ class Trainer:
             group["lr"] = self._learning_rate()
         scenes = self.simulator.draw(settings.batch)
         scale = self.model.scale(scenes.crops)
-        crops, labels = (
-            self.model.normalise(image, scale) for image in (scenes.crops, self._labels(scenes))
-        )
+        crops = self.model.inputs(scenes.crops, scale)
+        labels = self.model.normalise(self._labels(scenes), scale)
         # Summed over cells, so that its size does not depend on the grid (eq. 23 up to a factor).
         grids, auxiliary = self.predict(crops)
         loss = (grids - labels).square().sum((1, 2)).mean() + auxiliary

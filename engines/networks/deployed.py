@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from engines.imaging import central_fraction
 from engines.networks.base import GridNetwork
 
+#: Largest pixel that a network is given, units; five centred targets in one pixel are 2.3.
+LARGEST_INPUT = 10.0
+
 
 class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How counts become the network's units."""
@@ -45,9 +48,17 @@ class Deployed(nn.Module):
         return field.amax((1, 2), keepdim=True).relu() / central_fraction(config.psf_sigma)
 
     def normalise(self, crops: Tensor, scale: Tensor) -> Tensor:
-        """Crops in units of `scale`; zero where that is zero."""
+        """Counts in units of `scale`; zero where that is zero."""
         return crops / torch.where(scale > 0, scale, torch.inf)
+
+    def inputs(self, crops: Tensor, scale: Tensor) -> Tensor:
+        """Crops as the network takes them: in units of `scale`, kept within what it can bear.
+
+        A pixel outside the field may be brighter than all light inside it by any factor; such
+        values would grow from stage to stage beyond the range of floats.
+        """
+        return self.normalise(crops, scale).clamp(-LARGEST_INPUT, LARGEST_INPUT)
 
     def forward(self, crops: Tensor) -> Tensor:
         scale = self.scale(crops)
-        return self.network(self.normalise(crops, scale)) * scale
+        return self.network(self.inputs(crops, scale)) * scale

@@ -45,6 +45,8 @@ class OneStageNet(GridNetwork):
         self.config = config
         self.stages = nn.Sequential(_stage(1, config.width), _stage(config.width, config.width))
         self.heads = nn.Conv2d(config.width, 2 * config.upsampling**2, 3, padding=1)
+        # Nearly all cells are empty: the masks begin closed.
+        nn.init.constant_(self.heads.bias[config.upsampling**2 :], -4.0)
 
     def forward(self, crops: Tensor) -> Tensor:
         intensity, mask = self.heads(self.stages(crops.unsqueeze(1))).chunk(2, 1)

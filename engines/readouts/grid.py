@@ -37,8 +37,12 @@ def read_grid(
         Targets with the cells' counts as intensity. The score, intensity / (intensity + limit)
         with the threshold that applied, orders targets; it is no probability. Position sigmas are
         in crop px; by the paper's rule those of a uniform error over the cell, 1 / (c sqrt(12)).
-        The intensity's sigma is not given.
+        The intensity's sigma is not given. A crop whose grid is not finite has no targets and has
+        not converged.
     """
+    finite = np.isfinite(grids).all((1, 2))
+    if not finite.all():
+        grids = np.where(finite[:, None, None], grids, np.float32(0))
     limit = limits(card.readout, grids, noise, card.psf_sigma)
     gather = _gathered if card.readout.gather else _single_cells
     image, column, row, intensity, spread_x, spread_y = gather(grids, limit)
@@ -55,6 +59,7 @@ def read_grid(
         sigma_y=np.sqrt(spread_y + 1 / 12) / geometry.upsampling,
         sigma_intensity=np.full(len(image), np.nan),
         chi2=chi2,
+        converged=finite & (chi2 <= card.readout.max_chi2),
     )
 
 

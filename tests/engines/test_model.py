@@ -89,12 +89,23 @@ def test_golden_check_refuses_a_runtime_that_is_off() -> None:
         wrong.check()
 
 
-def test_an_infinite_output_is_an_error() -> None:
+def test_an_output_without_a_finite_crop_is_an_error() -> None:
     engine = open_engine(SHIPPED[0], threads=1)
-    pixels = np.full((1, 11, 11), np.inf, np.float32)
+    pixels = np.full((1, 11, 11), np.nan, np.float32)
     batch = CropBatch(pixels, np.ones(pixels.shape, bool), np.ones(1, np.float32))
     with pytest.raises(InferenceError, match="not finite"):
         engine.run(batch)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_extreme_crops_give_finite_grids(name: str) -> None:
+    pixels = np.zeros((4, 11, 11), np.float32)
+    pixels[0, 0, 0], pixels[0, 5, 5] = 1e6, 1e-3  # light outside the field only, nearly
+    pixels[1] = 1e6
+    pixels[2] = -1e6
+    pixels[3, ::2, ::2] = 65535
+    grids = open_engine(name, threads=1).runtime.run({"crops": pixels})["grid"]
+    assert np.isfinite(grids).all()
 
 
 def test_auto_names_what_it_took() -> None:

@@ -114,7 +114,8 @@ def test_chi2_is_unknown_without_freedom_or_noise() -> None:
 
 def make_estimates(crop: list[int], crops: int) -> Estimates:
     column = np.arange(len(crop), dtype=float)
-    return Estimates(np.array(crop), *(column + k for k in range(7)), np.arange(crops, dtype=float))
+    chi2, converged = np.arange(crops, dtype=float), np.arange(crops) % 2 == 0
+    return Estimates(np.array(crop), *(column + k for k in range(7)), chi2, converged)
 
 
 def test_slices_joined_again_are_the_whole() -> None:
@@ -130,6 +131,7 @@ def test_spread_puts_crops_back_among_those_left_out() -> None:
     spread = make_estimates([0, 1, 1], 2).spread(np.array([1, 3]), 5)
     np.testing.assert_array_equal(spread.crop, [1, 3, 3])
     np.testing.assert_array_equal(spread.chi2, [np.nan, 0, np.nan, 1, np.nan])
+    np.testing.assert_array_equal(spread.converged, [False, True, False, False, False])
 
 
 def test_gathering_merges_a_split_target_at_its_centroid() -> None:
@@ -177,3 +179,12 @@ def test_the_densest_possible_peaks_are_all_found() -> None:
     grids[:, ::2, ::2] = 50
     found = read(grids, threshold=20, gather=True)
     assert len(found.x) == 2 * 17 * 17
+
+
+def test_a_crop_that_is_not_explained_or_not_finite_has_not_converged() -> None:
+    grids = np.zeros((3, 33, 33))
+    grids[1, 16, 16] = np.nan
+    grids[2, 16, 16] = 100  # of which the crop shows nothing
+    found = read(grids, threshold=50, max_chi2=1)
+    np.testing.assert_array_equal(found.crop, [2])
+    np.testing.assert_array_equal(found.converged, [True, False, False])

@@ -64,7 +64,7 @@ def test_answers_do_not_depend_on_gain_or_offset(harness: Start) -> None:
         first, second = node.receive(), node.receive()
     assert isinstance(first, Targets)
     assert isinstance(second, Targets)
-    assert first.targets.x == second.targets.x
+    np.testing.assert_allclose(first.targets.x, second.targets.x, atol=1e-5)
     np.testing.assert_allclose(
         np.multiply(first.targets.intensity, 7), second.targets.intensity, rtol=1e-3
     )
