@@ -5,12 +5,13 @@ import typer
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
 from pipeline.commands import model
-from tools.commands import bench, dataset, demo, evaluate, train
+from tools.commands import bench, dataset, demo, evaluate, picture, train
 
 COMMANDS = (
     detector_stub.detector,
     detector_stub.simulate,
     demo.demo,
+    picture.picture,
     bench.bench,
     train.train,
     evaluate.evaluate,

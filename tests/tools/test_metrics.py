@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engines.geometry import Grid
 from tools.metrics import DISTANCES, Points, average_precision
 
 
@@ -110,3 +111,14 @@ def test_from_padded_leaves_absent_entries_out() -> None:
     result = Points.from_padded(grid, grid, grid, present)
     np.testing.assert_array_equal(result.image, [0, 0, 1])
     np.testing.assert_array_equal(result.x, [0, 2, 5])
+
+
+def test_points_of_grids_are_the_cells_above_each_crops_limit() -> None:
+    grids = np.zeros((2, 33, 33), np.float32)
+    grids[0, 16, 19], grids[0, 4, 4], grids[1, 15, 16] = 60, 50, 30
+    result = Points.from_grids(grids, [50, 20], Grid())
+    np.testing.assert_array_equal(result.image, [0, 1])
+    np.testing.assert_allclose(result.x, [6, 5])
+    np.testing.assert_allclose(result.y, [5, 14 / 3])
+    np.testing.assert_array_equal(result.score, [60, 30])
+    assert len(Points.from_grids(grids, 20, Grid()).x) == 3

@@ -13,12 +13,24 @@ from engines.engine import open_engine  # noqa: E402
 from engines.errors import ModelError  # noqa: E402
 from engines.model import load_model  # noqa: E402
 from engines.networks.config import NetworkConfig  # noqa: E402
+from engines.networks.dista_net import DISTANetConfig  # noqa: E402
+from engines.networks.ista_net import ISTANetPlusConfig  # noqa: E402
+from engines.networks.one_stage import OneStageConfig  # noqa: E402
+from engines.networks.registry import AnyNetworkConfig  # noqa: E402
+from engines.networks.srcnn import SRCNNConfig  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
+from tools.checkpoint import read_run  # noqa: E402
 from tools.evaluation import evaluate  # noqa: E402
 from tools.export import export_model, reference_output  # noqa: E402
 from tools.shipped import load_network  # noqa: E402
 from tools.simulation import Protocol  # noqa: E402
-from tools.train_config import Optimisation, TrainConfig, load_train_config  # noqa: E402
+from tools.train_config import (  # noqa: E402
+    Optimisation,
+    TrainConfig,
+    find_train_configs,
+    load_train_config,
+    stored_train_config,
+)
 from tools.training import Trainer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +91,7 @@ def test_learning_rate_warms_up_and_decays(tmp_path: Path) -> None:
 
 
 def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> None:
-    card = export_model(trained, tmp_path)
+    card = export_model(read_run(trained.folder), tmp_path)
     engine = open_engine(tmp_path)
     engine.check(batch_sizes=(1, 3))
     assert card == load_model(tmp_path).card
@@ -96,15 +108,125 @@ def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> N
 
 
 def test_an_altered_export_fails(trained: Trainer, tmp_path: Path) -> None:
-    export_model(trained, tmp_path)
+    export_model(read_run(trained.folder), tmp_path)
     path = tmp_path / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(ModelError, match="altered"):
         open_engine(tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").glob("*.yaml")))
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").rglob("*.yaml")))
 def test_shipped_configurations_are_valid(path: Path) -> None:
     config = load_train_config(path)
     assert config.name == path.stem
     assert config.network.field_size == config.protocol.field_size or not config.protocol.neighbour
+
+
+def test_folders_stand_for_the_files_in_them(tmp_path: Path) -> None:
+    compared = ROOT / "configs" / "train" / "compare"
+    alone = ROOT / "configs" / "train" / "csist100k-compact.yaml"
+    found = find_train_configs([alone, compared])
+    assert found == [alone, *sorted(compared.iterdir())]
+    with pytest.raises(ConfigError, match="no training configuration"):
+        find_train_configs([tmp_path])
+
+
+def test_all_of_the_comparison_are_trained_alike() -> None:
+    configs = [
+        load_train_config(path)
+        for path in find_train_configs([ROOT / "configs" / "train" / "compare"])
+    ]
+    assert len(configs) == 10
+    for config in configs:
+        assert config.optimisation == configs[0].optimisation
+        assert config.protocol == configs[0].protocol == Protocol()
+        assert config.normalisation == configs[0].normalisation
+    assert configs[0].optimisation.seconds == 300
+
+
+def test_a_time_budget_sets_the_schedule_and_ends_the_run(tmp_path: Path) -> None:
+    settings = Optimisation(crops=32 * 100, batch=32, warm_up=1, learning_rate=1.0, seconds=50.0)
+    trainer = Trainer(msgspec.structs.replace(CONFIG, optimisation=settings), tmp_path)
+    trainer.progress.step, trainer.progress.seconds = 10, 25.0
+    assert trainer.fraction == 0.5
+    assert trainer._learning_rate() == pytest.approx(0.5)
+    trainer.progress.step = 75
+    assert trainer.fraction == 0.75
+    trainer.progress.step, trainer.progress.seconds = 10, 51.0
+    assert trainer.fraction == 1
+    trainer.run()
+    assert trainer.progress.step == 10
+    assert trainer.finished
+
+
+def test_time_goes_on_where_an_interrupted_run_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each look at the clock is half a second after the one before: a step takes half a second.
+    ticks = iter(range(1000))
+    monkeypatch.setattr(Trainer, "_clock", lambda _: 0.5 * next(ticks))
+    settings = Optimisation(crops=10**6, batch=32, warm_up=1, seconds=4.0)
+    config = msgspec.structs.replace(CONFIG, optimisation=settings)
+    trainer = Trainer(config, tmp_path)
+    trainer.progress.seconds = 2.5
+    trainer.save()
+    resumed = Trainer(config, tmp_path)
+    resumed.run()
+    assert resumed.progress.step == 3
+    assert resumed.progress.seconds == 4.0
+
+
+def test_a_finished_run_is_left_as_it_is(trained: Trainer) -> None:
+    before = trained.checkpoint.read_bytes()
+    again = Trainer(CONFIG, trained.folder)
+    again.run()
+    assert trained.checkpoint.read_bytes() == before
+
+
+def test_the_default_kind_of_old_checkpoints_is_dscsnet() -> None:
+    values = msgspec.to_builtins(CONFIG)
+    del values["network"]["kind"]
+    assert stored_train_config(values) == CONFIG
+
+
+def test_an_early_checkpoint_can_be_exported_but_not_resumed(
+    trained: Trainer, tmp_path: Path
+) -> None:
+    state = torch.load(trained.checkpoint, weights_only=True)
+    del state["config"]["network"]["kind"]
+    for weights in ("model", "average"):
+        state[weights]["network.stages.0.keep"] = torch.tensor(0.3)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    run = read_run(tmp_path, CONFIG)
+    torch.testing.assert_close(run.model.state_dict(), trained.average_model().state_dict())
+    assert run.crops == 1920
+    with pytest.raises(ConfigError, match="earlier version"):
+        Trainer(CONFIG, tmp_path)
+
+
+def test_no_checkpoint_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"checkpoint.pt: no such checkpoint"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ISTANetPlusConfig(field_size=3, stages=2, width=4),
+        DISTANetConfig(field_size=3, stages=2, width=4),
+        SRCNNConfig(field_size=3, patch_width=4, mapping_width=4),
+        OneStageConfig(field_size=3, width=4),
+    ],
+    ids=lambda network: type(network).__name__,
+)
+def test_every_network_trains_and_exports(network: AnyNetworkConfig, tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(CONFIG.optimisation, crops=32 * 4)
+    config = msgspec.structs.replace(CONFIG, network=network, optimisation=settings)
+    trainer = Trainer(config, tmp_path / "run")
+    first = [parameter.clone() for parameter in trainer.model.parameters()]
+    trainer.run()
+    for before, after in zip(first, trainer.model.parameters(), strict=True):
+        assert not torch.equal(before, after)
+    export_model(read_run(tmp_path / "run"), tmp_path / "model")
+    engine = open_engine(tmp_path / "model")
+    engine.check(batch_sizes=(1, 3))
