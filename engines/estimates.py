@@ -80,7 +80,18 @@ class Estimates:
     def none() -> "Estimates":
         """No crops, no targets."""
         empty = np.empty(0)
-        return Estimates(np.empty(0, np.int64), *(empty for _ in range(8)), np.empty(0, bool))
+        return Estimates(
+            np.empty(0, np.int64),
+            empty,
+            empty,
+            empty,
+            empty,
+            empty,
+            empty,
+            empty,
+            chi2=empty,
+            converged=np.empty(0, bool),
+        )
 
     def _columns(self) -> dict[str, Float]:
         """The columns with one entry a target, but `crop`."""

@@ -131,9 +131,9 @@ class Logging(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything the node can be told; each key may be left out."""
 
-    name: Annotated[
-        str, Meta(pattern=STREAM, description="the node's name in heartbeats")
-    ] = "node0"
+    name: Annotated[str, Meta(pattern=STREAM, description="the node's name in heartbeats")] = (
+        "node0"
+    )
     inputs: Inputs = field(default_factory=Inputs)
     output: Output = field(default_factory=Output)
     join: Join = Join()

@@ -40,7 +40,7 @@ def read_grid(
         The intensity's sigma is not given. A crop whose grid is not finite has no targets and has
         not converged.
     """
-    finite = np.isfinite(grids).all((1, 2))
+    finite = np.asarray(np.isfinite(grids).all((1, 2)))
     if not finite.all():
         grids = np.where(finite[:, None, None], grids, np.float32(0))
     limit = limits(card.readout, grids, noise, card.psf_sigma)
