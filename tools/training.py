@@ -100,6 +100,7 @@ class Trainer:
         if self.finished:
             log.info("%s: finished before", self.config.name)
             return
+        log.info("%s: training, %.0f %% done", self.config.name, 100 * self.fraction)
         saved = time.monotonic()
         running = 0.0
         while self.fraction < 1:
@@ -160,7 +161,6 @@ class Trainer:
         self.simulator.generator.set_state(state["generator"].cpu())
         self.simulator.pools = state["pools"]
         self.progress = Progress(**state["progress"])
-        log.info("resumed at step %d, %.0f %%", self.progress.step, 100 * self.fraction)
 
     def _fit_start(self) -> None:
         # Drawn for every network, for it fills the simulator's pools outside any time budget.

@@ -29,12 +29,13 @@ class OneStageConfig(
 
 
 def _stage(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, width, 3, padding=1),
-        nn.SiLU(),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.SiLU(),
-    )
+    layers: list[nn.Module] = []
+    for channels in (inputs, width):
+        layer = nn.Conv2d(channels, width, 3, padding=1)
+        # The default start lets so little of the crop through that training does not set off.
+        nn.init.kaiming_normal_(layer.weight)
+        layers += [layer, nn.SiLU()]
+    return nn.Sequential(*layers)
 
 
 class OneStageNet(GridNetwork):

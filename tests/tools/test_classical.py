@@ -1,6 +1,7 @@
 """ISTA and the grid's oracle against closed forms."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_objective_falls_at_every_iteration_to_the_minimum() -> None:
         )
         for n in (0, 1, 2, 5, 20, 100, 500, 3000)
     ]  # fmt: skip
-    for before, after in zip(objectives, objectives[1:], strict=False):
+    for before, after in pairwise(objectives):
         assert (after < before).all()
     assert (objectives[-2] / objectives[-1] < 1.2).all()
 

@@ -23,6 +23,9 @@ from tools.simulation import Protocol, Simulator, true_points  # noqa: E402
 from tools.train_config import Optimisation, TrainConfig  # noqa: E402
 from tools.training import Trainer  # noqa: E402
 
+#: The paper's CSO-mAP without DIR is 1.00 below the mean of its own five values.
+MISPRINTED = 44.35
+
 PROTOCOL = Protocol(targets=(1, 2))
 SMALL = NetworkConfig(field_size=3, width=4, depth=0, stages=2, fused_stages=2)
 ROWS = 5  # ISTA, PSF fit, two oracles, one run of this protocol
@@ -79,7 +82,8 @@ def test_a_run_is_measured_on_the_common_crops(
     assert entry.cost is not None
     assert entry.cost.crops == 640
     assert entry.cost.budget == "640 crops"
-    assert entry.crops_per_s is not None and entry.crops_per_s > 0
+    assert entry.crops_per_s is not None
+    assert entry.crops_per_s > 0
 
 
 def test_classical_rows_stand_in_their_order(measured: tuple[list[Entry], list[str]]) -> None:
@@ -118,7 +122,7 @@ def test_tables_have_one_cell_a_column_and_the_papers_figures(
 def test_the_papers_row_is_that_of_the_method(config: NetworkConfig, cso_map: float | None) -> None:
     row = published(config)
     assert (row and row.precision.cso_map) == cso_map
-    if row is not None:
+    if row is not None and cso_map != MISPRINTED:
         assert np.mean(row.precision.by_distance) == pytest.approx(row.precision.cso_map, abs=0.2)
 
 
@@ -132,5 +136,6 @@ def test_command_writes_markdown(
     print_comparison([runs], recipe, crops=50, seed=5, markdown=target)
     text = target.read_text()
     assert "| small |" in text
-    assert "## Accuracy" in text and "## Cost" in text
+    assert "## Accuracy" in text
+    assert "## Cost" in text
     assert "small" in capsys.readouterr().out

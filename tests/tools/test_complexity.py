@@ -6,14 +6,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from engines.networks.config import NetworkConfig  # noqa: E402
-from engines.networks.dista_net import DISTANetConfig  # noqa: E402
-from engines.networks.one_stage import OneStageConfig  # noqa: E402
-from engines.networks.registry import build  # noqa: E402
-from engines.networks.srcnn import SRCNNConfig  # noqa: E402
-from tools.complexity import multiply_accumulates, parameters  # noqa: E402
-from tools.published import published  # noqa: E402
-from tools.train_config import load_train_config  # noqa: E402
+from engines.networks.config import NetworkConfig
+from engines.networks.dista_net import DISTANetConfig
+from engines.networks.one_stage import OneStageConfig
+from engines.networks.registry import build
+from engines.networks.srcnn import SRCNNConfig
+from tools.complexity import multiply_accumulates, parameters
+from tools.published import published
+from tools.train_config import load_train_config
 
 ROOT = Path(__file__).parents[2]
 

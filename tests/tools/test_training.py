@@ -82,7 +82,8 @@ def test_a_checkpoint_of_another_network_is_refused(trained: Trainer) -> None:
 def test_learning_rate_warms_up_and_decays(tmp_path: Path) -> None:
     trainer = Trainer(CONFIG, tmp_path)
     rates = []
-    for trainer.progress.step in range(trainer.steps):
+    for step in range(trainer.steps):
+        trainer.progress.step = step
         rates.append(trainer._learning_rate())
     assert rates[0] == pytest.approx(5e-3 / 5, rel=1e-3)
     assert max(rates) == pytest.approx(5e-3, rel=0.02)
