@@ -142,7 +142,7 @@ def test_all_of_the_comparison_are_trained_alike() -> None:
         assert config.optimisation == configs[0].optimisation
         assert config.protocol == configs[0].protocol == Protocol()
         assert config.normalisation == configs[0].normalisation
-    assert configs[0].optimisation.seconds == 300
+    assert configs[0].optimisation.seconds == 240
 
 
 def test_a_time_budget_sets_the_schedule_and_ends_the_run(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def bench(
     from tools.environment import describe
 
     console = Console()
-    console.print(describe(), highlight=False)
+    console.print(describe(), highlight=False, soft_wrap=True)
     cores = len(os.sched_getaffinity(0))
     table = Table("engine", "batch", "crops/s", title=f"Engine: {model}", box=None)
     for speed in bench_engine(model, (1, 8, 64, 256), (1, cores) if cores > 1 else (1,)):
@@ -38,9 +38,8 @@ def bench(
     if engine_only:
         return
     table = Table(
-        *("candidates", "frames/s", "plain loop", "at Hz", "p50 ms", "p90", "p99", "max"),
-        "overhead ms",
-        title="Node: 640x512 16-bit frames, one process; plain loop: the same work without sockets",
+        *("spots", "frames/s", "loop/s", "at Hz", "p50 ms", "p90", "p99", "max", "overhead"),
+        title="Node: 640x512 16-bit frames",
         box=None,
     )
     for node in bench_node(
@@ -56,6 +55,9 @@ def bench(
         )
     console.print(table)
     console.print(
-        "latency: detections sent to answer received, frame sent just before; "
-        "overhead: in the node, outside the engine's run and the wait for the other part"
+        "spots: candidates a frame, none near another; frames/s: lossless, as fast as it goes; "
+        "loop/s: the same work in a plain loop without sockets; p50 to max: detections sent to "
+        "answer received, ms, the frame sent just before; overhead: median ms in the node outside "
+        "the engine's run and the wait for the other part",
+        soft_wrap=True,
     )
