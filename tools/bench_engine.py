@@ -30,9 +30,9 @@ def make_batch(size: int, number: int, seed: int = 0) -> CropBatch:
     """Crops of two targets on Gaussian noise of 5 counts."""
     generator = np.random.default_rng(seed)
     pixels = generator.normal(0, 5, (number, size, size))
-    for crop in pixels:
+    for index in range(number):
         x, y = generator.uniform(size // 2 - 1, size // 2 + 1, (2, 2))
-        crop += render(x, y, generator.uniform(300, 1000, 2), (size, size), 0.5)
+        pixels[index] += render(x, y, generator.uniform(300, 1000, 2), (size, size), 0.5)
     usable = np.ones(pixels.shape, bool)
     return CropBatch(pixels.astype(np.float32), usable, np.full(number, 5, np.float32))
 

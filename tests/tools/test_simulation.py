@@ -33,7 +33,8 @@ def test_csist_protocol_holds(exact: bool) -> None:
     both = scenes.present[:, :, None] & scenes.present[:, None]
     assert gaps[both].min() >= 0.494
     intensity = scenes.intensity[scenes.present]
-    assert intensity.min() >= 220 and intensity.max() <= 250
+    assert intensity.min() >= 220
+    assert intensity.max() <= 250
     assert float(intensity.mean()) == pytest.approx(235, abs=1)
     assert torch.equal(scenes.crops, scenes.crops.round())
 
@@ -73,7 +74,8 @@ def test_cluster_protocol_holds() -> None:
     offset = torch.stack([scenes.x, scenes.y], -1)[scenes.present] - 5
     assert offset.abs().max() <= 3.0
     intensity = scenes.intensity[scenes.present]
-    assert intensity.min() >= 400 and intensity.max() <= 2500
+    assert intensity.min() >= 400
+    assert intensity.max() <= 2500
     places = torch.stack([scenes.x, scenes.y], -1)
     gaps = torch.cdist(places, places) + 9 * torch.eye(5)
     both = scenes.present[:, :, None] & scenes.present[:, None]
