@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -59,7 +60,19 @@ def write_onnx(model: Deployed, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    program.save(path, external_data=False)
+    onnx.save(without_origin(program.model_proto), path)
+
+
+def without_origin(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network without the exporter's notes, which name source files of this machine."""
+    parts = [model, model.graph, *model.graph.node, *model.graph.value_info]
+    parts += [*model.graph.input, *model.graph.output, *model.graph.initializer]
+    for function in model.functions:
+        parts += [function, *function.node, *function.value_info]
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def reference_output(model: Deployed, crops: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -97,6 +97,8 @@ def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> N
     engine.check(batch_sizes=(1, 3))
     assert card == load_model(tmp_path).card
     assert card.training.crops == 1920
+    for file in tmp_path.iterdir():
+        assert str(ROOT).encode() not in file.read_bytes(), f"{file.name} names a source file"
     crops = np.random.default_rng(0).uniform(0, 300, (5, 11, 11)).astype(np.float32)
     reference = reference_output(load_network(engine.model), crops)
     for number in (1, 5):
