@@ -1,5 +1,5 @@
 # Every target makes the virtual environment it needs when there is none.
-#   make demo    the main job, on a simulated scene, in under a minute
+#   make demo    the main job, on a simulated scene, a minute or two with the set-up
 #   make test    the test suite
 #   make check   format, lint, types, tests
 #   make slow    what takes minutes: the chaos test and the like

@@ -55,7 +55,7 @@ def _run(log_level: str, work: Callable[[threading.Event], Any]) -> None:
         with stop_on_signals() as stop:
             work(stop)
     except DscsnetError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"dscsnet: {error}", err=True)
         raise typer.Exit(1) from None
 
 

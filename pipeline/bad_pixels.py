@@ -17,6 +17,8 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
     """
     if path is None:
         return None
+    if not Path(path).is_file():
+        raise ConfigError(f"crop.bad_pixels: {path}: no such file")
     if Path(path).suffix == ".npy":
         mask = _read_array(Path(path))
     else:

@@ -15,8 +15,8 @@ SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 #: Ledger counters with a label: key of the snapshot, metric, label, help.
 _LABELLED = (
     ("by_status", "published", "status", "targets messages published"),
-    ("drops", "unanswered_frames", "reason", "frames answered without being unmixed"),
-    ("unanswered", "ignored_messages", "reason", "well-formed messages that opened no frame"),
+    ("drops", "dropped_frames", "reason", "frames answered without being unmixed"),
+    ("unanswered", "unanswered_messages", "reason", "well-formed messages that opened no frame"),
     ("rejected", "rejected_messages", "reason", "malformed messages"),
     ("messages", "received_messages", "kind", "messages received"),
 )

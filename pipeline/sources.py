@@ -118,7 +118,7 @@ class Source:
                 raise SourceError(
                     f"{self._reader.name(index)}: expected {_layout(self.shape, self.dtype)} like "
                     f"the first frame, got {_layout(pixels.shape, pixels.dtype)}; "
-                    "allow mixed sizes if these are unrelated frames"
+                    "give --allow-mixed-sizes if these are unrelated frames"
                 )
             yield pixels
 

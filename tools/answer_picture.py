@@ -117,9 +117,10 @@ def _draw_frame(view: Picture, pixels: Pixels, answer: Answer, shown: Sequence[i
 def _draw_spot(view: Picture, pixels: Pixels, answer: Answer, spot: int) -> None:
     """One candidate, each pixel a square, with a cross at each of the frame's targets."""
     left, top = (round(answer["spots"][axis][spot]) - CROP // 2 for axis in "xy")
-    padded = cv2.copyMakeBorder(_grey(pixels), CROP, CROP, CROP, CROP, cv2.BORDER_CONSTANT)
-    # Stretched on its own: a bright object elsewhere must not hide a faint spot.
-    crop = padded[top + CROP : top + 2 * CROP, left + CROP : left + 2 * CROP, 0].astype(float)
+    # Cut from the counts and stretched on its own: nothing else in the frame sets its contrast.
+    counts = np.nan_to_num(pixels.astype(float), posinf=0, neginf=0)
+    padded = np.pad(counts, CROP, mode="edge")
+    crop = padded[top + CROP : top + 2 * CROP, left + CROP : left + 2 * CROP]
     grey = stretch(crop, float(crop.min()), float(crop.max()))
     side = view.shape[0]
     view[:] = cv2.resize(grey, (side, side), interpolation=cv2.INTER_NEAREST)

@@ -33,7 +33,7 @@ def test_errors_are_one_line_and_exit_1(tmp_path: Path, command: str) -> None:
     path.write_text("mode: quick")
     result = CliRunner().invoke(app, [command, "-c", str(path)])
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {path}: mode: ")
+    assert result.stderr.startswith(f"dscsnet: {path}: mode: ")
     assert len(result.stderr.splitlines()) == 1
 
 
