@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 
+EXPECTED = "expected a one-channel image or a 2-D .npy array of numbers"
+
 
 def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
     """Read a mask image or `.npy` array of the frame's size; anything above 0 is a bad pixel.
@@ -18,15 +20,13 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
     if path is None:
         return None
     if not Path(path).is_file():
-        raise ConfigError(f"crop.bad_pixels: {path}: no such file")
+        raise ConfigError(f"crop.bad_pixels: {path}: no such file; {EXPECTED}")
     if Path(path).suffix == ".npy":
         mask = _read_array(Path(path))
     else:
         mask = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     if mask is None or mask.ndim != 2 or mask.dtype.kind not in "buif":
-        raise ConfigError(
-            f"crop.bad_pixels: {path}: expected a one-channel image or a 2-D .npy array of numbers"
-        )
+        raise ConfigError(f"crop.bad_pixels: {path}: {EXPECTED}")
     return np.ascontiguousarray(mask.astype(float) > 0)
 
 
