@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engines.errors import InferenceError, ModelError
 from engines.estimates import Estimates
-from engines.model import Model, load_model
+from engines.model import Golden, Model, load_model
 from engines.readouts import read_grid
 from engines.runtimes import Runtime, open_runtime
 
@@ -59,7 +59,9 @@ class Engine:
 
     def golden_error(self) -> float:
         """Largest relative L2 error of an output on the stored crops."""
-        golden = self.model.golden()
+        return self._error_on(self.model.golden())
+
+    def _error_on(self, golden: Golden) -> float:
         outputs = self.runtime.run(golden.inputs)
         return max(
             float(np.linalg.norm(outputs[name] - reference) / np.linalg.norm(reference))
@@ -72,15 +74,16 @@ class Engine:
         Raises:
             ModelError: this runtime does not compute what the model's reference does.
         """
-        error = self.golden_error()
+        golden = self.model.golden()
+        error = self._error_on(golden)
         if not error <= GOLDEN_TOLERANCE:
             raise ModelError(
                 f"{self.model.card.name} on {self.runtime.name}: golden check failed: "
                 f"relative error {error:.1e}, at most {GOLDEN_TOLERANCE:.0e} allowed"
             )
-        (golden,) = self.model.golden().inputs.values()
+        (crops,) = golden.inputs.values()
         for size in batch_sizes:
-            pixels = np.ascontiguousarray(golden[np.arange(size) % len(golden)])
+            pixels = np.ascontiguousarray(crops[np.arange(size) % len(crops)])
             usable = np.ones(pixels.shape, bool)
             batch = CropBatch(pixels, usable, np.ones(size, np.float32))
             self.read(self.run(batch), batch)

@@ -7,19 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Why a message opened no frame key and is not answered: it is counted here and nowhere else.
-UNANSWERED = ("late", "duplicate", "stale_epoch", "streams", "unexpected", "window")
-
 #: Most that a counter on the wire may say; a publisher can skip 2**64 frame ids at once.
 MOST_LOST = 2**63 - 1
-
-#: Why a frame key was answered without having been unmixed.
-DROPS = ("window", "too_old", "shutdown", "new_epoch", "timeout")
 
 
 @dataclass
 class Ledger:
-    """Counters of one node.
+    """Counters of one node; docs/architecture.md lists the reasons.
 
     Attributes:
         received: frame keys seen on either input.
