@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engines.fitting import RefineSettings
 from engines.geometry import Grid
 
 Range = tuple[float, float]
@@ -34,6 +35,38 @@ class GridReadout(
     ] = 20.0
 
 
+class GridlessReadout(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="gridless"
+):
+    """Gridless readout: targets off the grid from the distribution that a network states."""
+
+    least_occupied: Annotated[
+        float, Meta(ge=0, le=1, description="probability of any target below which none is given")
+    ] = 0.5
+    refine: Annotated[RefineSettings, Meta(description="the fit that follows the network")] = (
+        RefineSettings()
+    )
+    sigma_scale: Annotated[float, Meta(gt=0, description="calibration of position sigmas")] = 1.0
+    sigma_floor: Annotated[
+        float, Meta(ge=0, description="position sigma added in quadrature, px")
+    ] = 0.0
+    intensity_sigma_scale: Annotated[
+        float, Meta(gt=0, description="calibration of intensity sigmas")
+    ] = 1.0
+    tail: Annotated[
+        float, Meta(gt=0, description="degrees of freedom of the position errors' tail, for scores")
+    ] = 4.0
+    doubted_score: Annotated[
+        float, Meta(ge=0, le=1, description="factor on the scores of a crop in doubt")
+    ] = 0.5
+    max_chi2: Annotated[
+        float, Meta(gt=0, description="reduced chi-square above which a crop is in doubt")
+    ] = 3.0
+    max_width_error: Annotated[
+        float, Meta(gt=0, description="ln of fitted over told PSF width beyond which it is, too")
+    ] = 0.12
+
+
 class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How the weights came to be."""
 
@@ -55,14 +88,16 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     field_size: Annotated[int, Meta(ge=1, description="central square that is unmixed, px")]
     psf_sigma: Annotated[float, Meta(gt=0, description="PSF width trained for, px")]
     psf_sigma_range: Annotated[Range, Meta(description="PSF widths it may be used with, px")]
-    intensity_range: Annotated[Range, Meta(description="target intensities trained on, counts")]
+    intensity_range: Annotated[
+        Range | None, Meta(description="target intensities trained on, counts; null: any")
+    ]
     normalisation: Annotated[
-        Literal["fixed", "peak"],
-        Meta(description="peak: scale-free; fixed: counts must be those of the training"),
+        Literal["fixed", "peak", "rms"],
+        Meta(description="peak, rms: scale-free; fixed: counts must be those of the training"),
     ]
     inputs: Annotated[tuple[str, ...], Meta(min_length=1)]
     outputs: Annotated[tuple[str, ...], Meta(min_length=1)]
-    readout: GridReadout
+    readout: GridReadout | GridlessReadout
     files: Annotated[dict[str, str], Meta(description="sha256 of each file beside this one")]
     training: Training
     measured: Annotated[dict[str, float], Meta(description="figures; see README.md beside it")]

@@ -1,19 +1,20 @@
-"""An engine: a model, the runtime that executes it, and the readout that its card names."""
+"""What an engine is: crops in, targets out, with or without a network behind it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError, ModelError
 from engines.estimates import Estimates
-from engines.model import Golden, Model, load_model
-from engines.readouts import read_grid
-from engines.runtimes import Runtime, open_runtime
+from engines.geometry import Grid
 
-#: Relative L2 error against the float64 reference that the golden check allows.
-GOLDEN_TOLERANCE = 1e-4
+Outputs = Mapping[str, NDArray[np.float32]]
+
+#: PSF sigma along x and y, px.
+Psf = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -24,80 +25,100 @@ class CropBatch:
         pixels: (n, s, s) float32 counts above background, C-contiguous.
         usable: (n, s, s) bool, pixels to trust in the fit.
         noise: (n,) float32 noise sigma, counts; NaN where unknown.
+        psf: (n, 2) float32 PSF sigma along x and y, px.
     """
 
     pixels: NDArray[np.float32]
     usable: NDArray[np.bool_]
     noise: NDArray[np.float32]
+    psf: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def part(self, first: int, last: int) -> "CropBatch":
+        """Crops first..last-1."""
+        rows = np.s_[first:last]
+        return CropBatch(self.pixels[rows], self.usable[rows], self.noise[rows], self.psf[rows])
 
-class Engine:
-    """Crops in, targets out; used by one thread at a time."""
 
-    def __init__(self, model: Model, runtime: Runtime) -> None:
-        self.model, self.runtime = model, runtime
+class Engine(Protocol):
+    """Crops in, targets out; used by one thread at a time.
 
-    def run(self, batch: CropBatch) -> NDArray[np.float32]:
-        """Execute the network: (n, c s, c s) counts per cell.
+    Attributes:
+        name: of the model.
+        runtime_name: runtime, version and device, as published in messages.
+        sha256: digest of the network that identifies it in messages; empty without a network.
+        grid: the crops' geometry.
+        psf: PSF sigma along x and y that crops have unless a batch says otherwise, px.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def runtime_name(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def psf(self) -> Psf: ...
+
+    def run(self, batch: CropBatch) -> Outputs:
+        """The expensive part.
 
         Raises:
-            InferenceError: the runtime failed, or not one result is finite.
+            InferenceError: it failed, or not one result is finite.
         """
-        (name,) = self.model.card.inputs
-        (output,) = self.model.card.outputs
-        grids = self.runtime.run({name: batch.pixels})[output]
-        if len(grids) and not np.isfinite(grids).all((1, 2)).any():
-            raise InferenceError("the network's output is not finite for any crop of the batch")
-        return grids
 
-    def read(self, grids: NDArray[np.float32], batch: CropBatch) -> Estimates:
-        """Turn the network's output into targets."""
-        return read_grid(self.model.card, grids, batch.pixels, batch.usable, batch.noise)
-
-    def golden_error(self) -> float:
-        """Largest relative L2 error of an output on the stored crops."""
-        return self._error_on(self.model.golden())
-
-    def _error_on(self, golden: Golden) -> float:
-        outputs = self.runtime.run(golden.inputs)
-        return max(
-            float(np.linalg.norm(outputs[name] - reference) / np.linalg.norm(reference))
-            for name, reference in golden.outputs.items()
-        )
+    def read(self, outputs: Outputs, batch: CropBatch) -> Estimates:
+        """Turn what `run` gave into targets."""
 
     def check(self, batch_sizes: tuple[int, ...] = (1, 8, 64)) -> None:
-        """Golden check, then one batch of each size so that no first frame pays for set-up.
+        """Find out that it works, and warm it up with batches of these sizes.
 
         Raises:
-            ModelError: this runtime does not compute what the model's reference does.
+            ModelError: it does not compute what it should.
         """
-        golden = self.model.golden()
-        error = self._error_on(golden)
-        if not error <= GOLDEN_TOLERANCE:
-            raise ModelError(
-                f"{self.model.card.name} on {self.runtime.name}: golden check failed: "
-                f"relative error {error:.1e}, at most {GOLDEN_TOLERANCE:.0e} allowed"
-            )
-        (crops,) = golden.inputs.values()
-        for size in batch_sizes:
-            pixels = np.ascontiguousarray(crops[np.arange(size) % len(crops)])
-            usable = np.ones(pixels.shape, bool)
-            batch = CropBatch(pixels, usable, np.ones(size, np.float32))
-            self.read(self.run(batch), batch)
 
     def close(self) -> None:
-        """Free the runtime."""
-        self.runtime.close()
+        """Free what it holds."""
 
 
-def open_engine(model: str | Path, runtime: str = "auto", *, threads: int = 0) -> Engine:
-    """Load a model by name or folder into a runtime.
+def finite_crops(outputs: Outputs) -> NDArray[np.bool_]:
+    """(n,) crops all of whose outputs are finite."""
+    each = [np.isfinite(a).reshape(len(a), -1).all(1) for a in outputs.values()]
+    result: NDArray[np.bool_] = np.logical_and.reduce(each)
+    return result
+
+
+def make_batch(
+    engine: Engine,
+    pixels: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    noise: NDArray[np.float32],
+) -> CropBatch:
+    """Crops with the engine's own PSF; shapes as in `CropBatch`."""
+    psf = np.broadcast_to(np.array(engine.psf, np.float32), (len(pixels), 2))
+    return CropBatch(pixels, usable, noise, np.ascontiguousarray(psf))
+
+
+def open_engine(
+    model: str | Path, runtime: str = "auto", *, threads: int = 0, psf: Psf | None = None
+) -> Engine:
+    """Load a model by name or folder into a runtime; `psf-fit` needs neither.
+
+    Args:
+        threads: CPU threads of one batch; 0: one for each core.
+        psf: the sensor's PSF sigma along x and y, px; None: what the model was made for.
 
     Raises:
-        ModelError: the model or the runtime is not there or does not work.
+        ModelError: the model or the runtime is not there, does not work or is not for this PSF.
     """
-    loaded = load_model(model)
-    return Engine(loaded, open_runtime(runtime, loaded.network_path, threads=threads))
+    if str(model) == "psf-fit":
+        from engines.psf_fit import PsfFitEngine
+
+        return PsfFitEngine.for_gaussian(psf)
+    from engines.model_engine import open_model_engine
+
+    return open_model_engine(model, runtime, threads=threads, psf=psf)

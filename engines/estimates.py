@@ -1,5 +1,6 @@
 """What a readout gives: targets and spot quality, as columns."""
 
+import enum
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -8,7 +9,16 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 #: Columns that are not one entry a target, or not a float.
-PER_CROP = ("crop", "chi2", "converged")
+PER_CROP = ("crop", "chi2", "doubt", "psf_scale", "occupied")
+
+
+class Doubt(enum.IntFlag):
+    """Bits of `Estimates.doubt`: why the targets of a crop are not to be trusted."""
+
+    MISFIT = 1  # they do not explain the crop
+    PSF = 2  # the spots are wider or narrower than the PSF that was told
+    CROWDED = 4  # more targets than can be told apart
+    NO_RESULT = 8  # nothing finite came out, or the crop was not unmixed
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,9 @@ class Estimates:
         score: (m,) 0 to 1, higher is surer; see the readout for its meaning.
         sigma_x, sigma_y, sigma_intensity: (m,) 1-sigma, px and counts; NaN where not given.
         chi2: (crops,) reduced chi-square of the reconstruction against the crop.
-        converged: (crops,) bool; False: the targets do not explain the crop, trust none of them.
+        doubt: (crops,) bits of `Doubt`; 0: trust the targets.
+        psf_scale: (crops,) fitted PSF width over the one told; NaN where not fitted.
+        occupied: (crops,) probability that there is a target at all; NaN where not given.
     """
 
     crop: NDArray[np.int64]
@@ -34,29 +46,37 @@ class Estimates:
     sigma_y: Float
     sigma_intensity: Float
     chi2: Float
-    converged: NDArray[np.bool_]
+    doubt: NDArray[np.uint8]
+    psf_scale: Float
+    occupied: Float
 
     @property
     def crops(self) -> int:
         """Number of crops."""
         return len(self.chi2)
 
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """(crops,) whether the targets of each crop are to be trusted."""
+        return self.doubt == 0
+
     def slice(self, first: int, last: int) -> "Estimates":
         """The estimates of crops first..last-1, renumbered from 0."""
         begin, end = np.searchsorted(self.crop, (first, last))
         columns = {name: column[begin:end] for name, column in self._columns().items()}
-        return Estimates(
-            crop=self.crop[begin:end] - first,
-            chi2=self.chi2[first:last],
-            converged=self.converged[first:last],
-            **columns,
-        )
+        crops = {name: column[first:last] for name, column in self._crop_columns().items()}
+        doubt = self.doubt[first:last]
+        return Estimates(crop=self.crop[begin:end] - first, doubt=doubt, **columns, **crops)
 
     def spread(self, index: NDArray[np.int64], crops: int) -> "Estimates":
         """The same estimates where crop i is crop index[i] of `crops`; index ascends."""
-        chi2, converged = np.full(crops, np.nan), np.zeros(crops, bool)
-        chi2[index], converged[index] = self.chi2, self.converged
-        return replace(self, crop=index[self.crop], chi2=chi2, converged=converged)
+        doubt = np.full(crops, Doubt.NO_RESULT, np.uint8)
+        doubt[index] = self.doubt
+        spread = {}
+        for name, column in self._crop_columns().items():
+            spread[name] = np.full(crops, np.nan)
+            spread[name][index] = column
+        return replace(self, crop=index[self.crop], doubt=doubt, **spread)
 
     @staticmethod
     def join(parts: "list[Estimates]") -> "Estimates":
@@ -66,34 +86,24 @@ class Estimates:
         offsets = np.cumsum([0, *(part.crops for part in parts[:-1])])
         shifted = [part.crop + offset for part, offset in zip(parts, offsets, strict=True)]
         columns = {
-            name: np.concatenate([part._columns()[name] for part in parts])
-            for name in parts[0]._columns()
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (*parts[0]._columns(), *parts[0]._crop_columns())
         }
-        return Estimates(
-            crop=np.concatenate(shifted),
-            chi2=np.concatenate([part.chi2 for part in parts]),
-            converged=np.concatenate([part.converged for part in parts]),
-            **columns,
-        )
+        doubt = np.concatenate([part.doubt for part in parts])
+        return Estimates(crop=np.concatenate(shifted), doubt=doubt, **columns)
 
     @staticmethod
     def none() -> "Estimates":
         """No crops, no targets."""
-        empty = np.empty(0)
-        return Estimates(
-            np.empty(0, np.int64),
-            empty,
-            empty,
-            empty,
-            empty,
-            empty,
-            empty,
-            empty,
-            chi2=empty,
-            converged=np.empty(0, bool),
-        )
+        special = ("crop", "doubt")
+        columns = {f.name: np.empty(0) for f in fields(Estimates) if f.name not in special}
+        return Estimates(crop=np.empty(0, np.int64), doubt=np.empty(0, np.uint8), **columns)
 
     def _columns(self) -> dict[str, Float]:
         """The columns with one entry a target, but `crop`."""
         names = (field.name for field in fields(self) if field.name not in PER_CROP)
         return {name: getattr(self, name) for name in names}
+
+    def _crop_columns(self) -> dict[str, Float]:
+        """The columns with one entry a crop, but `doubt`."""
+        return {"chi2": self.chi2, "psf_scale": self.psf_scale, "occupied": self.occupied}

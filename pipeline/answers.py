@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.estimates import Estimates
+from engines.estimates import Doubt, Estimates
 from engines.geometry import Grid
 from pipeline.crop import Crops
 from pipeline.merge import CropPlan, deduplicate
@@ -23,6 +23,19 @@ from pipeline.tickets import Ticket
 MIN_SEPARATION = 0.5
 
 Float = NDArray[np.float64]
+
+
+def _flags(doubt: int) -> int:
+    """The spot's flags: whatever the reason, the answer has not converged."""
+    result = SpotFlag.NOT_CONVERGED if doubt else SpotFlag(0)
+    if doubt & Doubt.PSF:
+        result |= SpotFlag.PSF_MISMATCH
+    if doubt & Doubt.CROWDED:
+        result |= SpotFlag.CROWDED
+    return int(result)
+
+
+_FLAGS_OF_DOUBT = np.array([_flags(doubt) for doubt in range(2 * max(Doubt))], np.uint32)
 
 
 def plain_answer(ticket: Ticket, status: TargetsStatus, reason: str, engine: EngineInfo) -> Targets:
@@ -98,7 +111,7 @@ def _spots(
     background[plan.spot[::-1]] = crops.background[::-1]
     noise[plan.spot[::-1]] = crops.noise[::-1]
     np.fmax.at(worst, plan.spot, estimates.chi2)
-    flags[plan.spot[~estimates.converged]] |= np.uint32(SpotFlag.NOT_CONVERGED)
+    np.bitwise_or.at(flags, plan.spot, _FLAGS_OF_DOUBT[estimates.doubt])
     return Spots(
         id=detections.id or list(range(number)),
         x=detections.x,

@@ -105,12 +105,20 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
     ] = 0
-    psf_sigma: (
-        Annotated[
-            float, Meta(gt=0, description="the sensor's PSF, px, checked against the model's")
-        ]
-        | None
-    ) = None
+    psf_sigma: Annotated[
+        Annotated[float, Meta(gt=0)]
+        | Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=2, max_length=2)]
+        | None,
+        Meta(description="the sensor's PSF sigma, px, or along x and y; null: the model's own"),
+    ] = None
+
+    @property
+    def psf(self) -> tuple[float, float] | None:
+        """PSF sigma along x and y, px, if it was given."""
+        given = self.psf_sigma
+        if given is None:
+            return None
+        return (given[0], given[1]) if isinstance(given, list) else (given, given)
 
 
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from engines.engine import Engine, open_engine
-from engines.errors import DscsnetError, ModelError
+from engines.errors import DscsnetError
+from engines.model_engine import ModelEngine
 from pipeline.answers import plain_answer
 from pipeline.bad_pixels import load_bad_pixels
 from pipeline.config import EngineSettings, NodeConfig
@@ -126,7 +129,7 @@ class Node:
         self._unready_reason = "loading and checking the engine"
         engine = load_engine(self.config.engine)
         stack.callback(engine.close)
-        warm_up(engine.model.card.crop_size)
+        warm_up(engine.grid.crop_size)
         self._info = engine_info(engine)
         log.info("engine: %s on %s", self._info.model, self._info.runtime)
         return engine
@@ -246,20 +249,16 @@ def _join_until(threads: list[threading.Thread], deadline: float) -> list[thread
 
 def load_engine(settings: EngineSettings) -> Engine:
     """Open the engine, check that it fits the sensor, and run its golden check."""
-    engine = open_engine(settings.model, settings.runtime, threads=settings.threads)
-    card = engine.model.card
-    low, high = card.psf_sigma_range
-    if settings.psf_sigma is not None and not low <= settings.psf_sigma <= high:
-        raise ModelError(
-            f"engine.psf_sigma {settings.psf_sigma} px: the model {card.name} holds for "
-            f"{low} to {high} px; choose another model, or train one for this sensor"
-        )
-    if card.normalisation == "fixed":
+    engine = open_engine(
+        settings.model, settings.runtime, threads=settings.threads, psf=settings.psf
+    )
+    if settings.psf is None:
         log.warning(
-            "%s is not scale-free: frames must have its intensities, %g to %g counts a target",
-            card.name,
-            *card.intensity_range,
+            "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
+            engine.psf[0],
         )
+    if isinstance(engine, ModelEngine) and engine.model.card.normalisation == "fixed":
+        log.warning("%s is not scale-free: frames must have the counts that it learnt", engine.name)
     engine.check()
     return engine
 
@@ -267,8 +266,8 @@ def load_engine(settings: EngineSettings) -> Engine:
 def engine_info(engine: Engine) -> EngineInfo:
     """What `targets` messages say of the engine."""
     return EngineInfo(
-        runtime=engine.runtime.name,
-        model=engine.model.card.name,
-        sha256=engine.model.sha256,
-        psf_sigma=engine.model.card.psf_sigma,
+        runtime=engine.runtime_name,
+        model=engine.name,
+        sha256=engine.sha256,
+        psf_sigma=float(np.sqrt(engine.psf[0] * engine.psf[1])),
     )

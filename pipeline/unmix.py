@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.engine import CropBatch, Engine
+from engines.engine import CropBatch, Engine, make_batch
 from engines.errors import DscsnetError
 from engines.estimates import Estimates
 from pipeline.answers import plain_answer, unmixed_answer
@@ -80,7 +80,7 @@ class Unmixer:
         frame, found = ticket.frame, ticket.detections
         assert frame is not None, "a joined ticket has its frame"
         assert found is not None, "a joined ticket has its detections"
-        card = self.engine.model.card
+        geometry = self.engine.grid
         plan = plan_crops(
             np.array(found.x),
             np.array(found.y),
@@ -88,15 +88,15 @@ class Unmixer:
             width=None if found.width is None else np.array(found.width),
             height=None if found.height is None else np.array(found.height),
             frame_shape=frame.pixels.shape,
-            crop_size=card.crop_size,
-            field_size=card.field_size,
+            crop_size=geometry.crop_size,
+            field_size=geometry.field_size,
             merge_radius=self.merge_radius,
             max_crops=self.crops_per_frame,
         )
         crops = cut_crops(
             frame.pixels,
             plan,
-            size=card.crop_size,
+            size=geometry.crop_size,
             bad_pixels=self._mask_for(frame.pixels.shape),
             saturation=frame.saturation,
         )
@@ -132,12 +132,11 @@ class Unmixer:
 
     def _run(self, frames: list[Prepared]) -> tuple[Estimates, int, int]:
         """Estimates of all good crops, and the nanoseconds of engine and readout."""
-        batch = _gather(frames)
+        batch = self._gather(frames)
         parts, infer_ns, readout_ns = [], 0, 0
         # Without a good crop there is nothing to run: not every network takes an empty batch.
         for first in range(0, len(batch), self.crops_per_run):
-            rows = np.s_[first : first + self.crops_per_run]
-            part = CropBatch(batch.pixels[rows], batch.usable[rows], batch.noise[rows])
+            part = batch.part(first, first + self.crops_per_run)
             started = time.perf_counter_ns()
             output = self.engine.run(part)
             inferred = time.perf_counter_ns()
@@ -149,6 +148,14 @@ class Unmixer:
         self.stages.add_batch(len(batch), len(frames))
         return Estimates.join(parts) if parts else Estimates.none(), infer_ns, readout_ns
 
+    def _gather(self, frames: list[Prepared]) -> CropBatch:
+        """The good crops of several frames, one after another."""
+        columns = (
+            np.concatenate([getattr(frame.crops, name)[frame.good] for frame in frames])
+            for name in ("pixels", "usable", "noise")
+        )
+        return make_batch(self.engine, *columns)
+
     def _answer(
         self, frame: Prepared, good: Estimates, infer_ns: int, readout_ns: int, finish: Finish
     ) -> None:
@@ -158,7 +165,7 @@ class Unmixer:
                 frame.plan,
                 frame.crops,
                 good.spread(frame.good, len(frame.crops.noise)),
-                self.engine.model.card.grid,
+                self.engine.grid,
                 self.info,
                 infer_ns,
                 readout_ns,
@@ -179,13 +186,3 @@ class Unmixer:
             None if known else error,
         )
         return plain_answer(ticket, "error", reason, self.info)
-
-
-def _gather(frames: list[Prepared]) -> CropBatch:
-    """The good crops of several frames, one after another."""
-    return CropBatch(
-        *(
-            np.concatenate([getattr(frame.crops, name)[frame.good] for frame in frames])
-            for name in ("pixels", "usable", "noise")
-        )
-    )

@@ -46,6 +46,8 @@ class SpotFlag(enum.IntFlag):
     NOT_CONVERGED = 8
     MERGED = 16
     TRUNCATED = 32
+    PSF_MISMATCH = 64
+    CROWDED = 128
 
 
 class FrameKey(NamedTuple):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.engine import CropBatch, Engine, open_engine
+from engines.engine import CropBatch, Engine
 from engines.imaging import render
+from engines.model_engine import ModelEngine, open_model_engine
 
 SECONDS = 1.0
 
@@ -26,15 +27,16 @@ class EngineSpeed:
     crops_per_s: float
 
 
-def make_batch(size: int, number: int, seed: int = 0) -> CropBatch:
-    """Crops of two targets on Gaussian noise of 5 counts."""
+def bench_batch(size: int, number: int, seed: int = 0) -> CropBatch:
+    """Crops of two targets on Gaussian noise of 5 counts; a PSF sigma of 0.5 px."""
     generator = np.random.default_rng(seed)
     pixels = generator.normal(0, 5, (number, size, size))
     for index in range(number):
         x, y = generator.uniform(size // 2 - 1, size // 2 + 1, (2, 2))
         pixels[index] += render(x, y, generator.uniform(300, 1000, 2), (size, size), 0.5)
     usable = np.ones(pixels.shape, bool)
-    return CropBatch(pixels.astype(np.float32), usable, np.full(number, 5, np.float32))
+    noise, psf = np.full(number, 5, np.float32), np.full((number, 2), 0.5, np.float32)
+    return CropBatch(pixels.astype(np.float32), usable, noise, psf)
 
 
 def bench_engine(
@@ -42,10 +44,10 @@ def bench_engine(
 ) -> Iterator[EngineSpeed]:
     """Network alone, network with readout, and eager PyTorch if it is installed."""
     for threads in thread_counts:
-        engine = open_engine(model, threads=threads)
+        engine = open_model_engine(model, "auto", threads=threads, psf=None)
         label = f"{engine.runtime.name}, {threads} thread{'s' * (threads > 1)}"
         for number in batches:
-            batch = make_batch(engine.model.card.crop_size, number)
+            batch = bench_batch(engine.grid.crop_size, number)
             yield EngineSpeed(f"{label}: network", number, rate(_network(engine, batch), number))
             yield EngineSpeed(
                 f"{label}: with readout", number, rate(_with_readout(engine, batch), number)
@@ -75,7 +77,9 @@ def _with_readout(engine: Engine, batch: CropBatch) -> Callable[[], object]:
     return lambda: engine.read(engine.run(batch), batch)
 
 
-def _eager_peer(engine: Engine, batches: tuple[int, ...], threads: int) -> Iterator[EngineSpeed]:
+def _eager_peer(
+    engine: ModelEngine, batches: tuple[int, ...], threads: int
+) -> Iterator[EngineSpeed]:
     try:
         import torch
 
@@ -86,10 +90,12 @@ def _eager_peer(engine: Engine, batches: tuple[int, ...], threads: int) -> Itera
     network = load_network(engine.model)
     label = f"torch {torch.__version__} eager, {threads} thread{'s' * (threads > 1)}: network"
     for number in batches:
-        crops = torch.from_numpy(make_batch(engine.model.card.crop_size, number).pixels)
+        batch = bench_batch(engine.grid.crop_size, number)
+        given = {"crops": batch.pixels, "noise": batch.noise, "psf_sigma": batch.psf}
+        inputs = [torch.from_numpy(given[name]) for name in engine.model.card.inputs]
 
-        def run(crops: torch.Tensor = crops) -> object:
+        def run(inputs: list[torch.Tensor] = inputs) -> object:
             with torch.inference_mode():
-                return network(crops)
+                return network(*inputs)
 
         yield EngineSpeed(label, number, rate(run, number))

@@ -5,7 +5,7 @@ import typer
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
 from pipeline.commands import model
-from tools.commands import bench, dataset, demo, evaluate, picture, train
+from tools.commands import bench, curves, dataset, demo, evaluate, picture, show, train
 
 COMMANDS = (
     detector_stub.detector,
@@ -15,6 +15,8 @@ COMMANDS = (
     bench.bench,
     train.train,
     evaluate.evaluate,
+    curves.curves,
+    show.show,
 )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from engines.geometry import Grid
+from engines.networks.offgrid import OffGridConfig
 from pipeline.errors import ConfigError
 from tools.bench_engine import rate
 from tools.checkpoint import CHECKPOINT, TrainedRun, read_run
@@ -102,8 +103,8 @@ def compare(
     yield from _classical(scenes, protocol, min(crops, crops_fitted), tell)
     for folder in runs:
         run = read_run(folder)
-        if run.config.protocol != protocol:
-            tell(f"{folder}: left out: trained on another protocol")
+        if isinstance(run.config.network, OffGridConfig) or run.config.protocol != protocol:
+            tell(f"{folder}: left out: not a grid network of this protocol")
             continue
         tell(f"{run.config.name}: measuring")
         yield _measure(run, scenes)
@@ -151,6 +152,7 @@ def _fit(scenes: Scenes, protocol: Protocol, number: int, tell: Callable[[str], 
 def _measure(run: TrainedRun, scenes: Scenes) -> Entry:
     parts = [run.model(part).numpy() for part in scenes.crops.split(BATCH)]
     network = run.config.network
+    assert not isinstance(network, OffGridConfig), "left out by its caller"
     found = Points.from_grids(np.concatenate(parts), THRESHOLD, network.grid)
     batch = scenes.crops[torch.arange(BATCH) % len(scenes.crops)]
     return Entry(

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from engines.engine import CropBatch, Engine
+from engines.engine import Engine, make_batch
 from engines.errors import DscsnetError
 from engines.estimates import Estimates
 from tools.matching import match_points
@@ -16,6 +17,8 @@ from tools.simulation import Protocol, Scenes, Simulator, true_points
 FOUND_WITHIN = 0.5
 
 BATCH = 250
+
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,20 @@ class Report:
     """What one evaluation found.
 
     Attributes:
-        precision: CSO-mAP, ranked by intensity as published.
+        precision: CSO-mAP, ranked by score; for a grid readout by intensity, as published.
+        by_intensity: CSO-mAP ranked by intensity.
+        coverage: shares of the position errors (x and y apart) within 1 and 2 stated sigmas, over
+            the targets found in crops whose number of targets is right.
+        intensity_coverage: the same of intensities; NaN where no sigma is given.
+        doubted: share of the crops in doubt.
         by_count: one row for each number of targets.
     """
 
     precision: AveragePrecision
+    by_intensity: AveragePrecision
+    coverage: tuple[float, float]
+    intensity_coverage: tuple[float, float]
+    doubted: float
     overall: Row
     by_count: dict[int, Row]
 
@@ -58,11 +70,24 @@ class Report:
         result["recall_half_pixel"] = round(100 * self.overall.recall, 2)
         result["position_rms_px"] = round(self.overall.position_rms, 4)
         result["intensity_error_percent"] = round(100 * self.overall.intensity_error, 2)
+        shares = {"position": self.coverage, "intensity": self.intensity_coverage}
+        for what, (one, two) in shares.items():
+            if not np.isnan(one):
+                result[f"{what}_within_1_sigma"] = round(100 * one, 1)
+                result[f"{what}_within_2_sigma"] = round(100 * two, 1)
         return result
 
 
-def evaluate(engine: Engine, protocol: Protocol, *, crops: int, seed: int) -> Report:
-    """Run an engine over fresh crops of a protocol, drawn exactly."""
+def evaluate(
+    engine: Engine, protocol: Protocol, *, crops: int, seed: int, noise: float | None = None
+) -> Report:
+    """Run an engine over fresh crops of a protocol, drawn exactly.
+
+    Args:
+        noise: sigma in counts, in place of the protocol's.
+    """
+    if noise is not None:
+        protocol = replace(protocol, noise=(noise, noise), noise_free=0.0)
     return evaluate_scenes(engine, Simulator(protocol, seed=seed, exact=True).draw(crops))
 
 
@@ -72,18 +97,28 @@ def evaluate_scenes(engine: Engine, scenes: Scenes) -> Report:
     Raises:
         DscsnetError: the crops are not of the model's size.
     """
-    size, card = scenes.crops.shape[-1], engine.model.card
-    if size != card.crop_size:
+    size, taken = scenes.crops.shape[-1], engine.grid.crop_size
+    if size != taken:
         raise DscsnetError(
-            f"the crops are {size}x{size} px, but {card.name} takes "
-            f"{card.crop_size}x{card.crop_size}"
+            f"the crops are {size}x{size} px, but {engine.name} takes {taken}x{taken}"
         )
     estimates = run_engine(engine, scenes)
-    predicted = Points(estimates.crop, estimates.x, estimates.y, estimates.intensity)
-    true = true_points(scenes)
+    true, counts = true_points(scenes), scenes.present.numpy().sum(1)
+    by_score, by_intensity = (
+        average_precision(Points(estimates.crop, estimates.x, estimates.y, rank), true)
+        for rank in (estimates.score, estimates.intensity)
+    )
+    off_grid = not np.isnan(estimates.sigma_intensity).all()
+    pairs = _pairs(estimates, true, len(counts))
+    found = np.bincount(estimates.crop, minlength=len(counts))
+    right = (found == counts)[pairs.crop]
     return Report(
-        average_precision(predicted, true),
-        *_rows(estimates, true, scenes.present.numpy().sum(1)),
+        by_score if off_grid else by_intensity,
+        by_intensity,
+        _coverage(np.concatenate([pairs.pull_x[right], pairs.pull_y[right]])),
+        _coverage(pairs.pull_intensity[right]),
+        float(np.mean(~estimates.converged)),
+        *_rows(pairs, found, counts),
     )
 
 
@@ -94,23 +129,71 @@ def run_engine(engine: Engine, scenes: Scenes) -> Estimates:
     parts = []
     for first in range(0, len(pixels), BATCH):
         rows = np.s_[first : first + BATCH]
-        batch = CropBatch(pixels[rows], np.ones(pixels[rows].shape, bool), noise[rows])
+        batch = make_batch(engine, pixels[rows], np.ones(pixels[rows].shape, bool), noise[rows])
         parts.append(engine.read(engine.run(batch), batch))
     return Estimates.join(parts)
 
 
+@dataclass(frozen=True)
+class _Pairs:
+    """Estimates matched to true targets.
+
+    Attributes:
+        crop: (m,) of each pair.
+        distance: (m,) px.
+        error: (m,) relative error of the intensity.
+        pull_x, pull_y, pull_intensity: (m,) errors over their stated sigmas.
+    """
+
+    crop: NDArray[np.int64]
+    distance: Float
+    error: Float
+    pull_x: Float
+    pull_y: Float
+    pull_intensity: Float
+
+
+def _pairs(estimates: Estimates, true: Points, crops: int) -> _Pairs:
+    mine, real = [], []
+    for image in range(crops):
+        here = np.s_[slice(*np.searchsorted(estimates.crop, (image, image + 1)))]
+        there = np.s_[slice(*np.searchsorted(true.image, (image, image + 1)))]
+        partner, _ = match_points(
+            (estimates.x[here], estimates.y[here]), (true.x[there], true.y[there]), FOUND_WITHIN
+        )
+        matched = np.flatnonzero(partner >= 0)
+        mine.append(here.start + matched)
+        real.append(there.start + partner[matched])
+    found, truth = np.concatenate(mine), np.concatenate(real)
+    off_x = estimates.x[found] - true.x[truth]
+    off_y = estimates.y[found] - true.y[truth]
+    counts = true.score[truth]
+    off_counts = estimates.intensity[found] - counts
+    return _Pairs(
+        estimates.crop[found],
+        np.hypot(off_x, off_y),
+        off_counts / counts,
+        off_x / estimates.sigma_x[found],
+        off_y / estimates.sigma_y[found],
+        off_counts / estimates.sigma_intensity[found],
+    )
+
+
+def _coverage(pulls: Float) -> tuple[float, float]:
+    """Shares within 1 and 2 sigma; NaN without a sigma."""
+    if not np.isfinite(pulls).any():
+        return float("nan"), float("nan")
+    size = np.abs(pulls)
+    return float((size <= 1).mean()), float((size <= 2).mean())
+
+
 def _rows(
-    estimates: Estimates, true: Points, counts: NDArray[np.int64]
+    pairs: _Pairs, found: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> tuple[Row, dict[int, Row]]:
-    found = np.bincount(estimates.crop, minlength=len(counts))
-    pairs = [
-        (image, *pair) for image in range(len(counts)) for pair in _pairs_of(estimates, true, image)
-    ]
-    columns = np.array(pairs, float).reshape(-1, 3)
-    matched_count = counts[columns[:, 0].astype(int)]
+    matched_count = counts[pairs.crop]
 
     def row(chosen: NDArray[np.bool_], matched: NDArray[np.bool_]) -> Row:
-        gap, error = columns[matched, 1], columns[matched, 2]
+        gap, error = pairs.distance[matched], pairs.error[matched]
         total = counts[chosen].sum()
         return Row(
             int(chosen.sum()),
@@ -120,18 +203,6 @@ def _rows(
             float(np.median(np.abs(error))) if len(gap) else float("nan"),
         )
 
-    overall = row(np.ones(len(counts), bool), np.ones(len(columns), bool))
+    overall = row(np.ones(len(counts), bool), np.ones(len(pairs.crop), bool))
     by_count = {int(k): row(counts == k, matched_count == k) for k in np.unique(counts)}
     return overall, by_count
-
-
-def _pairs_of(estimates: Estimates, true: Points, image: int) -> list[tuple[float, float]]:
-    """(distance, relative intensity error) of the matched targets of one crop."""
-    mine = np.s_[slice(*np.searchsorted(estimates.crop, (image, image + 1)))]
-    real = np.s_[slice(*np.searchsorted(true.image, (image, image + 1)))]
-    x, y, intensity = estimates.x[mine], estimates.y[mine], estimates.intensity[mine]
-    partner, distance = match_points((x, y), (true.x[real], true.y[real]), FOUND_WITHIN)
-    return [
-        (float(distance[i]), float(intensity[i] / true.score[real][partner[i]] - 1))
-        for i in np.flatnonzero(partner >= 0)
-    ]

@@ -1,5 +1,6 @@
 """From a training run to a model folder: ONNX, weights, golden crops, card."""
 
+import copy
 import logging
 import platform
 import warnings
@@ -16,8 +17,13 @@ from safetensors.torch import save_file
 
 from engines.card import ModelCard, Training
 from engines.model import CARD, GOLDEN, NETWORK, file_sha256
-from engines.networks.deployed import Deployed
+from engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
+from engines.networks.offgrid.head import Distribution
+from engines.networks.offgrid.network import INPUTS
+from tools.build_model import AnyModel
 from tools.checkpoint import TrainedRun
+from tools.field_simulation import FieldSimulator
+from tools.offgrid_objective import stated_noise
 from tools.shipped import RECIPE, WEIGHTS
 from tools.simulation import Simulator
 from tools.train_config import TrainConfig
@@ -26,6 +32,10 @@ log = logging.getLogger(__name__)
 
 GOLDEN_CROPS = 16
 GOLDEN_SEED = 4242
+#: PSF width of a crop that says nothing of it, px: that of the paper.
+TYPICAL_SIGMA = 0.5
+
+Arrays = dict[str, NDArray[np.float32]]
 
 
 def export_model(run: TrainedRun, folder: Path) -> ModelCard:
@@ -36,27 +46,48 @@ def export_model(run: TrainedRun, folder: Path) -> ModelCard:
     (folder / WEIGHTS).chmod(0o644)  # the library leaves it readable for its owner only
     write_onnx(model, folder / NETWORK)
     (folder / RECIPE).write_bytes(msgspec.yaml.encode(run.config))
-    _write_golden(model, run.config, folder / GOLDEN)
-    card = _card(run, folder)
+    inputs = golden_inputs(run.config)
+    outputs = reference_outputs(model, inputs)
+    stored = {name: value.astype(np.float32) for name, value in outputs.items()}
+    np.savez_compressed(folder / GOLDEN, **inputs, **stored)  # type: ignore[arg-type]
+    card = make_card(run, folder, tuple(inputs), tuple(outputs))
     write_card(card, folder)
     return card
 
 
-def write_onnx(model: Deployed, path: Path) -> None:
+def golden_inputs(config: TrainConfig, crops: int = GOLDEN_CROPS) -> Arrays:
+    """Crops of the model's own protocol, by the names of the model's inputs."""
+    seed = GOLDEN_SEED
+    if config.field:
+        field = FieldSimulator(config.field, seed=seed).draw(crops)
+        given = {"crops": field.crops, "noise": field.noise, "psf_sigma": field.psf}
+    else:
+        scenes = Simulator(config.protocol, seed=seed, pool=1000).draw(crops)
+        given = {"crops": scenes.crops}
+        if isinstance(config.network, OffGridConfig):
+            psf = torch.full((crops, 2), config.protocol.psf_sigma)
+            given |= {"noise": stated_noise(scenes), "psf_sigma": psf}
+    return {name: value.numpy().astype(np.float32) for name, value in given.items()}
+
+
+def write_onnx(model: AnyModel, path: Path) -> None:
     """Export with a dynamic batch; one self-contained file."""
-    size = model.network.config.crop_size
-    example = torch.ones(2, size, size)
+    off_grid = isinstance(model, OffGridNetwork)
+    config = model.config if isinstance(model, OffGridNetwork) else model.network.config
+    crops = torch.ones(2, config.crop_size, config.crop_size)
+    noise, psf = torch.ones(2), torch.full((2, 2), TYPICAL_SIGMA)
+    names = list(INPUTS) if off_grid else ["crops"]
     batch = torch.export.Dim("batch", min=1, max=2**16)
     with warnings.catch_warnings():
         # The exporter warns of its own deprecated internals.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model,
-            (example,),
+            (crops, noise, psf) if off_grid else (crops,),
             dynamo=True,
-            input_names=["crops"],
-            output_names=["grid"],
-            dynamic_shapes={"crops": {0: batch}},
+            input_names=names,
+            output_names=list(OUTPUTS) if off_grid else ["grid"],
+            dynamic_shapes=tuple({0: batch} for _ in names),
             verbose=False,
         )
     assert program is not None
@@ -75,13 +106,14 @@ def without_origin(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def reference_output(model: Deployed, crops: NDArray[np.float32]) -> NDArray[np.float64]:
+def reference_outputs(model: AnyModel, inputs: Arrays) -> dict[str, NDArray[np.float64]]:
     """What the network gives in float64: the answer that every runtime is held to."""
-    double = Deployed(model.network, model.normalisation).double()
+    double = copy.deepcopy(model).double()
     with torch.no_grad():
-        result: NDArray[np.float64] = double(torch.from_numpy(crops).double()).numpy()
-    model.float()
-    return result
+        result = double(*(torch.from_numpy(value).double() for value in inputs.values()))
+    if isinstance(result, Distribution):
+        return {name: value.numpy() for name, value in result._asdict().items()}
+    return {"grid": result.numpy()}
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
@@ -89,34 +121,19 @@ def write_card(card: ModelCard, folder: Path) -> None:
     (folder / CARD).write_bytes(msgspec.yaml.encode(card))
 
 
-def _write_golden(model: Deployed, config: TrainConfig, path: Path) -> None:
-    scenes = Simulator(config.protocol, seed=GOLDEN_SEED, pool=1000).draw(GOLDEN_CROPS)
-    crops = scenes.crops.numpy().astype(np.float32)
-    grid = reference_output(model, crops).astype(np.float32)
-    np.savez_compressed(path, crops=crops, grid=grid)
-
-
-def _card(run: TrainedRun, folder: Path) -> ModelCard:
-    config, network = run.config, run.config.network
-    files: dict[str, Any] = {
-        name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN, RECIPE)
-    }
-    sigma = network.psf_sigma
-    low, high = config.protocol.intensity
+def make_card(
+    run: TrainedRun, folder: Path, inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> ModelCard:
+    """The card of a folder whose other files are written."""
+    config = run.config
+    geometry = _off_grid(config) if isinstance(config.network, OffGridConfig) else _grid(config)
     return ModelCard(
         name=config.name,
         description=config.description,
-        crop_size=network.crop_size,
-        upsampling=network.upsampling,
-        field_size=network.field_size,
-        psf_sigma=sigma,
-        psf_sigma_range=(round(0.95 * sigma, 3), round(1.05 * sigma, 3)),
-        intensity_range=(float(low), float(high)),
-        normalisation=config.normalisation.kind,
-        inputs=("crops",),
-        outputs=("grid",),
+        inputs=inputs,
+        outputs=outputs,
         readout=config.readout,
-        files=files,
+        files={name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN, RECIPE)},
         training=Training(
             data=f"simulated, protocol in {RECIPE}",
             crops=run.crops,
@@ -127,4 +144,45 @@ def _card(run: TrainedRun, folder: Path) -> ModelCard:
             date=datetime.now(UTC).date().isoformat(),
         ),
         measured={},
+        **geometry,
     )
+
+
+def _grid(config: TrainConfig) -> dict[str, Any]:
+    """Geometry and units of a grid network, by the names of the card."""
+    network = config.network
+    assert not isinstance(network, OffGridConfig), "its caller has looked"
+    sigma = network.psf_sigma
+    low, high = config.protocol.intensity
+    return {
+        "crop_size": network.crop_size,
+        "upsampling": network.upsampling,
+        "field_size": network.field_size,
+        "psf_sigma": sigma,
+        "psf_sigma_range": (round(0.95 * sigma, 3), round(1.05 * sigma, 3)),
+        "intensity_range": (float(low), float(high)),
+        "normalisation": config.normalisation.kind,
+    }
+
+
+def _off_grid(config: TrainConfig) -> dict[str, Any]:
+    network, field = config.network, config.field
+    assert isinstance(network, OffGridConfig), "its caller has looked"
+    if field:
+        reach = field.cluster_offset + field.cluster_radius[1]
+        widths, intensity = field.psf_sigma, None
+    else:
+        sigma = config.protocol.psf_sigma
+        widths, reach = (round(0.95 * sigma, 3), round(1.05 * sigma, 3)), network.reach
+        low, high = config.protocol.intensity
+        intensity = (float(low), float(high))
+    return {
+        "crop_size": network.crop_size,
+        "upsampling": 1,
+        # The odd number of pixels nearest to twice the reach.
+        "field_size": 2 * round(reach - 0.5) + 1,
+        "psf_sigma": TYPICAL_SIGMA,
+        "psf_sigma_range": widths,
+        "intensity_range": intensity,
+        "normalisation": "fixed" if network.unit else "rms",
+    }

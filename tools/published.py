@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from engines.networks.config import NetworkConfig
 from engines.networks.dista_net import DISTANetConfig
 from engines.networks.ista_net import ISTANetConfig, ISTANetPlusConfig
-from engines.networks.registry import AnyNetworkConfig
+from engines.networks.registry import GridNetworkConfig
 from engines.networks.srcnn import SRCNNConfig
 from tools.metrics import AveragePrecision
 
@@ -57,7 +57,7 @@ _ABLATION: dict[tuple[bool, bool, bool], Published] = {
 }
 
 
-def published(config: AnyNetworkConfig) -> Published | None:
+def published(config: GridNetworkConfig) -> Published | None:
     """The paper's figures for a network, whatever its size; None for c other than 3, or no row."""
     if config.upsampling != 3:
         return None

@@ -5,15 +5,14 @@ from safetensors.torch import load_file
 
 from engines.errors import ModelError
 from engines.model import Model
-from engines.networks.deployed import Deployed
-from engines.networks.registry import build
+from tools.build_model import AnyModel, build_model
 from tools.train_config import stored_train_config
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "train.yaml"
 
 
-def load_network(model: Model) -> Deployed:
+def load_network(model: Model) -> AnyModel:
     """The network of a model folder, in evaluation mode.
 
     Raises:
@@ -24,6 +23,6 @@ def load_network(model: Model) -> Deployed:
         weights = load_file(model.folder / WEIGHTS)
     except (OSError, msgspec.DecodeError) as error:
         raise ModelError(f"{model.folder}: no usable {WEIGHTS} and {RECIPE}: {error}") from None
-    network = Deployed(build(recipe.network), recipe.normalisation)
+    network = build_model(recipe)
     network.load_state_dict(weights)
     return network.eval()

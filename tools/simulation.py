@@ -52,6 +52,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         0,
         0,
     )
+    noise_free: Annotated[float, Meta(ge=0, le=1, description="share of crops without noise")] = 0.0
     neighbour: Annotated[
         float, Meta(ge=0, le=1, description="share of crops with one target outside the field")
     ] = 0.0
@@ -81,8 +82,11 @@ class Scenes:
     noise: Tensor
 
 
-def pixel_profile(position: Tensor, size: int, sigma: float) -> Tensor:
-    """Torch twin of `engines.imaging.gaussian_profile`: (...) px to (..., size)."""
+def pixel_profile(position: Tensor, size: int, sigma: float | Tensor) -> Tensor:
+    """Torch twin of `engines.imaging.gaussian_profile`: (...) px to (..., size).
+
+    A tensor of sigmas has one dimension more than `position`, the last one of size 1.
+    """
     edges = torch.arange(size + 1, dtype=position.dtype, device=position.device) - 0.5
     scaled = (edges - position[..., None]) / (2**0.5 * sigma)
     return (0.5 * torch.erf(scaled)).diff(dim=-1)
@@ -165,7 +169,10 @@ class Simulator:
         low, high = self.protocol.noise
         if high <= 0:
             return torch.zeros(batch, device=self.device)
-        return low * (high / low) ** self._uniform(batch)
+        noise = low * (high / low) ** self._uniform(batch)
+        if self.protocol.noise_free == 0:
+            return noise
+        return torch.where(self._uniform(batch) < self.protocol.noise_free, 0.0, noise)
 
     def _intensities(self, batch: int, most: int) -> Tensor:
         low, high = self.protocol.intensity

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from engines.card import GridReadout
+from engines.card import GridlessReadout, GridReadout
 from engines.networks.config import NetworkConfig
 from engines.networks.deployed import Normalisation
+from engines.networks.offgrid import OffGridConfig
 from engines.networks.registry import AnyNetworkConfig
 from pipeline.errors import ConfigError
 from pipeline.yaml_file import read_yaml
+from tools.field_simulation import FieldProtocol
 from tools.simulation import Protocol
 
 
@@ -45,8 +47,18 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     network: AnyNetworkConfig = NetworkConfig()
     normalisation: Normalisation = Normalisation()
     protocol: Protocol = Protocol()
+    field: (
+        Annotated[FieldProtocol, Meta(description="field crops, in place of `protocol`")] | None
+    ) = None
     optimisation: Optimisation = Optimisation()
-    readout: GridReadout = GridReadout(threshold=50.0)
+    readout: GridReadout | GridlessReadout = GridReadout(threshold=50.0)
+
+    def __post_init__(self) -> None:
+        off_grid = isinstance(self.network, OffGridConfig)
+        if off_grid != isinstance(self.readout, GridlessReadout):
+            raise ValueError("an off-grid network has the readout of type gridless, no other has")
+        if self.field and not off_grid:
+            raise ValueError("field crops teach off-grid networks only; use protocol")
 
 
 def load_train_config(path: Path) -> TrainConfig:

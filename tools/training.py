@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-from engines.networks.base import StartedNetwork
-from engines.networks.deployed import Deployed
-from engines.networks.registry import build
-from engines.readouts.grid import limits
 from pipeline.errors import ConfigError
 from tools.checkpoint import (
     CHECKPOINT,
@@ -24,17 +19,11 @@ from tools.checkpoint import (
     check_same_network,
     load_state,
 )
-from tools.metrics import Points, average_precision
-from tools.simulation import Scenes, Simulator, render_grid, true_points
+from tools.curves import draw_run
+from tools.objective import make_objective
 from tools.train_config import TrainConfig, stored_train_config
 
 log = logging.getLogger(__name__)
-
-#: Noise of rounding to whole counts.
-QUANTISATION = 12**-0.5
-
-VALIDATION_CROPS = 1000
-VALIDATION_SEED = 77
 
 
 class Trainer:
@@ -52,10 +41,10 @@ class Trainer:
         self.config, self.folder, self.device = config, folder, device
         folder.mkdir(parents=True, exist_ok=True)
         settings = config.optimisation
-        torch.manual_seed(settings.seed)
-        self.model = Deployed(build(config.network), config.normalisation).to(device)
-        predict = self.model.network.with_auxiliary_loss
-        self.predict = torch.compile(predict) if compiled else predict
+        self.objective = make_objective(config, device)
+        self.model = self.objective.model
+        if compiled:
+            self.objective.compile()
         self.progress = Progress()
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         others = [p for p in self.model.parameters() if p.dim() <= 1]
@@ -65,13 +54,10 @@ class Trainer:
             weight_decay=settings.weight_decay,
             betas=(0.9, 0.98),
         )
-        self.simulator = Simulator(
-            config.protocol, seed=settings.seed + 1, device=device, pool=5000
-        )
         if self.checkpoint.exists():
             self._restore()
         else:
-            self._fit_start()
+            self.objective.start()
             self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
 
     @property
@@ -116,6 +102,7 @@ class Trainer:
         if not self.finished:
             self._validate(running)
         self.save()
+        draw_run(self.folder)
 
     def _clock(self) -> float:
         """Seconds.
@@ -127,9 +114,9 @@ class Trainer:
             return time.process_time() / torch.get_num_threads()
         return time.monotonic()
 
-    def average_model(self) -> Deployed:
+    def average_model(self) -> nn.Module:
         """The network with the averaged weights, in evaluation mode."""
-        model = Deployed(build(self.config.network), self.config.normalisation)
+        model = self.objective.build()
         model.load_state_dict(self.average)
         return model.to(self.device).eval()
 
@@ -140,8 +127,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
-            "generator": self.simulator.generator.get_state(),
-            "pools": self.simulator.pools,
+            **self.objective.state(),
             "progress": vars(self.progress),
         }
         part = self.checkpoint.with_suffix(".part")
@@ -158,24 +144,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.simulator.generator.set_state(state["generator"].cpu())
-        self.simulator.pools = state["pools"]
+        self.objective.restore(state)
         self.progress = Progress(**state["progress"])
-
-    def _fit_start(self) -> None:
-        # Drawn for every network, for it fills the simulator's pools outside any time budget.
-        scenes = self.simulator.draw(20000 if self.device == "cpu" else 100000)
-        if not isinstance(self.model.network, StartedNetwork):
-            return
-        scale = self.model.scale(scenes.crops)
-        normalise = self.model.normalise
-        self.model.network.fit_start(
-            normalise(scenes.crops, scale), normalise(self._labels(scenes), scale)
-        )
-
-    def _labels(self, scenes: Scenes) -> Tensor:
-        network = self.config.network
-        return render_grid(scenes, network.crop_size, network.upsampling)
 
     def _learning_rate(self) -> float:
         settings = self.config.optimisation
@@ -186,13 +156,7 @@ class Trainer:
         settings = self.config.optimisation
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
-        scenes = self.simulator.draw(settings.batch)
-        scale = self.model.scale(scenes.crops)
-        crops = self.model.inputs(scenes.crops, scale)
-        labels = self.model.normalise(self._labels(scenes), scale)
-        # Summed over cells, so that its size does not depend on the grid (eq. 23 up to a factor).
-        grids, auxiliary = self.predict(crops)
-        loss = (grids - labels).square().sum((1, 2)).mean() + auxiliary
+        loss = self.objective.loss(settings.batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
@@ -210,30 +174,19 @@ class Trainer:
             self.average[name].lerp_(value, 1 - decay)
 
     def _validate(self, loss: float) -> None:
-        """One row of the curve: CSO-mAP on fresh crops with the averaged weights."""
-        scenes = Simulator(
-            self.config.protocol, seed=VALIDATION_SEED, device=self.device, exact=True
-        ).draw(VALIDATION_CROPS)
-        result = average_precision(self._read(scenes), true_points(scenes))
+        """One row of the curve: figures on fresh crops with the averaged weights."""
+        figures = self.objective.measure(self.average_model())
         row = {
             "step": self.progress.step,
             "crops": self.progress.step * self.config.optimisation.batch,
             "seconds": round(self.progress.seconds, 1),
             "loss": loss,
-            "cso_map": result.cso_map,
+            **figures,
         }
         self.progress.curve.append(row)
         with (self.folder / "curve.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, row)
             writer.writeheader()
             writer.writerows(self.progress.curve)
-        log.info("crops %(crops)d  loss %(loss).4f  CSO-mAP %(cso_map).2f  %(seconds).0f s", row)
-
-    @torch.no_grad()
-    def _read(self, scenes: Scenes, batch: int = 500) -> Points:
-        """Targets by the model's own readout, ranked by intensity."""
-        model = self.average_model()
-        grids = torch.cat([model(part) for part in scenes.crops.split(batch)]).cpu().numpy()
-        noise = np.hypot(scenes.noise.cpu().numpy(), QUANTISATION)
-        limit = limits(self.config.readout, grids, noise, self.config.network.psf_sigma)
-        return Points.from_grids(grids, limit, self.config.network.grid)
+        measured = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        log.info("crops %d  loss %.4f  %s  %.0f s", row["crops"], loss, measured, row["seconds"])

@@ -1,4 +1,4 @@
-"""Every network by its configuration; `kind` in a YAML file says which one is meant."""
+"""Every grid network by its configuration; `kind` in a YAML file says which one is meant."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,11 @@ from engines.networks.config import NetworkConfig
 from engines.networks.dista_net import DISTANet, DISTANetConfig
 from engines.networks.dscsnet import DSCSNet
 from engines.networks.ista_net import ISTANet, ISTANetConfig, ISTANetPlus, ISTANetPlusConfig
+from engines.networks.offgrid import OffGridConfig
 from engines.networks.one_stage import OneStageConfig, OneStageNet
 from engines.networks.srcnn import SRCNN, SRCNNConfig
 
-AnyNetworkConfig = (
+GridNetworkConfig = (
     NetworkConfig
     | ISTANetConfig
     | ISTANetPlusConfig
@@ -19,6 +20,7 @@ AnyNetworkConfig = (
     | SRCNNConfig
     | OneStageConfig
 )
+AnyNetworkConfig = GridNetworkConfig | OffGridConfig
 
 _NETWORKS: dict[type, Callable[[Any], GridNetwork]] = {
     NetworkConfig: DSCSNet,
@@ -30,6 +32,6 @@ _NETWORKS: dict[type, Callable[[Any], GridNetwork]] = {
 }
 
 
-def build(config: AnyNetworkConfig) -> GridNetwork:
-    """A new network with random weights."""
+def build(config: GridNetworkConfig) -> GridNetwork:
+    """A new grid network with random weights."""
     return _NETWORKS[type(config)](config)

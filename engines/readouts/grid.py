@@ -5,7 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.card import GridReadout, ModelCard
-from engines.estimates import Estimates
+from engines.engine import CropBatch
+from engines.estimates import Doubt, Estimates
 from engines.imaging import central_fraction
 from engines.residual import reduced_chi2
 
@@ -13,11 +14,7 @@ Float = NDArray[np.float64]
 
 
 def read_grid(
-    card: ModelCard,
-    grids: NDArray[np.float32],
-    pixels: NDArray[np.float32],
-    usable: NDArray[np.bool_],
-    noise: NDArray[np.float32],
+    card: ModelCard, readout: GridReadout, grids: NDArray[np.float32], batch: CropBatch
 ) -> Estimates:
     """Targets of a batch.
 
@@ -28,10 +25,8 @@ def read_grid(
     then the expected position and their spread its standard deviation.
 
     Args:
-        card: gives geometry, PSF and thresholds.
+        card: gives geometry and PSF.
         grids: (n, c s, c s) counts per cell.
-        pixels, usable: (n, s, s) the crops, counts above background, and their usable pixels.
-        noise: (n,) noise sigma, counts.
 
     Returns:
         Targets with the cells' counts as intensity. The score, intensity / (intensity + limit)
@@ -43,12 +38,15 @@ def read_grid(
     finite = np.asarray(np.isfinite(grids).all((1, 2)))
     if not finite.all():
         grids = np.where(finite[:, None, None], grids, np.float32(0))
-    limit = limits(card.readout, grids, noise, card.psf_sigma)
-    gather = _gathered if card.readout.gather else _single_cells
+    limit = limits(readout, grids, batch.noise, card.psf_sigma)
+    gather = _gathered if readout.gather else _single_cells
     image, column, row, intensity, spread_x, spread_y = gather(grids, limit)
     geometry = card.grid
     x, y = geometry.cell_to_crop(column), geometry.cell_to_crop(row)
-    chi2 = reduced_chi2(pixels, usable, noise, image, x, y, intensity, card.psf_sigma)
+    chi2 = reduced_chi2(
+        batch.pixels, batch.usable, batch.noise, image, x, y, intensity, card.psf_sigma
+    )
+    unknown = np.full(len(grids), np.nan)
     return Estimates(
         crop=image,
         x=x,
@@ -59,7 +57,12 @@ def read_grid(
         sigma_y=np.sqrt(spread_y + 1 / 12) / geometry.upsampling,
         sigma_intensity=np.full(len(image), np.nan),
         chi2=chi2,
-        converged=finite & (chi2 <= card.readout.max_chi2),
+        doubt=(
+            np.where(finite, 0, Doubt.NO_RESULT)
+            | np.where(chi2 <= readout.max_chi2, 0, Doubt.MISFIT)
+        ).astype(np.uint8),
+        psf_scale=unknown,
+        occupied=unknown,
     )
 
 

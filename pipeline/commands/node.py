@@ -37,6 +37,7 @@ def check(
     if schema:
         sys.stdout.write(json_schema().decode() + "\n")
         return
+    from engines.model_engine import ModelEngine
     from pipeline.bad_pixels import load_bad_pixels
     from pipeline.node import load_engine
 
@@ -45,8 +46,9 @@ def check(
     mask = load_bad_pixels(settings.crop.bad_pixels)
     name = config or "defaults"
     print(f"{name}: ok")
-    print(f"  engine  {engine.model.card.name} on {engine.runtime.name}")
-    print(f"          golden check: relative error {engine.golden_error():.1e}")
+    print(f"  engine  {engine.name} on {engine.runtime_name}")
+    if isinstance(engine, ModelEngine):
+        print(f"          golden check: relative error {engine.golden_error():.1e}")
     if mask is not None:
         print(f"  mask    {int(mask.sum())} bad pixels of {mask.shape[1]}x{mask.shape[0]}")
     for label, channel in (

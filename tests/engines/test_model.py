@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.engine import CropBatch, Engine, open_engine
+from engines.engine import make_batch, open_engine
 from engines.errors import InferenceError, ModelError
 from engines.model import CARD, GOLDEN, NETWORK, load_model, shipped_models
+from engines.model_engine import ModelEngine, open_model_engine
 from engines.runtimes import Runtime, open_runtime
 
 SHIPPED = shipped_models()
@@ -28,14 +29,14 @@ class RuntimeContract:
     kind: str
 
     @pytest.fixture(params=SHIPPED, name="engine")
-    def _engine(self, request: pytest.FixtureRequest) -> Engine:
+    def _engine(self, request: pytest.FixtureRequest) -> ModelEngine:
         model = load_model(request.param)
-        return Engine(model, open_runtime(self.kind, model.network_path, threads=1))
+        return ModelEngine(model, open_runtime(self.kind, model.network_path, threads=1))
 
-    def test_agrees_with_the_float64_reference(self, engine: Engine) -> None:
+    def test_agrees_with_the_float64_reference(self, engine: ModelEngine) -> None:
         assert engine.golden_error() < 1e-5
 
-    def test_a_batch_gives_what_its_members_give(self, engine: Engine) -> None:
+    def test_a_batch_gives_what_its_members_give(self, engine: ModelEngine) -> None:
         crops = engine.model.golden().inputs["crops"]
         together = engine.runtime.run({"crops": crops})["grid"]
         for index, crop in enumerate(crops):
@@ -44,19 +45,19 @@ class RuntimeContract:
             np.testing.assert_allclose(together[index], alone, atol=1e-5 * scale)
 
     @pytest.mark.parametrize("number", [1, 2, 3, 64, 65, 300])
-    def test_any_batch_size(self, engine: Engine, number: int) -> None:
+    def test_any_batch_size(self, engine: ModelEngine, number: int) -> None:
         crops = engine.model.golden().inputs["crops"]
         grids = engine.runtime.run({"crops": crops[np.arange(number) % len(crops)]})["grid"]
         cells = engine.model.card.grid.cells
         assert grids.shape == (number, cells, cells)
         assert grids.dtype == np.float32
 
-    def test_a_wrong_input_is_one_clear_error(self, engine: Engine) -> None:
+    def test_a_wrong_input_is_one_clear_error(self, engine: ModelEngine) -> None:
         with pytest.raises(InferenceError) as error:
             engine.runtime.run({"crops": np.zeros((1, 4, 4), np.float32)})
         assert "\n" not in str(error.value)
 
-    def test_the_check_passes(self, engine: Engine) -> None:
+    def test_the_check_passes(self, engine: ModelEngine) -> None:
         engine.check(batch_sizes=(1, 2))
         engine.close()
 
@@ -83,16 +84,16 @@ class WrongRuntime:
 
 
 def test_golden_check_refuses_a_runtime_that_is_off() -> None:
-    engine = open_engine(SHIPPED[0], threads=1)
-    wrong = Engine(engine.model, WrongRuntime(engine.runtime))
+    engine = open_model_engine(SHIPPED[0], "auto", threads=1, psf=None)
+    wrong = ModelEngine(engine.model, WrongRuntime(engine.runtime))
     with pytest.raises(ModelError, match="golden check failed: relative error"):
         wrong.check()
 
 
 def test_an_output_without_a_finite_crop_is_an_error() -> None:
-    engine = open_engine(SHIPPED[0], threads=1)
+    engine = open_model_engine(SHIPPED[0], "auto", threads=1, psf=None)
     pixels = np.full((1, 11, 11), np.nan, np.float32)
-    batch = CropBatch(pixels, np.ones(pixels.shape, bool), np.ones(1, np.float32))
+    batch = make_batch(engine, pixels, np.ones(pixels.shape, bool), np.ones(1, np.float32))
     with pytest.raises(InferenceError, match="not finite"):
         engine.run(batch)
 
@@ -109,12 +110,14 @@ def test_extreme_crops_give_finite_grids(name: str) -> None:
     pixels[1] = 1e6
     pixels[2] = -1e6
     pixels[3, ::2, ::2] = 65535
-    grids = open_engine(name, threads=1).runtime.run({"crops": pixels})["grid"]
+    grids = open_model_engine(name, "auto", threads=1, psf=None).runtime.run({"crops": pixels})[
+        "grid"
+    ]
     assert np.isfinite(grids).all()
 
 
 def test_auto_names_what_it_took() -> None:
-    assert open_engine(SHIPPED[0], "auto").runtime.name.startswith("onnxruntime ")
+    assert open_engine(SHIPPED[0], "auto").runtime_name.startswith("onnxruntime ")
 
 
 def test_cards_of_shipped_models_have_figures() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from engines.card import GridReadout, ModelCard, Training
-from engines.estimates import Estimates
+from engines.engine import CropBatch
+from engines.estimates import Doubt, Estimates
 from engines.imaging import central_fraction, render
 from engines.readouts.grid import limits, read_grid
 from engines.residual import reduced_chi2
@@ -34,13 +35,15 @@ def make_card(**thresholds: Any) -> ModelCard:
 
 def read(grids: np.ndarray, **thresholds: Any) -> Estimates:
     number = len(grids)
-    return read_grid(
-        make_card(**thresholds),
-        grids.astype(np.float32),
+    batch = CropBatch(
         np.zeros((number, 11, 11), np.float32),
         np.ones((number, 11, 11), bool),
         np.full(number, 4, np.float32),
+        np.full((number, 2), 0.5, np.float32),
     )
+    card = make_card(**thresholds)
+    assert isinstance(card.readout, GridReadout)
+    return read_grid(card, card.readout, grids.astype(np.float32), batch)
 
 
 def test_cells_above_the_threshold_are_targets_at_their_centres() -> None:
@@ -114,8 +117,9 @@ def test_chi2_is_unknown_without_freedom_or_noise() -> None:
 
 def make_estimates(crop: list[int], crops: int) -> Estimates:
     column = np.arange(len(crop), dtype=float)
-    chi2, converged = np.arange(crops, dtype=float), np.arange(crops) % 2 == 0
-    return Estimates(np.array(crop), *(column + k for k in range(7)), chi2, converged)
+    chi2, doubt = np.arange(crops, dtype=float), (np.arange(crops) % 2).astype(np.uint8)
+    columns = (column + k for k in range(7))
+    return Estimates(np.array(crop), *columns, chi2, doubt, chi2 + 10, chi2 + 20)
 
 
 def test_slices_joined_again_are_the_whole() -> None:
@@ -131,7 +135,9 @@ def test_spread_puts_crops_back_among_those_left_out() -> None:
     spread = make_estimates([0, 1, 1], 2).spread(np.array([1, 3]), 5)
     np.testing.assert_array_equal(spread.crop, [1, 3, 3])
     np.testing.assert_array_equal(spread.chi2, [np.nan, 0, np.nan, 1, np.nan])
+    np.testing.assert_array_equal(spread.occupied, [np.nan, 20, np.nan, 21, np.nan])
     np.testing.assert_array_equal(spread.converged, [False, True, False, False, False])
+    np.testing.assert_array_equal(spread.doubt[[0, 3]], [Doubt.NO_RESULT, 1])
 
 
 def test_gathering_merges_a_split_target_at_its_centroid() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.engine import Engine
 from engines.errors import DscsnetError
 from engines.imaging import render
+from engines.model_engine import ModelEngine
 from pipeline.answers import plain_answer
 from pipeline.channel import Channel
 from pipeline.config import Batching, Http, Inputs, Join, NodeConfig, Output, Overload
@@ -200,9 +200,9 @@ def test_what_a_slow_engine_cannot_finish_is_answered_as_dropped(
     harness: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batch takes longer than the time to drain; every key is answered all the same."""
-    frames, in_engine, run = 4, threading.Event(), Engine.run
+    frames, in_engine, run = 4, threading.Event(), ModelEngine.run
 
-    def slow(self: Engine, batch: Any) -> Any:
+    def slow(self: ModelEngine, batch: Any) -> Any:
         in_engine.set()
         hold.wait(2.2)
         return run(self, batch)
@@ -213,7 +213,7 @@ def test_what_a_slow_engine_cannot_finish_is_answered_as_dropped(
         overload=Overload(max_age_ms=60_000),
         batch=Batching(max_crops=1),
     ) as node:
-        monkeypatch.setattr(Engine, "run", slow)
+        monkeypatch.setattr(ModelEngine, "run", slow)
         for frame_id in range(frames):
             node.send_frame(frame_id, scene())
             node.send_detections(frame_id, [20.0], [30.0])
@@ -239,13 +239,13 @@ def test_an_engine_that_hangs_does_not_keep_the_node(
 ) -> None:
     in_engine, release = threading.Event(), threading.Event()
 
-    def hang(self: Engine, batch: Any) -> Any:
+    def hang(self: ModelEngine, batch: Any) -> Any:
         in_engine.set()
         release.wait(60)
         raise DscsnetError("released")
 
     with harness() as node:
-        monkeypatch.setattr(Engine, "run", hang)
+        monkeypatch.setattr(ModelEngine, "run", hang)
         node.send_frame(0, scene())
         node.send_detections(0, [20.0], [30.0])
         assert in_engine.wait(10)
@@ -316,13 +316,13 @@ def test_errors_of_every_frame_are_answered_but_not_all_logged(
 ) -> None:
     """An error's text may be one that no message can carry."""
 
-    def fail(self: Engine, batch: Any) -> Any:
+    def fail(self: ModelEngine, batch: Any) -> Any:
         raise RuntimeError("half a pair: \udc80")
 
     frames = 10
     with harness(join=Join(timeout_ms=60_000), overload=Overload(max_age_ms=60_000)) as node:
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "pipeline.unmix"):
-            patch.setattr(Engine, "run", fail)
+            patch.setattr(ModelEngine, "run", fail)
             for frame_id in range(frames):
                 node.send_frame(frame_id, scene())
                 node.send_detections(frame_id, [20.0], [30.0])
@@ -362,15 +362,15 @@ def test_lossless_node_loses_nothing_to_a_slow_engine(
     harness: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Detections wait for longer than the deadline, as the node itself does not read frames."""
-    frames, run, pause = 40, Engine.run, threading.Event()
+    frames, run, pause = 40, ModelEngine.run, threading.Event()
 
-    def slow(self: Engine, batch: Any) -> Any:
+    def slow(self: ModelEngine, batch: Any) -> Any:
         pause.wait(0.08)
         return run(self, batch)
 
     join = Join(max_frames=4, timeout_ms=50)
     with harness(join=join, overload=Overload(mode="lossless")) as node:
-        monkeypatch.setattr(Engine, "run", slow)
+        monkeypatch.setattr(ModelEngine, "run", slow)
         for frame_id in range(frames):
             node.send_frame(frame_id, scene())
             node.send_detections(frame_id, [20.0], [30.0])

@@ -72,7 +72,7 @@ def test_a_run_is_measured_on_the_common_crops(
 ) -> None:
     entries, lines = measured
     assert len(entries) == ROWS
-    assert any("other" in line and "another protocol" in line for line in lines)
+    assert any("other" in line and "not a grid network of this protocol" in line for line in lines)
     entry = entries[-1]
     scenes = Simulator(PROTOCOL, seed=5, exact=True).draw(150)
     with torch.no_grad():

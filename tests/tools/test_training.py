@@ -9,19 +9,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines.engine import open_engine  # noqa: E402
 from engines.errors import ModelError  # noqa: E402
 from engines.model import load_model  # noqa: E402
+from engines.model_engine import ModelEngine, open_model_engine  # noqa: E402
 from engines.networks.config import NetworkConfig  # noqa: E402
 from engines.networks.dista_net import DISTANetConfig  # noqa: E402
 from engines.networks.ista_net import ISTANetPlusConfig  # noqa: E402
+from engines.networks.offgrid import OffGridConfig  # noqa: E402
 from engines.networks.one_stage import OneStageConfig  # noqa: E402
 from engines.networks.registry import AnyNetworkConfig  # noqa: E402
 from engines.networks.srcnn import SRCNNConfig  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
 from tools.checkpoint import read_run  # noqa: E402
 from tools.evaluation import evaluate  # noqa: E402
-from tools.export import export_model, reference_output  # noqa: E402
+from tools.export import export_model, reference_outputs  # noqa: E402
 from tools.shipped import load_network  # noqa: E402
 from tools.simulation import Protocol  # noqa: E402
 from tools.train_config import (  # noqa: E402
@@ -42,6 +43,10 @@ CONFIG = TrainConfig(
     protocol=Protocol(targets=(1, 2)),
     optimisation=Optimisation(crops=32 * 60, batch=32, warm_up=5, learning_rate=5e-3),
 )
+
+
+def opened(folder: Path) -> ModelEngine:
+    return open_model_engine(folder, "auto", threads=1, psf=None)
 
 
 @pytest.fixture(scope="module", name="trained")
@@ -93,14 +98,14 @@ def test_learning_rate_warms_up_and_decays(tmp_path: Path) -> None:
 
 def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> None:
     card = export_model(read_run(trained.folder), tmp_path)
-    engine = open_engine(tmp_path)
+    engine = opened(tmp_path)
     engine.check(batch_sizes=(1, 3))
     assert card == load_model(tmp_path).card
     assert card.training.crops == 1920
     for file in tmp_path.iterdir():
         assert str(ROOT).encode() not in file.read_bytes(), f"{file.name} names a source file"
     crops = np.random.default_rng(0).uniform(0, 300, (5, 11, 11)).astype(np.float32)
-    reference = reference_output(load_network(engine.model), crops)
+    reference = reference_outputs(load_network(engine.model), {"crops": crops})["grid"]
     for number in (1, 5):
         result = engine.runtime.run({"crops": crops[:number]})["grid"]
         error = np.linalg.norm(result - reference[:number]) / np.linalg.norm(reference[:number])
@@ -115,14 +120,15 @@ def test_an_altered_export_fails(trained: Trainer, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(ModelError, match="altered"):
-        open_engine(tmp_path)
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").rglob("*.yaml")))
 def test_shipped_configurations_are_valid(path: Path) -> None:
     config = load_train_config(path)
     assert config.name == path.stem
-    assert config.network.field_size == config.protocol.field_size or not config.protocol.neighbour
+    if not isinstance(config.network, OffGridConfig) and config.protocol.neighbour:
+        assert config.network.field_size == config.protocol.field_size
 
 
 def test_folders_stand_for_the_files_in_them(tmp_path: Path) -> None:
@@ -231,5 +237,5 @@ def test_every_network_trains_and_exports(network: AnyNetworkConfig, tmp_path: P
     for before, after in zip(first, trainer.model.parameters(), strict=True):
         assert not torch.equal(before, after)
     export_model(read_run(tmp_path / "run"), tmp_path / "model")
-    engine = open_engine(tmp_path / "model")
+    engine = opened(tmp_path / "model")
     engine.check(batch_sizes=(1, 3))

@@ -30,6 +30,20 @@ def evaluate(
         Path | None,
         typer.Option(help="Split of a data set laid out as CSIST-100K, in place of fresh crops."),
     ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="Noise sigma in counts in place of the protocol's; repeatable."),
+    ] = None,
+    field: Annotated[
+        Path | None,
+        typer.Option(help="Folder of real frames: implant clusters and run the whole chain."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="With --field: a second model beside it, such as psf-fit.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --field: folder for the report and its pictures.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core.")] = 0,
     write: Annotated[
         bool, typer.Option("--write", help="Write the figures into the model's card.")
@@ -50,7 +64,24 @@ def evaluate(
         return
     if len(models) > 1 or markdown:
         raise typer.BadParameter("several models, or --markdown, need --table")
-    _evaluate_model(models[0], protocol, crops or 2000, seed, data, threads, write)
+    if field:
+        from tools.commands.field import run_field
+
+        run_field(
+            models[0],
+            field,
+            crops=crops or 2000,
+            seed=seed,
+            out=out,
+            threads=threads or 1,
+            reference=reference,
+        )
+    elif data:
+        if write:
+            raise typer.BadParameter("--write takes fresh crops, so it excludes --data")
+        _evaluate_data(models[0], data, threads)
+    else:
+        _evaluate_model(models[0], protocol, crops or 2000, seed, noise, threads, write)
 
 
 def _evaluate_model(
@@ -58,28 +89,31 @@ def _evaluate_model(
     protocol: Path,
     crops: int,
     seed: int,
-    data: Path | None,
+    noise: list[float] | None,
     threads: int,
     write: bool,
 ) -> None:
     import msgspec
 
     from engines.engine import open_engine
-    from tools.evaluation import Report
+    from engines.model_engine import ModelEngine
     from tools.evaluation import evaluate as run
     from tools.export import write_card
     from tools.train_config import load_train_config
 
-    if data:
-        if write:
-            raise typer.BadParameter("--write takes fresh crops, so it excludes --data")
-        _evaluate_data(model, data, threads)
-        return
     engine = open_engine(model, threads=threads)
-    report: Report = run(engine, load_train_config(protocol).protocol, crops=crops, seed=seed)
-    _print(report, engine.model.card.name, f"{crops} crops, seed {seed}")
+    settings = load_train_config(protocol).protocol
+    figures = {"crops": float(crops), "seed": float(seed)}
+    levels: list[float | None] = [*noise] if noise else [None]
+    for level in levels:
+        report = run(engine, settings, crops=crops, seed=seed, noise=level)
+        what = f"{crops} crops, seed {seed}" + ("" if level is None else f", noise {level:g}")
+        _print(report, engine.name, what)
+        mark = "" if level is None else f"_noise{level:g}"
+        figures |= {f"{name}{mark}": value for name, value in report.figures().items()}
     if write:
-        figures = {**report.figures(), "crops": float(crops), "seed": float(seed)}
+        if not isinstance(engine, ModelEngine):
+            raise typer.BadParameter(f"{model} has no card to write to")
         card = msgspec.structs.replace(engine.model.card, measured=figures)
         write_card(card, engine.model.folder)
 
@@ -94,7 +128,7 @@ def _evaluate_data(model: str, data: Path, threads: int) -> None:
     with progress("reading") as tell:
         scenes = load_dataset(data, progress=tell)
     report = evaluate_scenes(engine, scenes)
-    _print(report, engine.model.card.name, f"{len(scenes.x)} crops of {data}")
+    _print(report, engine.name, f"{len(scenes.x)} crops of {data}")
 
 
 def _print(report: "Report", name: str, what: str) -> None:  # type: ignore[name-defined]  # noqa: F821
@@ -115,3 +149,9 @@ def _print(report: "Report", name: str, what: str) -> None:  # type: ignore[name
             f"{100 * row.intensity_error:.1f}",
         )
     console.print(table)
+    one, two = (100 * share for share in report.coverage)
+    console.print(
+        f"positions within 1 and 2 sigma: {one:.1f} and {two:.1f} %; "
+        f"ranked by intensity: {report.by_intensity.cso_map:.2f}; "
+        f"in doubt: {100 * report.doubted:.1f} %"
+    )

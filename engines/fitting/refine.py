@@ -1,0 +1,194 @@
+"""Refinement of a network's answer: a fit to the pixels with the network's posterior as prior."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.fitting.counts import Options
+from engines.fitting.refine_crops import refine_crops
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """A network's Gaussian posterior for each of its slots, surest slot first.
+
+    "k targets" are the first k slots.
+
+    Attributes:
+        x, y: (n, slots) mean, crop px.
+        log_intensity: (n, slots) mean of ln counts.
+        sigma_x, sigma_y, sigma_log_intensity: (n, slots) 1-sigma.
+    """
+
+    x: Float
+    y: Float
+    log_intensity: Float
+    sigma_x: Float
+    sigma_y: Float
+    sigma_log_intensity: Float
+
+    def columns(self) -> list[Float]:
+        """The six columns, C-contiguous float64, in the order of the attributes."""
+        return [
+            np.ascontiguousarray(getattr(self, field.name), np.float64) for field in fields(self)
+        ]
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How to refine.
+
+    Attributes:
+        steps: most Gauss-Newton steps of a fit.
+        tolerance: a step that lowers the objective (chi-square and penalties) by less ends a fit.
+        prior_scale: the prior's sigmas over the network's.
+        width_prior: sigma of the prior of ln PSF width; 0 holds the width.
+        background_prior: sigma of the priors of the plane's level and of its rise over half a
+            crop, noise sigmas.
+        window_sigmas, window_margin: pixels this many PSF sigmas and px from a target count.
+        alternatives: counts to fit, the likeliest one included; 1 trusts the network's.
+        least_probability: counts less likely than this are not tried.
+        count_penalty: what each target adds to the objective by which a count is chosen.
+        starts: starts of each fit of a hard crop: the network's answer, where that led to, and then
+            draws from the network's posterior.
+        hard_chi2, hard_margin: a crop is hard where the reduced chi-square of its best fit exceeds
+            the one, or the second-best count comes this close to the best.
+    """
+
+    steps: int = 8
+    tolerance: float = 1e-3
+    prior_scale: float = 2.0
+    width_prior: float = 0.05
+    background_prior: float = 30.0
+    window_sigmas: float = 3.0
+    window_margin: float = 1.2
+    alternatives: int = 3
+    least_probability: float = 0.03
+    count_penalty: float = 2.5
+    starts: int = 1
+    hard_chi2: float = 1.5
+    hard_margin: float = 4.0
+
+    def __post_init__(self) -> None:
+        least = {
+            "steps": 1,
+            "alternatives": 1,
+            "starts": 1,
+            "tolerance": 0,
+            "width_prior": 0,
+            "least_probability": 0,
+            "window_sigmas": 0,
+            "window_margin": 0,
+        }
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name in ("prior_scale", "background_prior"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Refined targets of a batch; slots beyond a crop's count are the network's, unchanged.
+
+    Attributes:
+        count: (n,) number of targets.
+        x, y, log_intensity: (n, slots) crop px and ln counts, blended with the network's by
+            precision.
+        sigma_x, sigma_y, sigma_log_intensity: (n, slots) 1-sigma of the blend.
+        covariance_xy: (n, slots) of the blend, px squared; 0 for slots beyond the count.
+        chi2: (n,) reduced chi-square over the window; NaN where no freedom is left.
+        psf_factor, sigma_psf_factor: (n,) fitted PSF width over the told one; NaN where it was not
+            fitted.
+        level: (n,) fitted background at the crop's centre, counts; NaN where nothing was fitted.
+        probability: (n, slots + 1) of 0, 1, ... targets, weighed anew by the counts' fits.
+    """
+
+    count: NDArray[np.int64]
+    x: Float
+    y: Float
+    log_intensity: Float
+    sigma_x: Float
+    sigma_y: Float
+    sigma_log_intensity: Float
+    covariance_xy: Float
+    chi2: Float
+    psf_factor: Float
+    sigma_psf_factor: Float
+    level: Float
+    probability: Float
+
+
+def refine(
+    pixels: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    noise: NDArray[np.float32],
+    psf: NDArray[np.float32],
+    prior: Slots,
+    log_count: Float,
+    settings: RefineSettings,
+) -> Refined:
+    """Fit each crop's targets, background plane and PSF width, from the network's answer.
+
+    For each of the likeliest counts the objective, chi-square over a window around the targets
+    plus the priors' penalties, is led to its minimum by damped Gauss-Newton steps. A posterior
+    covariance too small for the misfit is inflated. A count of 0 is neither challenged nor tried.
+
+    Args:
+        pixels: (n, s, s) counts above background; those that are not finite do not count.
+        usable: (n, s, s) pixels that count.
+        noise: (n,) noise sigma, counts.
+        psf: (n, 2) PSF sigma along x and y, px.
+        prior: the network's posterior, (n, slots).
+        log_count: (n, slots + 1) ln probability of 0, 1, ... targets.
+
+    Raises:
+        ValueError: arrays whose shapes do not belong together.
+    """
+    number, size = len(pixels), pixels.shape[-1]
+    columns = prior.columns()
+    slots = columns[0].shape[-1]
+    shapes = {
+        "pixels": (pixels.shape, (number, size, size)),
+        "usable": (usable.shape, (number, size, size)),
+        "noise": (noise.shape, (number,)),
+        "psf": (psf.shape, (number, 2)),
+        "log_count": (log_count.shape, (number, slots + 1)),
+        **{f.name: (c.shape, (number, slots)) for f, c in zip(fields(prior), columns, strict=True)},
+    }
+    for name, (found, expected) in shapes.items():
+        if found != expected:
+            raise ValueError(f"{name} must have shape {expected}, got {found}")
+    results = refine_crops(
+        np.ascontiguousarray(pixels, np.float32),
+        np.ascontiguousarray(usable, np.bool_),
+        np.asarray(noise, np.float64),
+        np.asarray(psf, np.float64),
+        np.stack(columns),
+        np.asarray(log_count, np.float64),
+        _options(settings),
+        np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
+    )
+    return Refined(results.targets, *results.slots, *results[2:])
+
+
+def _options(settings: RefineSettings) -> Options:
+    width = settings.width_prior
+    return Options(
+        steps=settings.steps,
+        tolerance=settings.tolerance,
+        prior_scale=settings.prior_scale,
+        plane_precision=settings.background_prior**-2,
+        width_precision=width**-2 if width > 0 else 0.0,
+        window_sigmas=settings.window_sigmas,
+        window_margin=settings.window_margin,
+        alternatives=settings.alternatives,
+        least_probability=settings.least_probability,
+        count_penalty=settings.count_penalty,
+        hard_chi2=settings.hard_chi2,
+        hard_margin=settings.hard_margin,
+    )

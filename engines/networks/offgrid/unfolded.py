@@ -1,0 +1,144 @@
+"""DSCSNet's trunk: ADMM unfolded on a fine grid, each crop with its own PSF.
+
+Stages as in eqs. 8 to 18 of the paper: an exact x-update with the imaging operator A ⊗ A', a sparse
+code z by a learned proximal step with a threshold a cell (DTG), and a scaled multiplier β. Two
+things differ: the operator follows the PSF that the crop is told to have, and the feature maps of
+a stage are handed to the next, as DIR hands on the sparse codes. The kernels' gains are made from
+the crop's noise and PSF (DCN, of rank one).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engines.imaging import gaussian_profile
+from engines.networks.layers import PositiveScalar, soft_threshold
+from engines.networks.offgrid.config import OffGridConfig, UnfoldedTrunk
+from engines.networks.offgrid.inputs import Inputs, over_noise
+
+#: Step of the table of PSF widths, px; the refinement after the network uses the exact width.
+TABLE_STEP = 0.01
+CONTEXT = 5
+
+
+class PsfTable(nn.Module):
+    """Singular value decompositions of the imaging operator by PSF width.
+
+    For each width: A (n x m) = U S Vᵀ, m cells of the grid by n pixels.
+    """
+
+    left: Tensor
+    singular: Tensor
+    right: Tensor
+
+    def __init__(self, config: OffGridConfig, trunk: UnfoldedTrunk) -> None:
+        super().__init__()
+        low, high = config.psf_sigma
+        self.low, self.number = low, round((high - low) / TABLE_STEP) + 1
+        cells = (np.arange(trunk.cells) - (trunk.cells - 1) / 2) * trunk.cell
+        positions = cells + config.window // 2
+        widths = low + TABLE_STEP * np.arange(self.number)
+        operators = np.stack([gaussian_profile(positions, config.window, s).T for s in widths])
+        left, singular, right = torch.linalg.svd(torch.from_numpy(operators), full_matrices=False)
+        self.register_buffer("left", left.float())
+        self.register_buffer("singular", singular.float())
+        self.register_buffer("right", right.mT.contiguous().float())
+
+    def forward(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) widths to (B, n, n) U, (B, n) S and (B, m, n) V."""
+        index = torch.round((sigma - self.low) / TABLE_STEP).clamp(0, self.number - 1).long()
+        return self.left[index], self.singular[index], self.right[index]
+
+
+class DataTerm:
+    """The exact x-update of a batch of crops, eq. 8, and what is left of the crop after it."""
+
+    def __init__(self, table: PsfTable, inputs: Inputs) -> None:
+        left_x, singular_x, right_x = table(inputs.psf[:, 0])
+        self.left_y, singular_y, self.right_y = table(inputs.psf[:, 1])
+        self.left_x, self.right_x = left_x, right_x
+        self.gain = singular_y[:, :, None] * singular_x[:, None, :]
+        self.spectrum = self.left_y.mT @ inputs.pixels @ left_x
+
+    def update(self, prior: Tensor, penalty: Tensor) -> Tensor:
+        """(ΦᵀΦ + ρI)⁻¹ (Φᵀ y + ρ w); w (B, m, m), ρ (B, 1, 1)."""
+        inner = self.right_y.mT @ prior @ self.right_x
+        correction = self.gain * (self.spectrum - self.gain * inner)
+        correction = correction / (self.gain.square() + penalty)
+        return prior + self.right_y @ correction @ self.right_x.mT
+
+    def residual(self, grid: Tensor) -> Tensor:
+        """y - Φ x, (B, n, n)."""
+        inner = self.right_y.mT @ grid @ self.right_x
+        return self.left_y @ (self.spectrum - self.gain * inner) @ self.left_x.mT
+
+
+class Stage(nn.Module):
+    """z- and β-update of one ADMM iteration, with feature maps handed on."""
+
+    def __init__(self, channels: int, *, first: bool) -> None:
+        super().__init__()
+        self.gains = nn.Linear(CONTEXT, channels)
+        self.enter = nn.Conv2d(2 if first else 3 + channels, channels, 3, padding=1)
+        self.middle = nn.Conv2d(channels, channels, 3, padding=1)
+        self.leave = nn.Conv2d(channels, 2, 3, padding=1)
+        self.pull = nn.Parameter(torch.tensor(1.0))  # μ2 = l_r ρ
+        self.keep = None if first else nn.Parameter(torch.tensor(0.0))  # μ1 = 1 - l_r ρ
+        self.multiplier_step = PositiveScalar(1.0)  # η
+        nn.init.zeros_(self.gains.weight)
+        nn.init.ones_(self.gains.bias)
+        self.leave.weight.data *= 0.3
+        self.leave.bias.data.copy_(torch.tensor([0.0, -4.0]))
+
+    def forward(
+        self, x: Tensor, z: Tensor, beta: Tensor, features: Tensor | None, context: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        target = x + beta
+        maps = [target[:, None], x[:, None]]
+        if features is not None:
+            maps += [z[:, None], features]
+        gained = self.enter(torch.cat(maps, 1)) * self.gains(context)[:, :, None, None]
+        features = functional.silu(gained)
+        features = features + functional.silu(self.middle(features))
+        step, threshold = self.leave(features).unbind(1)
+        moved = self.pull * target - step
+        if self.keep is not None:
+            moved = moved + self.keep * z
+        z = soft_threshold(moved, functional.softplus(threshold))
+        return z, beta + self.multiplier_step() * (x - z), features
+
+
+class UnfoldedFeatures(nn.Module):
+    """The last codes, residual and multipliers of the unfolded stages, as one vector."""
+
+    def __init__(self, config: OffGridConfig, trunk: UnfoldedTrunk) -> None:
+        super().__init__()
+        self.cells, self.scale_free = trunk.cells, config.unit is None
+        self.table = PsfTable(config, trunk)
+        self.stages = nn.ModuleList(
+            Stage(trunk.channels, first=index == 0) for index in range(trunk.stages)
+        )
+        # ln ρ, linear in the crop's context (noise and PSF).
+        self.penalties = nn.ModuleList(nn.Linear(CONTEXT, 1) for _ in range(trunk.stages))
+        for penalty in self.penalties:
+            nn.init.zeros_(penalty.weight)
+            nn.init.constant_(penalty.bias, -3.0)
+            penalty.weight.data[0, -1] = 2.0
+        self.reduce = nn.Conv2d(trunk.channels + 3, trunk.reduced, 4, stride=2, padding=1)
+        self.size = trunk.reduced * (trunk.cells // 2) ** 2 + config.window**2 + CONTEXT
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        # Half a unit makes the typical cell small beside 1, where the features are linear.
+        data = DataTerm(self.table, inputs._replace(pixels=0.5 * inputs.pixels))
+        x = inputs.pixels.new_zeros(len(inputs.pixels), self.cells, self.cells)
+        z, beta, features = x, x, None
+        for stage, penalty in zip(self.stages, self.penalties, strict=True):
+            rho = penalty(inputs.context).clamp(-9.0, 3.0).exp()[:, :, None]
+            x = data.update(z - beta, rho)
+            z, beta, features = stage(x, z, beta, features, inputs.context)
+        assert features is not None
+        maps = torch.cat([features, x[:, None], z[:, None], beta[:, None]], 1)
+        reduced = functional.silu(self.reduce(maps)).flatten(1)
+        residual = over_noise(2 * data.residual(z).flatten(1), inputs.noise)
+        return torch.cat([reduced, 0.45 * residual, inputs.context], 1)

@@ -1,0 +1,154 @@
+"""Targets off the grid, from the distribution that a network states and a fit to the pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.card import GridlessReadout
+from engines.engine import CropBatch, Outputs, finite_crops
+from engines.estimates import Doubt, Estimates
+from engines.fitting import Refined, Slots, refine
+
+Float = NDArray[np.float64]
+
+#: Distance for which the score is the probability that a true target lies within it, px.
+HIT_DISTANCE = 0.25
+#: ln of a probability of 0.
+LEAST_LOG = -700.0
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the network says of a batch, slots in falling order of existence.
+
+    Attributes:
+        count: (n, K + 2) probability of 0..K targets, and of more.
+        existence: (n, K) probability that a slot holds a target.
+        slots: their Gaussian posteriors.
+    """
+
+    count: Float
+    existence: Float
+    slots: Slots
+
+
+def read_gridless(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) -> Estimates:
+    """Targets of a batch.
+
+    The network's posterior is the prior of a fit to the pixels, which also chooses among the
+    likeliest numbers of targets (`engines.fitting.refine`).
+
+    Args:
+        outputs: of an off-grid network, by the names of `Distribution`.
+
+    Returns:
+        Targets with sigmas of position and intensity. The score is the probability that a true
+        target lies within 0.25 px. A crop in doubt keeps its targets, with lowered scores; its
+        `doubt` says why. One whose network output is not finite has none.
+    """
+    finite = finite_crops(outputs)
+    stated = state(outputs, finite)
+    few = stated.count[:, :-1]
+    log_count = np.log(np.maximum(few, np.exp(LEAST_LOG)))
+    refined = refine(
+        batch.pixels, batch.usable, batch.noise, batch.psf, stated.slots, log_count, readout.refine
+    )
+    occupied = 1 - stated.count[:, 0]
+    count = np.where(finite & (occupied >= readout.least_occupied), refined.count, 0)
+    doubt = _doubts(readout, refined, stated.count[:, -1], finite)
+    return _estimates(readout, refined, stated, count, doubt, occupied)
+
+
+def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
+    """Probabilities and sorted slots; what is not finite is replaced by "nothing there"."""
+    given = {
+        name: np.where(finite.reshape(-1, *[1] * (a.ndim - 1)), a, 0).astype(float)
+        for name, a in outputs.items()
+    }
+    logits = given["count"] - given["count"].max(1, keepdims=True)
+    probability = np.exp(logits)
+    probability /= probability.sum(1, keepdims=True)
+    order = np.argsort(-given["existence"], axis=1, kind="stable")
+
+    def ordered(values: Float) -> Float:
+        return np.take_along_axis(values, order, 1)
+
+    sigma = np.exp(given["log_sigma"])
+    return Stated(
+        probability,
+        ordered(1 / (1 + np.exp(-given["existence"]))),
+        Slots(
+            x=ordered(given["position"][..., 0]),
+            y=ordered(given["position"][..., 1]),
+            log_intensity=ordered(given["log_intensity"]),
+            sigma_x=ordered(sigma[..., 0]),
+            sigma_y=ordered(sigma[..., 1]),
+            sigma_log_intensity=ordered(sigma[..., 2]),
+        ),
+    )
+
+
+def hit_probability(sigma_x: Float, sigma_y: Float, tail: float) -> Float:
+    """Probability that an error is within `HIT_DISTANCE`.
+
+    Errors have wider tails than a Gaussian, for some crops are misread as a whole: Student's t in
+    the plane with `tail` degrees of freedom.
+    """
+    variance = np.maximum((sigma_x**2 + sigma_y**2) / 2, 1e-12)
+    result: Float = 1 - (1 + HIT_DISTANCE**2 / (tail * variance)) ** (-tail / 2)
+    return result
+
+
+def _doubts(
+    readout: GridlessReadout, refined: Refined, more: Float, finite: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """(n,) bits of `Doubt`; a crop without targets is doubted only where it has no result."""
+    some = refined.count > 0
+    width = np.log(refined.psf_factor)
+    limit = readout.max_width_error + 2 * refined.sigma_psf_factor / refined.psf_factor
+    doubt = (
+        np.where(some & (refined.chi2 > readout.max_chi2), Doubt.MISFIT, 0)
+        | np.where(some & (np.abs(width) > limit), Doubt.PSF, 0)
+        | np.where(more > 0.5, Doubt.CROWDED, 0)
+        | np.where(finite, 0, Doubt.NO_RESULT)
+    )
+    return doubt.astype(np.uint8)
+
+
+def _estimates(
+    readout: GridlessReadout,
+    refined: Refined,
+    stated: Stated,
+    count: NDArray[np.int64],
+    doubt: NDArray[np.uint8],
+    occupied: Float,
+) -> Estimates:
+    there = np.arange(stated.existence.shape[1]) < count[:, None]
+    crop, slot = np.nonzero(there)
+    scale, floor = readout.sigma_scale, readout.sigma_floor
+    sigma_x, sigma_y = (
+        np.hypot(scale * sigma[crop, slot], floor) for sigma in (refined.sigma_x, refined.sigma_y)
+    )
+    chosen = np.take_along_axis(refined.probability, refined.count[:, None], 1)[crop, 0]
+    raw = chosen * hit_probability(sigma_x, sigma_y, readout.tail)
+    score = raw * np.where(doubt[crop] > 0, readout.doubted_score, 1.0) * occupied[crop]
+    order = np.lexsort((-score, crop))
+    crop, slot = crop[order], slot[order]
+    intensity = np.exp(np.minimum(refined.log_intensity[crop, slot], 80.0))
+    return Estimates(
+        crop=crop.astype(np.int64),
+        x=refined.x[crop, slot],
+        y=refined.y[crop, slot],
+        intensity=intensity,
+        score=score[order],
+        sigma_x=sigma_x[order],
+        sigma_y=sigma_y[order],
+        sigma_intensity=intensity
+        * readout.intensity_sigma_scale
+        * refined.sigma_log_intensity[crop, slot],
+        chi2=refined.chi2,
+        doubt=doubt,
+        psf_scale=refined.psf_factor,
+        occupied=occupied,
+    )

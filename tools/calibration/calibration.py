@@ -1,0 +1,230 @@
+"""From a recording to its PSF, gain and noise."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sources import Source, SourceFrame
+from tools.calibration.combine import Consensus, Tracks, agree, log_widths, mean_tracks
+from tools.calibration.fit import planes
+from tools.calibration.mean_spot import mean_spot
+from tools.calibration.noise import measure_noise
+from tools.calibration.psf import Float, ellipse, shape_of
+from tools.calibration.result import (
+    Calibration,
+    CalibrationError,
+    CalibrationSettings,
+    Psf,
+    SpotTable,
+)
+from tools.calibration.sieve import BORDER, FittedSpots, fit_isolated, light_covariances, reach
+from tools.calibration.spots import MOST_HALF, Spots, find_spots
+
+#: Half sides of the windows, px: the first that reaches so many PSF deviations is taken.
+HALVES = (6, 9, 12, MOST_HALF)
+REACH = 3.5
+TRIAL_SPOTS = 400  # fitted to choose it
+LEAST_SPOTS = 5
+#: The PSF cannot be told where the widths of objects scatter by more than this, relative, beyond
+#: their errors; it is doubtful above the second.
+MOST_SCATTER, LARGE_SCATTER = 0.15, 0.05
+#: Spots of the narrow mode among all that are single Gaussians, at least; below the second: doubt.
+LEAST_SHARE, SMALL_SHARE = 0.1, 0.5
+ROUNDS = 3
+POSSIBLE = 0.01  # probability of membership from which a track stays in the game
+#: Further doubts: residual of the mean spot, number of spots, width of an undersampled PSF in px,
+#: and angle from the frame's axes in degrees.
+LARGE_MISFIT, FEW_SPOTS, UNDERSAMPLED, TURNED = 0.03, 20, 0.35, 5.0
+
+
+@dataclass
+class _Extremes:
+    """What the first pass sees beside the noise."""
+
+    frames: int = 0
+    highest: float = -math.inf
+    whole_counts: bool = True
+
+
+def calibrate(source: Source, settings: CalibrationSettings | None = None) -> Calibration:
+    """Measure PSF, gain and noise of a recording.
+
+    Args:
+        source: read twice.
+        settings: None: the defaults.
+
+    Raises:
+        SourceError: the recording cannot be read.
+    """
+    settings = settings or CalibrationSettings()
+    seen = _Extremes()
+    noise = measure_noise(_watched(source, settings.frames, seen))
+    saturation = settings.saturation
+    if saturation is None:
+        saturation = _full_scale(seen)
+    spots, dropped = find_spots(islice(source, settings.frames), seen.frames, saturation)
+    gain = settings.gain
+    if gain is None and noise is not None and math.isfinite(noise.gain):
+        gain = noise.gain
+    settings = replace(settings, gain=gain)
+    result = Calibration(
+        *(source.description, seen.frames, None, "", (), noise, None, 0, dropped),
+        len(spots) + dropped.total(),
+    )
+    try:
+        return _measure_psf(spots, settings, seen.whole_counts, result)
+    except CalibrationError as error:
+        return replace(result, problem=str(error))
+
+
+def _watched(source: Source, frames: int, seen: _Extremes) -> Iterator[SourceFrame]:
+    for frame in islice(source, frames):
+        seen.frames += 1
+        seen.whole_counts &= frame.pixels.dtype.kind == "u"
+        if seen.whole_counts:
+            seen.highest = max(seen.highest, float(frame.pixels.max()))
+        yield frame
+
+
+def _full_scale(seen: _Extremes) -> float | None:
+    """The brightest count where it is that of a saturated pixel of 8 to 16 bits."""
+    full = seen.whole_counts and seen.highest in {2.0**bits - 1 for bits in range(8, 17)}
+    return seen.highest if full else None
+
+
+def _measure_psf(
+    spots: Spots, settings: CalibrationSettings, whole_counts: bool, result: Calibration
+) -> Calibration:
+    if not len(spots):
+        raise CalibrationError(
+            "no spots: nothing compact stands out of the noise; record bright point targets or stars"
+        )
+    fitted, dropped = _fit_in_window(spots, settings, whole_counts)
+    dropped = result.dropped + dropped
+    result = replace(result, dropped=dropped)
+    _check_number(len(fitted.pixels), dropped)
+    consensus, used, sigma, sigma_error = _agree(fitted)
+    table = _table(fitted, consensus, used, sigma, sigma_error)
+    dropped["wider than the narrow mode, or of changing width"] += int((~used).sum())
+    objects = len(np.unique(fitted.track[used]))
+    result = replace(result, spots=table, objects=objects)
+    _check_agreement(consensus, used)
+    width = math.sqrt(max(consensus.covariance[:2]))
+    misfit = mean_spot(table, 3 * width).misfit
+    psf = Psf(consensus.covariance, consensus.error, consensus.scatter, misfit)
+    return replace(result, psf=psf, warnings=tuple(_doubts(psf, used, objects)))
+
+
+def _fit_in_window(
+    spots: Spots, settings: CalibrationSettings, whole_counts: bool
+) -> tuple[FittedSpots, Counter[str]]:
+    """Fit in the smallest window that is wide enough for the narrow mode."""
+    brightest = spots.take(np.argsort(-spots.contrast, kind="stable")[:TRIAL_SPOTS])
+    how = (settings.least_snr, settings.gain, whole_counts)
+    chosen = MOST_HALF
+    for half in HALVES:
+        trial, _ = fit_isolated(brightest, half, *how)
+        if len(trial.pixels) >= LEAST_SPOTS:
+            consensus = agree(mean_tracks(*trial.shapes(), trial.track))
+            if ellipse(consensus.covariance).long * REACH + BORDER <= half:
+                chosen = half
+                break
+    return fit_isolated(spots, chosen, *how)
+
+
+def _check_number(number: int, dropped: Counter[str]) -> None:
+    if number >= LEAST_SPOTS:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common() if count)
+    wide = f"wider than {reach(MOST_HALF):.2g} px"
+    if dropped[wide] and dropped.most_common(1)[0][0] == wide:
+        raise CalibrationError(
+            f"the spots are {wide}: out of focus, or extended objects ({reasons}); "
+            "record point targets or stars, in focus"
+        )
+    raise CalibrationError(
+        f"only {number} isolated spots that are single Gaussians, at least {LEAST_SPOTS} are "
+        f"needed ({reasons}); record more frames, or brighter and sparser point targets"
+    )
+
+
+def _agree(fitted: FittedSpots) -> tuple[Consensus, NDArray[np.bool_], Float, Float]:
+    """The common PSF; which spots it comes from; each spot's width and error, px."""
+    shapes, errors = fitted.shapes()
+    tracks = mean_tracks(shapes, errors, fitted.track)
+    consensus = agree(tracks)
+    own, own_errors = log_widths(shapes, errors)
+    sigma = np.exp(own)
+    used = _of(fitted, tracks, consensus.member > POSSIBLE)
+    for _ in range(ROUNDS):
+        # linear about the common shape: errors no longer depend on each spot's own width
+        kept = fitted.take(used)
+        fits = kept.refit(shape_of(consensus.covariance))
+        tracks = mean_tracks(*light_covariances(fits), kept.track)
+        consensus = agree(tracks)
+        if not (consensus.member > POSSIBLE).any():
+            break
+        used = _of(fitted, tracks, consensus.member > POSSIBLE)
+    return consensus, _of(fitted, tracks, consensus.member > 0.5), sigma, sigma * own_errors
+
+
+def _of(fitted: FittedSpots, tracks: Tracks, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.isin(fitted.track, tracks.number[chosen])
+
+
+def _table(
+    fitted: FittedSpots,
+    consensus: Consensus,
+    used: NDArray[np.bool_],
+    sigma: Float,
+    sigma_error: Float,
+) -> SpotTable:
+    parameters = fitted.fits.parameters.copy()
+    if used.any():
+        shape = shape_of(consensus.covariance)
+        parameters[used] = fitted.take(used).refit(shape).parameters
+    pixels = fitted.pixels - planes(parameters, fitted.pixels.shape[-1])
+    return SpotTable(pixels, parameters, sigma, sigma_error, fitted.noise, used, fitted.track)
+
+
+def _check_agreement(consensus: Consensus, used: NDArray[np.bool_]) -> None:
+    number, all_of_them = int(used.sum()), len(used)
+    if number < LEAST_SPOTS or number < LEAST_SHARE * all_of_them:
+        raise CalibrationError(
+            f"only {number} of {all_of_them} spots agree on a width: these are no point targets of "
+            "one PSF; record isolated point targets or stars, in focus"
+        )
+    if consensus.scatter > MOST_SCATTER:
+        raise CalibrationError(
+            f"the widths of the spots scatter by {100 * consensus.scatter:.0f} % beyond the noise: "
+            "extended objects, clusters or a PSF that varies; record isolated point targets"
+        )
+
+
+def _doubts(psf: Psf, used: NDArray[np.bool_], objects: int) -> Iterator[str]:
+    number, all_of_them = int(used.sum()), len(used)
+    if objects == 1:
+        yield f"all {number} spots are of one object: true only if that is a point target"
+    elif number < FEW_SPOTS:
+        yield f"only {number} spots: another recording may tell otherwise"
+    if number < SMALL_SHARE * all_of_them:
+        yield f"only {number} of {all_of_them} spots are of the narrow mode, the others wider"
+    if psf.scatter > LARGE_SCATTER:
+        yield (
+            f"the widths of objects scatter by {100 * psf.scatter:.0f} % beyond their errors: "
+            "the PSF varies, or not all are point targets"
+        )
+    if psf.misfit > LARGE_MISFIT:
+        yield (
+            f"the PSF is no Gaussian: the mean spot differs by {100 * psf.misfit:.1f} % of its peak"
+        )
+    if min(psf.sigma) < UNDERSAMPLED:
+        yield f"a PSF below {UNDERSAMPLED} px is undersampled: the pixels' own response matters"
+    turned = psf.axes.angle
+    if psf.elliptical and abs(abs(turned - 90 * round(turned / 90))) > TURNED:
+        yield f"the ellipse is turned by {turned:.0f}°: the node knows widths along x and y only"

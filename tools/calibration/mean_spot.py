@@ -1,0 +1,67 @@
+"""The mean of many spots, resampled finer than the pixels, beside its model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.calibration.fit import INTENSITY, X, Y, spot_images
+from tools.calibration.psf import Float
+from tools.calibration.result import SpotTable
+
+STEPS_A_PIXEL = 4
+#: A cell counts for the misfit where its own error is below this share of the peak.
+KNOWN = 0.005
+
+
+@dataclass(frozen=True)
+class MeanSpot:
+    """Mean spot on a grid of 1/4 px, its centre in the middle; light of one spot is 1.
+
+    Attributes:
+        observed, model: (side, side), NaN where no pixel's centre fell.
+        error: (side, side) standard error of `observed`.
+    """
+
+    observed: Float
+    model: Float
+    error: Float
+
+    @property
+    def misfit(self) -> float:
+        """Largest residual over the peak, where it is known well; NaN where nothing is."""
+        peak = np.nanmax(self.model, initial=0)
+        known = self.error < KNOWN * peak
+        if not known.any():
+            return float("nan")
+        return float(np.abs(self.observed - self.model)[known].max() / peak)
+
+
+def mean_spot(spots: SpotTable, reach: float) -> MeanSpot:
+    """Average the spots in use, each about its fitted position.
+
+    Args:
+        reach: half side of the result, px.
+    """
+    used = spots.used
+    parameters, pixels, noise = spots.parameters[used], spots.pixels[used], spots.noise[used]
+    size = pixels.shape[-1]
+    light = parameters[:, INTENSITY, None, None]
+    model = spot_images(parameters, size) / light
+    weight = np.broadcast_to((light / noise[:, None, None]) ** 2, pixels.shape)
+    half = round(reach * STEPS_A_PIXEL)
+    side = 2 * half + 1
+    offset = np.arange(size) - size // 2
+    column = np.rint((offset - parameters[:, X, None]) * STEPS_A_PIXEL).astype(int) + half
+    row = np.rint((offset - parameters[:, Y, None]) * STEPS_A_PIXEL).astype(int) + half
+    columns = np.broadcast_to(column[:, None, :], pixels.shape)
+    rows = np.broadcast_to(row[:, :, None], pixels.shape)
+    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+    cell = rows[inside] * side + columns[inside]
+
+    def total(values: Float) -> Float:
+        return np.bincount(cell, values[inside], side * side).reshape(side, side)
+
+    weights = total(weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed, expected = total(weight * pixels / light) / weights, total(weight * model) / weights
+        return MeanSpot(observed, expected, 1 / np.sqrt(weights))

@@ -1,0 +1,61 @@
+"""`dscsnet evaluate --field`: measure a model on targets implanted in real frames."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+
+def run_field(
+    model: str,
+    folder: Path,
+    *,
+    crops: int,
+    seed: int,
+    out: Path | None,
+    threads: int,
+    reference: str | None = None,
+    reference_crops: int = 300,
+) -> None:
+    """Print the field benchmark's report; write it as `field.json` and `field.png`, too.
+
+    Args:
+        folder: real frames in `images/`, their annotated targets in `centroids/` (SIRST's layout).
+        out: folder to write to, made where it is not there; None: nothing is written.
+        threads: of the engine's runtime.
+        reference: a second model, measured on the first `reference_crops` crops.
+
+    Raises:
+        DscsnetError: the folder holds no usable frame, or a model does not work.
+    """
+    from engines.engine import open_engine
+    from tools.environment import describe
+    from tools.field_benchmark import draw_samples, run_benchmark
+    from tools.field_frames import read_frames
+    from tools.field_picture import draw_field
+    from tools.field_text import print_result
+    from tools.picture import save_picture
+
+    engine = open_engine(model, threads=threads)
+    other = None if reference is None else open_engine(reference, threads=threads)
+    notes = Console(stderr=True)
+    drawn = draw_samples(read_frames(folder), crops, seed)
+    result, answers = run_benchmark(
+        engine,
+        drawn,
+        reference=other,
+        reference_crops=reference_crops,
+        tell=lambda what: notes.print(f"running: {what}", style="dim"),
+    )
+    console = Console()
+    console.print(describe(), highlight=False, soft_wrap=True)
+    print_result(result, console)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(result), indent=2)
+        (out / "field.json").write_bytes(text + b"\n")
+        save_picture(out / "field.png", draw_field(result, drawn.samples, answers))
+        console.print(f"written: {out / 'field.json'}, {out / 'field.png'}", highlight=False)
+    for each in (engine, other):
+        if each is not None:
+            each.close()

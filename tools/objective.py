@@ -1,0 +1,50 @@
+"""What a training run optimises: the data it draws, its loss, and what it is measured by."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engines.networks.offgrid import OffGridConfig
+from tools.grid_objective import GridObjective
+from tools.offgrid_objective import OffGridObjective
+from tools.train_config import TrainConfig
+
+
+class Objective(Protocol):
+    """One kind of network with its data.
+
+    Attributes:
+        model: the network that is trained.
+    """
+
+    model: nn.Module
+
+    def build(self) -> nn.Module:
+        """Another network of the same shape, on the CPU."""
+
+    def start(self) -> None:
+        """Prepare the network before the first step of a run."""
+
+    def compile(self) -> None:
+        """Compile what a step computes."""
+
+    def loss(self, batch: int) -> Tensor:
+        """Mean loss of a new batch."""
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """Figures of a network on fresh crops, always the same ones."""
+
+    def state(self) -> dict[str, Any]:
+        """The state of the data's random draws."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a stored state."""
+
+
+def make_objective(config: TrainConfig, device: str) -> Objective:
+    """The objective of a training configuration."""
+    torch.manual_seed(config.optimisation.seed)
+    if isinstance(config.network, OffGridConfig):
+        return OffGridObjective(config, config.network, device)
+    return GridObjective(config, config.network, device)

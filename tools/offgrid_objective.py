@@ -1,0 +1,150 @@
+"""Training of the off-grid networks: the likelihood of the true targets."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor, nn
+
+from engines.networks.offgrid import OffGridConfig, OffGridNetwork
+from engines.networks.offgrid.head import Distribution
+from tools.field_simulation import FieldScenes, FieldSimulator
+from tools.metrics import DISTANCES, Points, average_precision
+from tools.set_loss import assignments, set_loss
+from tools.simulation import Scenes, Simulator, render
+from tools.train_config import TrainConfig
+
+#: Noise of rounding to whole counts.
+QUANTISATION = 12**-0.5
+#: Relative error of a noise estimate from the 72 pixels of a crop's border.
+NOISE_ERROR = 1 / 12
+
+VALIDATION_CROPS = 1000
+VALIDATION_SEED = 77
+#: Noise sigmas at which the published protocol is validated, counts.
+VALIDATION_NOISE = (0.0, 1.0, 5.0)
+START_CROPS = 20000
+
+
+class Batch(NamedTuple):
+    """What a network is given, and the truth; shapes as in `FieldScenes`."""
+
+    crops: Tensor
+    noise: Tensor
+    psf: Tensor
+    x: Tensor
+    y: Tensor
+    intensity: Tensor
+    present: Tensor
+
+
+class OffGridObjective:
+    """Crops of the published protocol or of the field, and the targets in them."""
+
+    def __init__(self, config: TrainConfig, network: OffGridConfig, device: str) -> None:
+        self.config, self.network, self.device = config, network, device
+        self.model = self.build().to(device)
+        self.predict: Callable[..., Distribution] = self.model
+        seed = config.optimisation.seed + 1
+        self.simulator: Simulator | FieldSimulator = (
+            FieldSimulator(config.field, seed=seed)
+            if config.field
+            else Simulator(config.protocol, seed=seed, device=device, pool=20000)
+        )
+        self.matrices = assignments(network.slots, torch.device(device))
+
+    def build(self) -> OffGridNetwork:
+        return OffGridNetwork(self.network)
+
+    def start(self) -> None:
+        clean, noise, psf = self._clean()
+        self.model.fit_start(*(v.to(self.device) for v in (clean, noise, psf)))
+
+    def compile(self) -> None:
+        self.predict = torch.compile(self.model)
+
+    def loss(self, batch: int) -> Tensor:
+        data = self._draw(self.simulator, batch)
+        distribution = self.predict(data.crops, data.noise, data.psf)
+        log_intensity = torch.log(data.intensity.clamp_min(1e-6))
+        return set_loss(distribution, data.x, data.y, log_intensity, data.present, self.matrices)
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """CSO-mAP of the network's own means, ranked by the probability of a hit."""
+        if self.config.field:
+            simulator = FieldSimulator(self.config.field, seed=VALIDATION_SEED)
+            return {"cso_map": self._measure(model, self._draw(simulator, 2 * VALIDATION_CROPS))}
+        return {
+            f"cso_map_noise{noise:g}": self._measure(model, self._exact(noise))
+            for noise in VALIDATION_NOISE
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {"generator": self.simulator.generator.get_state(), "pools": self.simulator.pools}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.simulator.generator.set_state(state["generator"].cpu())
+        self.simulator.pools = state["pools"]
+
+    def _draw(self, simulator: Simulator | FieldSimulator, batch: int) -> Batch:
+        scenes = simulator.draw(batch)
+        if isinstance(scenes, FieldScenes):
+            noise, psf = scenes.noise, scenes.psf
+        else:
+            error = NOISE_ERROR * torch.randn(
+                batch, generator=simulator.generator, device=self.device
+            )
+            noise = stated_noise(scenes) * torch.where(scenes.noise > 0, 1 + error, 1.0)
+            psf = noise.new_full((batch, 2), self.config.protocol.psf_sigma)
+        truth = (scenes.x, scenes.y, scenes.intensity, scenes.present)
+        return Batch(*(v.to(self.device) for v in (scenes.crops, noise, psf, *truth)))
+
+    def _exact(self, noise: float) -> Batch:
+        """Crops of the published protocol at one noise sigma, counts."""
+        protocol = replace(self.config.protocol, noise=(noise, noise), noise_free=0.0)
+        simulator = Simulator(protocol, seed=VALIDATION_SEED, device=self.device, exact=True)
+        return self._draw(simulator, VALIDATION_CROPS)
+
+    def _clean(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Crops, noise and PSF without noise, to fit the start of a network to."""
+        if self.config.field:
+            return FieldSimulator(self.config.field, seed=VALIDATION_SEED).draw_clean(START_CROPS)
+        protocol = self.config.protocol
+        # From the run's own simulator, whose pools are then filled outside any time budget.
+        assert isinstance(self.simulator, Simulator)
+        scenes = self.simulator.draw(START_CROPS)
+        clean = render(scenes.x, scenes.y, scenes.intensity, protocol.crop_size, protocol.psf_sigma)
+        psf = clean.new_full((len(clean), 2), protocol.psf_sigma)
+        return clean, clean.new_full((len(clean),), QUANTISATION), psf
+
+    @torch.no_grad()
+    def _measure(self, model: nn.Module, data: Batch) -> float:
+        parts = zip(*(v.split(500) for v in data[:3]), strict=True)
+        columns = zip(*(model(*part) for part in parts), strict=True)
+        found = likeliest_points(Distribution(*(torch.cat(column) for column in columns)))
+        true = _points(data.x, data.y, data.intensity, data.present)
+        return average_precision(found, true).cso_map
+
+
+def stated_noise(scenes: Scenes) -> Tensor:
+    """(B,) noise sigma with that of rounding, counts."""
+    return torch.hypot(scenes.noise, torch.tensor(QUANTISATION, device=scenes.noise.device))
+
+
+def likeliest_points(distribution: Distribution) -> Points:
+    """The likeliest number of slots, ranked by the mean probability of being within DISTANCES."""
+    slots = distribution.existence.shape[1]
+    count = distribution.count.argmax(1).clamp_max(slots)
+    rank = distribution.existence.argsort(1, descending=True).argsort(1)
+    variance = torch.exp(2 * distribution.log_sigma[..., :2]).mean(-1)
+    distance = torch.tensor(DISTANCES, device=variance.device)
+    hit = -torch.expm1(-distance.square() / (2 * variance[..., None])).mean(-1)
+    score = torch.sigmoid(distribution.existence) * hit
+    x, y = distribution.position.unbind(-1)
+    return _points(x, y, score, rank < count[:, None])
+
+
+def _points(x: Tensor, y: Tensor, score: Tensor, present: Tensor) -> Points:
+    columns = [v.double().cpu().numpy() for v in (x, y, score)]
+    return Points.from_padded(columns[0], columns[1], columns[2], present.cpu().numpy())
