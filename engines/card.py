@@ -11,6 +11,18 @@ from engines.geometry import Grid
 Range = tuple[float, float]
 
 
+class ScoreWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Weights of the logistic regression that gives the score: of log-odds and logarithms."""
+
+    constant: float = 0.0
+    hit: Annotated[float, Meta(description="that the stated error is within 0.25 px")] = 1.0
+    existence: Annotated[float, Meta(description="that the slot holds a target")] = 0.3
+    count: Annotated[float, Meta(description="that the number of targets is right")] = 0.3
+    occupied: Annotated[float, Meta(description="that there is a target at all")] = 0.3
+    misfit: Annotated[float, Meta(description="ln of the reduced chi-square, where above 1")] = -0.5
+    doubt: Annotated[float, Meta(description="1 for a crop in doubt")] = -1.5
+
+
 class GridReadout(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="grid"
 ):
@@ -43,9 +55,9 @@ class GridlessReadout(
     least_occupied: Annotated[
         float, Meta(ge=0, le=1, description="probability of any target below which none is given")
     ] = 0.5
-    refine: Annotated[RefineSettings, Meta(description="the fit that follows the network")] = (
-        RefineSettings()
-    )
+    refine: (
+        Annotated[RefineSettings, Meta(description="the fit that follows the network")] | None
+    ) = RefineSettings()
     sigma_scale: Annotated[float, Meta(gt=0, description="calibration of position sigmas")] = 1.0
     sigma_floor: Annotated[
         float, Meta(ge=0, description="position sigma added in quadrature, px")
@@ -53,12 +65,9 @@ class GridlessReadout(
     intensity_sigma_scale: Annotated[
         float, Meta(gt=0, description="calibration of intensity sigmas")
     ] = 1.0
-    tail: Annotated[
-        float, Meta(gt=0, description="degrees of freedom of the position errors' tail, for scores")
-    ] = 4.0
-    doubted_score: Annotated[
-        float, Meta(ge=0, le=1, description="factor on the scores of a crop in doubt")
-    ] = 0.5
+    score_weights: Annotated[
+        ScoreWeights, Meta(description="calibration of the score; see `engines.readouts.score`")
+    ] = ScoreWeights()
     max_chi2: Annotated[
         float, Meta(gt=0, description="reduced chi-square above which a crop is in doubt")
     ] = 3.0

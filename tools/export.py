@@ -12,26 +12,33 @@ import msgspec
 import numpy as np
 import onnx
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from engines.card import ModelCard, Training
+from engines.card import GridlessReadout, ModelCard, Training
+from engines.engine import CropBatch
 from engines.model import CARD, GOLDEN, NETWORK, file_sha256
+from engines.model_engine import open_model_engine
 from engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
 from engines.networks.offgrid.network import INPUTS
 from tools.build_model import AnyModel
 from tools.checkpoint import TrainedRun
-from tools.field_simulation import FieldSimulator
+from tools.field_simulation import FieldScenes, FieldSimulator
+from tools.metrics import Points
 from tools.offgrid_objective import stated_noise
+from tools.readout_calibration import calibrate_readout
 from tools.shipped import RECIPE, WEIGHTS
-from tools.simulation import Simulator
+from tools.simulation import Scenes, Simulator
 from tools.train_config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 GOLDEN_CROPS = 16
 GOLDEN_SEED = 4242
+CALIBRATION_CROPS = 20_000
+CALIBRATION_SEED = 515
 #: PSF width of a crop that says nothing of it, px: that of the paper.
 TYPICAL_SIGMA = 0.5
 
@@ -52,7 +59,43 @@ def export_model(run: TrainedRun, folder: Path) -> ModelCard:
     np.savez_compressed(folder / GOLDEN, **inputs, **stored)  # type: ignore[arg-type]
     card = make_card(run, folder, tuple(inputs), tuple(outputs))
     write_card(card, folder)
+    if isinstance(card.readout, GridlessReadout):
+        card = replace(card, readout=_calibrated(run.config, card.readout, folder))
+        write_card(card, folder)
     return card
+
+
+def _calibrated(config: TrainConfig, readout: GridlessReadout, folder: Path) -> GridlessReadout:
+    """The readout with sigmas and scores fitted on crops of the model's own protocol."""
+    batch, true = calibration_crops(config)
+    engine = open_model_engine(folder, "onnxruntime", threads=1, psf=None)
+    parts = [
+        engine.run(batch.part(first, first + GOLDEN_CROPS**2))
+        for first in range(0, len(batch), GOLDEN_CROPS**2)
+    ]
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return calibrate_readout(readout, outputs, batch, true)
+
+
+def calibration_crops(config: TrainConfig) -> tuple[CropBatch, Points]:
+    """Crops of a protocol that the network has not seen, as it is given them, and the truth."""
+    if config.field:
+        scenes: FieldScenes | Scenes = FieldSimulator(config.field, seed=CALIBRATION_SEED).draw(
+            CALIBRATION_CROPS
+        )
+    else:
+        simulator = Simulator(config.protocol, seed=CALIBRATION_SEED, pool=2000)
+        scenes = simulator.draw(CALIBRATION_CROPS)
+    if isinstance(scenes, FieldScenes):
+        noise, psf = scenes.noise, scenes.psf
+    else:
+        noise = stated_noise(scenes)
+        psf = torch.full((CALIBRATION_CROPS, 2), config.protocol.psf_sigma)
+    pixels, noises, widths = (v.numpy().astype(np.float32) for v in (scenes.crops, noise, psf))
+    batch = CropBatch(pixels, np.ones(pixels.shape, bool), noises, widths)
+    columns = [v.double().numpy() for v in (scenes.x, scenes.y, scenes.intensity)]
+    present = scenes.present.numpy()
+    return batch, Points.from_padded(columns[0], columns[1], columns[2], present)
 
 
 def golden_inputs(config: TrainConfig, crops: int = GOLDEN_CROPS) -> Arrays:

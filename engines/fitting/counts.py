@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.fitting.compiled import inner
-from engines.fitting.descent import HELD, SHARED, WIDTH, Workspace, descend, penalty
+from engines.fitting.descent import descend, penalty
+from engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
 
 Float = NDArray[np.float64]
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.fitting.counts import Options
+from engines.fitting.psf import NO_TABLE
 from engines.fitting.refine_crops import refine_crops
 
 Float = NDArray[np.float64]
@@ -172,6 +173,7 @@ def refine(
         np.asarray(log_count, np.float64),
         _options(settings),
         np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
+        NO_TABLE,
     )
     return Refined(results.targets, *results.slots, *results[2:])
 

@@ -20,17 +20,19 @@ from engines.fitting.counts import (
     rank_counts,
     weigh_counts,
 )
-from engines.fitting.descent import (
+from engines.fitting.descent import invert_normal
+from engines.fitting.linear import covariance
+from engines.fitting.spline import PsfTable
+from engines.fitting.workspace import (
     HELD,
     LEVEL,
     SHARED,
     WIDTH,
     Workspace,
-    invert_normal,
+    believable_noise,
     make_workspace,
     open_window,
 )
-from engines.fitting.linear import covariance
 
 Float = NDArray[np.float64]
 
@@ -38,10 +40,6 @@ Float = NDArray[np.float64]
 LEAST_SIGMA, GREATEST_SIGMA = 1e-4, 10.0
 #: ln intensity, in units of noise, of a slot whose own is not finite.
 SOME_LOG_INTENSITY = 3.0
-#: Noise below this share of the brightest pixel is not believed.
-LEAST_NOISE = 1e-5
-#: Where the noise is not known: this share of the brightest pixel.
-UNKNOWN_NOISE = 1e-2
 
 
 class Results(NamedTuple):
@@ -67,12 +65,14 @@ def refine_crops(
     log_count: Float,
     options: Options,
     draws: Float,
+    table: PsfTable,
 ) -> Results:
     """Refine each crop; see `engines.fitting.refine.refine`.
 
     Args:
         slots: (6, n, slots) x, y, ln intensity and their sigmas.
         draws: (starts - 1, slots, 3) standard normal draws that place the third start and on.
+        table: an empty one: the PSF is Gaussian.
     """
     number, size, most = pixels.shape[0], pixels.shape[1], slots.shape[2]
     results = Results(
@@ -85,10 +85,10 @@ def refine_crops(
         np.full(number, np.nan),
         np.zeros((number, most + 1)),
     )
-    space, search = make_workspace(size, most), make_search(most)
+    space, search = make_workspace(size, most, table), make_search(most)
     for crop in range(number):
         space.psf[0], space.psf[1] = psf[crop, 0], psf[crop, 1]
-        scale = _believable_noise(pixels[crop], usable[crop], noise[crop])
+        scale = believable_noise(pixels[crop], usable[crop], noise[crop])
         _take_slots(slots, crop, size, scale, search.slots)
         _set_prior(space, search.slots, options)
         tried = rank_counts(log_count[crop], options, search)
@@ -102,21 +102,6 @@ def refine_crops(
         _fit_counts(space, search, tried, options, draws)
         _write(space, search, tried, crop, scale, results)
     return results
-
-
-@inner
-def _believable_noise(
-    pixels: NDArray[np.float32], usable: NDArray[np.bool_], noise: float
-) -> float:
-    """The noise, or a stand-in where it is unknown or absurdly small; above 0."""
-    greatest = 0.0
-    for i in range(pixels.shape[0]):
-        for j in range(pixels.shape[1]):
-            if usable[i, j] and math.isfinite(pixels[i, j]):
-                greatest = max(greatest, abs(pixels[i, j]))
-    if greatest == 0.0:
-        greatest = 1.0
-    return max(noise, LEAST_NOISE * greatest) if math.isfinite(noise) else UNKNOWN_NOISE * greatest
 
 
 @inner

@@ -1,6 +1,6 @@
 """Targets off the grid, from the distribution that a network states and a fit to the pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from engines.card import GridlessReadout
 from engines.engine import CropBatch, Outputs, finite_crops
 from engines.estimates import Doubt, Estimates
-from engines.fitting import Refined, Slots, refine
+from engines.fitting import Refined, RefineSettings, Slots, refine
+from engines.readouts.score import features, score
 
 Float = NDArray[np.float64]
 
-#: Distance for which the score is the probability that a true target lies within it, px.
-HIT_DISTANCE = 0.25
 #: ln of a probability of 0.
 LEAST_LOG = -700.0
 
@@ -47,17 +46,34 @@ def read_gridless(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) 
         target lies within 0.25 px. A crop in doubt keeps its targets, with lowered scores; its
         `doubt` says why. One whose network output is not finite has none.
     """
+    return read_with_features(readout, outputs, batch)[0]
+
+
+def read_with_features(
+    readout: GridlessReadout, outputs: Outputs, batch: CropBatch
+) -> tuple[Estimates, Float]:
+    """`read_gridless`, and what the score of each target was made from, (m, 7)."""
     finite = finite_crops(outputs)
     stated = state(outputs, finite)
-    few = stated.count[:, :-1]
-    log_count = np.log(np.maximum(few, np.exp(LEAST_LOG)))
-    refined = refine(
-        batch.pixels, batch.usable, batch.noise, batch.psf, stated.slots, log_count, readout.refine
-    )
+    refined = _refined(readout.refine, stated, batch)
     occupied = 1 - stated.count[:, 0]
     count = np.where(finite & (occupied >= readout.least_occupied), refined.count, 0)
     doubt = _doubts(readout, refined, stated.count[:, -1], finite)
     return _estimates(readout, refined, stated, count, doubt, occupied)
+
+
+def _refined(settings: RefineSettings | None, stated: Stated, batch: CropBatch) -> Refined:
+    """The fit's answer, or the network's own with the chi-square of a fit of no step."""
+    few = stated.count[:, :-1]
+    log_count = np.log(np.maximum(few, np.exp(LEAST_LOG)))
+    crops = (batch.pixels, batch.usable, batch.noise, batch.psf)
+    if settings is not None:
+        return refine(*crops, stated.slots, log_count, settings)
+    alone = RefineSettings(steps=1, alternatives=1)
+    fitted = refine(*crops, stated.slots, log_count, alone)
+    columns = {f.name: getattr(stated.slots, f.name) for f in fields(Slots)}
+    unknown = np.full(len(fitted.chi2), np.nan)
+    return replace(fitted, psf_factor=unknown, sigma_psf_factor=unknown, **columns)
 
 
 def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
@@ -89,17 +105,6 @@ def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
     )
 
 
-def hit_probability(sigma_x: Float, sigma_y: Float, tail: float) -> Float:
-    """Probability that an error is within `HIT_DISTANCE`.
-
-    Errors have wider tails than a Gaussian, for some crops are misread as a whole: Student's t in
-    the plane with `tail` degrees of freedom.
-    """
-    variance = np.maximum((sigma_x**2 + sigma_y**2) / 2, 1e-12)
-    result: Float = 1 - (1 + HIT_DISTANCE**2 / (tail * variance)) ** (-tail / 2)
-    return result
-
-
 def _doubts(
     readout: GridlessReadout, refined: Refined, more: Float, finite: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
@@ -123,25 +128,33 @@ def _estimates(
     count: NDArray[np.int64],
     doubt: NDArray[np.uint8],
     occupied: Float,
-) -> Estimates:
+) -> tuple[Estimates, Float]:
     there = np.arange(stated.existence.shape[1]) < count[:, None]
     crop, slot = np.nonzero(there)
     scale, floor = readout.sigma_scale, readout.sigma_floor
     sigma_x, sigma_y = (
         np.hypot(scale * sigma[crop, slot], floor) for sigma in (refined.sigma_x, refined.sigma_y)
     )
-    chosen = np.take_along_axis(refined.probability, refined.count[:, None], 1)[crop, 0]
-    raw = chosen * hit_probability(sigma_x, sigma_y, readout.tail)
-    score = raw * np.where(doubt[crop] > 0, readout.doubted_score, 1.0) * occupied[crop]
-    order = np.lexsort((-score, crop))
+    counted = np.take_along_axis(refined.probability, refined.count[:, None], 1)
+    values = features(
+        sigma_x,
+        sigma_y,
+        stated.existence[crop, slot],
+        counted[crop, 0],
+        occupied[crop],
+        refined.chi2[crop],
+        doubt[crop] > 0,
+    )
+    scores = score(readout.score_weights, values)
+    order = np.lexsort((-scores, crop))
     crop, slot = crop[order], slot[order]
     intensity = np.exp(np.minimum(refined.log_intensity[crop, slot], 80.0))
-    return Estimates(
+    estimates = Estimates(
         crop=crop.astype(np.int64),
         x=refined.x[crop, slot],
         y=refined.y[crop, slot],
         intensity=intensity,
-        score=score[order],
+        score=scores[order],
         sigma_x=sigma_x[order],
         sigma_y=sigma_y[order],
         sigma_intensity=intensity
@@ -152,3 +165,4 @@ def _estimates(
         psf_scale=refined.psf_factor,
         occupied=occupied,
     )
+    return estimates, values[order]

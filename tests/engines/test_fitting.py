@@ -230,9 +230,9 @@ def test_further_starts_rescue_a_bad_one() -> None:
     rng = np.random.default_rng(13)
     pixels = images(x, y, log_intensity, 3) + rng.normal(size=(number, SIZE, SIZE))
     start = slots(
-        x + 0.9 * rng.normal(size=x.shape), y + 0.9 * rng.normal(size=x.shape), log_intensity
+        x + 0.7 * rng.normal(size=x.shape), y + 0.7 * rng.normal(size=x.shape), log_intensity
     )
-    prior = replace(start, sigma_x=np.full(x.shape, 0.9), sigma_y=np.full(x.shape, 0.9))
+    prior = replace(start, sigma_x=np.full(x.shape, 0.7), sigma_y=np.full(x.shape, 0.7))
     one = fit(pixels, prior, sure(number, 3), RefineSettings(alternatives=1))
     more = fit(pixels, prior, sure(number, 3), RefineSettings(alternatives=1, starts=8))
     assert (more.chi2 < 1.5).sum() > (one.chi2 < 1.5).sum() + 10

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from pipeline.sources import Source, SourceFrame
 from tools.calibration.combine import Consensus, Tracks, agree, log_widths, mean_tracks
-from tools.calibration.fit import planes
+from tools.calibration.fit import backgrounds
 from tools.calibration.mean_spot import mean_spot
 from tools.calibration.noise import measure_noise
 from tools.calibration.psf import Float, ellipse, shape_of
 from tools.calibration.result import (
     Calibration,
-    CalibrationError,
     CalibrationSettings,
     Psf,
     SpotTable,
@@ -32,14 +31,18 @@ TRIAL_SPOTS = 400  # fitted to choose it
 LEAST_SPOTS = 5
 #: The PSF cannot be told where the widths of objects scatter by more than this, relative, beyond
 #: their errors; it is doubtful above the second.
-MOST_SCATTER, LARGE_SCATTER = 0.15, 0.05
+MOST_SCATTER, LARGE_SCATTER = 0.08, 0.03
 #: Spots of the narrow mode among all that are single Gaussians, at least; below the second: doubt.
 LEAST_SHARE, SMALL_SHARE = 0.1, 0.5
 ROUNDS = 3
+NO_SPOTS = "no spots: nothing compact stands out of the noise; record bright point targets or stars"
 POSSIBLE = 0.01  # probability of membership from which a track stays in the game
-#: Further doubts: residual of the mean spot, number of spots, width of an undersampled PSF in px,
+#: Further doubts: number of objects, residual of the mean spot, width of an undersampled PSF in px,
 #: and angle from the frame's axes in degrees.
-LARGE_MISFIT, FEW_SPOTS, UNDERSAMPLED, TURNED = 0.03, 20, 0.35, 5.0
+FEW_OBJECTS, LARGE_MISFIT, UNDERSAMPLED, TURNED = 5, 0.03, 0.35, 5.0
+
+
+Tell = Callable[[int, int | None], None]
 
 
 @dataclass
@@ -51,23 +54,30 @@ class _Extremes:
     whole_counts: bool = True
 
 
-def calibrate(source: Source, settings: CalibrationSettings | None = None) -> Calibration:
+def calibrate(
+    source: Source,
+    settings: CalibrationSettings | None = None,
+    tell: Tell = lambda frames, total: None,
+) -> Calibration:
     """Measure PSF, gain and noise of a recording.
 
     Args:
         source: read twice.
         settings: None: the defaults.
+        tell: called with the number of frames that were read, and of all where it is known.
 
     Raises:
         SourceError: the recording cannot be read.
     """
     settings = settings or CalibrationSettings()
     seen = _Extremes()
-    noise = measure_noise(_watched(source, settings.frames, seen))
+    total = 2 * min(source.frame_count, settings.frames) if source.frame_count else None
+    noise = measure_noise(_watched(source, settings.frames, seen, lambda n: tell(n, total)))
     saturation = settings.saturation
     if saturation is None:
         saturation = _full_scale(seen)
-    spots, dropped = find_spots(islice(source, settings.frames), seen.frames, saturation)
+    again = _watched(source, settings.frames, _Extremes(), lambda n: tell(n + seen.frames, total))
+    spots, dropped = find_spots(again, seen.frames, saturation)
     gain = settings.gain
     if gain is None and noise is not None and math.isfinite(noise.gain):
         gain = noise.gain
@@ -76,19 +86,19 @@ def calibrate(source: Source, settings: CalibrationSettings | None = None) -> Ca
         *(source.description, seen.frames, None, "", (), noise, None, 0, dropped),
         len(spots) + dropped.total(),
     )
-    try:
-        return _measure_psf(spots, settings, seen.whole_counts, result)
-    except CalibrationError as error:
-        return replace(result, problem=str(error))
+    return _measure_psf(spots, settings, seen.whole_counts, result)
 
 
-def _watched(source: Source, frames: int, seen: _Extremes) -> Iterator[SourceFrame]:
+def _watched(
+    source: Source, frames: int, seen: _Extremes, tell: Callable[[int], None]
+) -> Iterator[SourceFrame]:
     for frame in islice(source, frames):
         seen.frames += 1
         seen.whole_counts &= frame.pixels.dtype.kind == "u"
         if seen.whole_counts:
             seen.highest = max(seen.highest, float(frame.pixels.max()))
         yield frame
+        tell(seen.frames)
 
 
 def _full_scale(seen: _Extremes) -> float | None:
@@ -101,19 +111,18 @@ def _measure_psf(
     spots: Spots, settings: CalibrationSettings, whole_counts: bool, result: Calibration
 ) -> Calibration:
     if not len(spots):
-        raise CalibrationError(
-            "no spots: nothing compact stands out of the noise; record bright point targets or stars"
-        )
+        return replace(result, problem=NO_SPOTS)
     fitted, dropped = _fit_in_window(spots, settings, whole_counts)
-    dropped = result.dropped + dropped
-    result = replace(result, dropped=dropped)
-    _check_number(len(fitted.pixels), dropped)
-    consensus, used, sigma, sigma_error = _agree(fitted)
-    table = _table(fitted, consensus, used, sigma, sigma_error)
-    dropped["wider than the narrow mode, or of changing width"] += int((~used).sum())
+    result = replace(result, dropped=result.dropped + dropped)
+    if len(fitted.pixels) < LEAST_SPOTS:
+        return replace(result, problem=_too_few(len(fitted.pixels), result.dropped))
+    consensus, used, table = _agree(fitted)
+    result.dropped["wider than the narrow mode, or of changing width"] += int((~used).sum())
     objects = len(np.unique(fitted.track[used]))
     result = replace(result, spots=table, objects=objects)
-    _check_agreement(consensus, used)
+    problem = _disagreement(consensus, used)
+    if problem:
+        return replace(result, problem=problem)
     width = math.sqrt(max(consensus.covariance[:2]))
     misfit = mean_spot(table, 3 * width).misfit
     psf = Psf(consensus.covariance, consensus.error, consensus.scatter, misfit)
@@ -137,40 +146,37 @@ def _fit_in_window(
     return fit_isolated(spots, chosen, *how)
 
 
-def _check_number(number: int, dropped: Counter[str]) -> None:
-    if number >= LEAST_SPOTS:
-        return
+def _too_few(number: int, dropped: Counter[str]) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common() if count)
     wide = f"wider than {reach(MOST_HALF):.2g} px"
-    if dropped[wide] and dropped.most_common(1)[0][0] == wide:
-        raise CalibrationError(
+    if dropped.most_common(1)[0][0] == wide:
+        return (
             f"the spots are {wide}: out of focus, or extended objects ({reasons}); "
             "record point targets or stars, in focus"
         )
-    raise CalibrationError(
+    return (
         f"only {number} isolated spots that are single Gaussians, at least {LEAST_SPOTS} are "
         f"needed ({reasons}); record more frames, or brighter and sparser point targets"
     )
 
 
-def _agree(fitted: FittedSpots) -> tuple[Consensus, NDArray[np.bool_], Float, Float]:
-    """The common PSF; which spots it comes from; each spot's width and error, px."""
+def _agree(fitted: FittedSpots) -> tuple[Consensus, NDArray[np.bool_], SpotTable]:
+    """The common PSF, which spots it comes from, and the table of all."""
     shapes, errors = fitted.shapes()
+    widths = log_widths(shapes, errors)
     tracks = mean_tracks(shapes, errors, fitted.track)
     consensus = agree(tracks)
-    own, own_errors = log_widths(shapes, errors)
-    sigma = np.exp(own)
-    used = _of(fitted, tracks, consensus.member > POSSIBLE)
     for _ in range(ROUNDS):
+        possible = _of(fitted, tracks, consensus.member > POSSIBLE)
+        if not possible.any():
+            break
         # linear about the common shape: errors no longer depend on each spot's own width
-        kept = fitted.take(used)
+        kept = fitted.take(possible)
         fits = kept.refit(shape_of(consensus.covariance))
         tracks = mean_tracks(*light_covariances(fits), kept.track)
         consensus = agree(tracks)
-        if not (consensus.member > POSSIBLE).any():
-            break
-        used = _of(fitted, tracks, consensus.member > POSSIBLE)
-    return consensus, _of(fitted, tracks, consensus.member > 0.5), sigma, sigma * own_errors
+    used = _of(fitted, tracks, consensus.member > 0.5)
+    return consensus, used, _table(fitted, shape_of(consensus.covariance), used, widths)
 
 
 def _of(fitted: FittedSpots, tracks: Tracks, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -178,40 +184,38 @@ def _of(fitted: FittedSpots, tracks: Tracks, chosen: NDArray[np.bool_]) -> NDArr
 
 
 def _table(
-    fitted: FittedSpots,
-    consensus: Consensus,
-    used: NDArray[np.bool_],
-    sigma: Float,
-    sigma_error: Float,
+    fitted: FittedSpots, shape: Float, used: NDArray[np.bool_], widths: tuple[Float, Float]
 ) -> SpotTable:
     parameters = fitted.fits.parameters.copy()
     if used.any():
-        shape = shape_of(consensus.covariance)
         parameters[used] = fitted.take(used).refit(shape).parameters
-    pixels = fitted.pixels - planes(parameters, fitted.pixels.shape[-1])
-    return SpotTable(pixels, parameters, sigma, sigma_error, fitted.noise, used, fitted.track)
+    pixels = fitted.pixels - backgrounds(parameters, fitted.pixels.shape[-1])
+    sigma = np.exp(widths[0])
+    return SpotTable(pixels, parameters, sigma, sigma * widths[1], fitted.noise, used, fitted.track)
 
 
-def _check_agreement(consensus: Consensus, used: NDArray[np.bool_]) -> None:
+def _disagreement(consensus: Consensus, used: NDArray[np.bool_]) -> str:
+    """Why the spots do not tell a PSF; empty where they do."""
     number, all_of_them = int(used.sum()), len(used)
     if number < LEAST_SPOTS or number < LEAST_SHARE * all_of_them:
-        raise CalibrationError(
+        return (
             f"only {number} of {all_of_them} spots agree on a width: these are no point targets of "
             "one PSF; record isolated point targets or stars, in focus"
         )
     if consensus.scatter > MOST_SCATTER:
-        raise CalibrationError(
+        return (
             f"the widths of the spots scatter by {100 * consensus.scatter:.0f} % beyond the noise: "
             "extended objects, clusters or a PSF that varies; record isolated point targets"
         )
+    return ""
 
 
 def _doubts(psf: Psf, used: NDArray[np.bool_], objects: int) -> Iterator[str]:
     number, all_of_them = int(used.sum()), len(used)
     if objects == 1:
         yield f"all {number} spots are of one object: true only if that is a point target"
-    elif number < FEW_SPOTS:
-        yield f"only {number} spots: another recording may tell otherwise"
+    elif objects < FEW_OBJECTS:
+        yield f"only {objects} objects: another recording may tell otherwise"
     if number < SMALL_SHARE * all_of_them:
         yield f"only {number} of {all_of_them} spots are of the narrow mode, the others wider"
     if psf.scatter > LARGE_SCATTER:

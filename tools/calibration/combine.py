@@ -1,4 +1,4 @@
-"""From the shapes of many spots to one PSF: spots to tracks, tracks to the narrow mode, its mean."""
+"""From the shapes of many spots to one PSF: spots to tracks, tracks to their narrow mode."""
 
 from dataclasses import dataclass
 
@@ -79,7 +79,7 @@ def mean_tracks(covariance: Float, error: Float, track: NDArray[np.int64]) -> Tr
 
 
 def _mean_track(covariance: Float, error: Float) -> tuple[Float, Float, bool]:
-    weights = np.linalg.inv(error)
+    weights = np.linalg.inv(error).astype(np.float64)
     typical = np.median(covariance, axis=0)
     keep = _distances(covariance - typical, weights) < 2 * OUTLIER
     if 2 * keep.sum() < len(keep):

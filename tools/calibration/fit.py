@@ -1,4 +1,4 @@
-"""Fits of single spots: position, intensity, background plane and shape, by Levenberg-Marquardt."""
+"""Fits of single spots by Levenberg-Marquardt: position, intensity, curved background, shape."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from tools.calibration.psf import FRACTION, Float, fill_spot
 
-#: Order of a spot's parameters.
-X, Y, INTENSITY, LEVEL, SLOPE_X, SLOPE_Y = range(6)
-OWN, ALL = 6, 9  # the parameters that are a spot's own, and with the three of the shape
+#: Order of a spot's parameters. Curvature of clouds would pass for width of the spot.
+X, Y, INTENSITY, LEVEL, SLOPE_X, SLOPE_Y, CURVE_XX, CURVE_YY, CURVE_XY = range(9)
+OWN, ALL = 9, 12  # the parameters that are a spot's own, and with the three of the shape
 SHAPE = slice(OWN, ALL)
 
 STEPS = 60
@@ -24,10 +24,11 @@ class SpotFits:
     """Fits of n spots, linearised at their end.
 
     Attributes:
-        parameters: (n, 9) x, y (px from the window's centre), intensity, level at the centre
-            (counts), slopes (counts/px), and the three numbers of the shape (`psf`).
-        normal: (n, 9, 9) matrix of the normal equations: the inverse is the covariance.
-        gradient: (n, 9) minus half of chi-square's; about 0 for parameters that were free.
+        parameters: (n, 12) x, y (px from the window's centre), intensity, background (level at
+            the centre, slopes, curvatures: the factors of 1, dx, dy, dx², dy², dx dy), and the
+            three numbers of the shape (`psf`).
+        normal: (n, 12, 12) matrix of the normal equations: the inverse is the covariance.
+        gradient: (n, 12) minus half of chi-square's; about 0 for parameters that were free.
         chi2: (n,) sum of squared weighted residuals.
         converged: (n,) whether the fit came to an end.
     """
@@ -45,7 +46,7 @@ def fit_spots(values: Float, weights: Float, start: Float, *, free_shape: bool) 
     Args:
         values: (n, size, size) counts; finite wherever the weight is not 0.
         weights: (n, size, size) one over the variance, 0 for pixels that do not count.
-        start: (n, 9) parameters to start from.
+        start: (n, 12) parameters to start from.
         free_shape: fit the shape too; else it stays as in `start`.
     """
     count, size = len(values), values.shape[-1]
@@ -73,11 +74,12 @@ def spot_images(parameters: Float, size: int) -> Float:
     return images
 
 
-def planes(parameters: Float, size: int) -> Float:
+def backgrounds(parameters: Float, size: int) -> Float:
     """Background of fitted spots, (n, size, size) counts."""
-    offset = np.arange(size) - size // 2
-    level, slope_x, slope_y = (parameters[:, k, None, None] for k in (LEVEL, SLOPE_X, SLOPE_Y))
-    return level + slope_x * offset + slope_y * offset[:, None]
+    dx = np.arange(size) - size // 2
+    dy = dx[:, None]
+    forms = np.broadcast_arrays(np.ones_like(dy), dx, dy, dx * dx, dy * dy, dx * dy)
+    return np.einsum("nk,kij->nij", parameters[:, LEVEL:OWN], np.array(forms, np.float64))
 
 
 def shape_information(fits: SpotFits) -> tuple[Float, Float]:
@@ -152,7 +154,7 @@ def _linearise(
     normal: Float,
     gradient: Float,
 ) -> float:
-    """Chi-square at the parameters, infinite where they make no spot; fills the normal equations."""
+    """Chi-square at the parameters, infinite where they make no spot; fills the other arrays."""
     size = values.shape[0]
     if not (
         -1 < parameters[X] < size
@@ -174,12 +176,15 @@ def _linearise(
             if weight == 0:
                 continue
             dx, dy = column - center, row - center
-            plane = parameters[LEVEL] + parameters[SLOPE_X] * dx + parameters[SLOPE_Y] * dy
+            by[LEVEL], by[SLOPE_X], by[SLOPE_Y] = 1.0, dx, dy
+            by[CURVE_XX], by[CURVE_YY], by[CURVE_XY] = dx * dx, dy * dy, dx * dy
+            ground = 0.0
+            for k in range(LEVEL, OWN):
+                ground += parameters[k] * by[k]
             light = parameters[INTENSITY]
-            residual = values[row, column] - plane - light * scratch[FRACTION, row, column]
+            residual = values[row, column] - ground - light * scratch[FRACTION, row, column]
             by[X], by[Y] = light * scratch[1, row, column], light * scratch[2, row, column]
             by[INTENSITY] = scratch[FRACTION, row, column]
-            by[LEVEL], by[SLOPE_X], by[SLOPE_Y] = 1.0, dx, dy
             for k in range(3):
                 by[OWN + k] = light * scratch[3 + k, row, column]
             chi2 += weight * residual * residual

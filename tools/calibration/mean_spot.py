@@ -59,9 +59,11 @@ def mean_spot(spots: SpotTable, reach: float) -> MeanSpot:
     cell = rows[inside] * side + columns[inside]
 
     def total(values: Float) -> Float:
-        return np.bincount(cell, values[inside], side * side).reshape(side, side)
+        sums = np.bincount(cell, values[inside], side * side).astype(np.float64)
+        return sums.reshape(side, side)
 
     weights = total(weight)
     with np.errstate(invalid="ignore", divide="ignore"):
-        observed, expected = total(weight * pixels / light) / weights, total(weight * model) / weights
+        observed = total(weight * pixels / light) / weights
+        expected = total(weight * model) / weights
         return MeanSpot(observed, expected, 1 / np.sqrt(weights))

@@ -6,6 +6,7 @@ exponentially distributed excess (pairs, clusters, extended objects), or, rarely
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -13,14 +14,17 @@ from tools.calibration.psf import Float, normal_tail
 
 #: Few widths are anything at all, over this range of log width: blemishes, fits gone astray.
 ODD_SHARE, ODD_RANGE = 0.02, 3.0
-LEAST_SCATTER, MOST_SCATTER = 0.002, 0.5
+LEAST_SCATTER, MOST_SCATTER = 0.005, 0.5
 #: Prior width of the scatter: the PSF of one recording varies by some per cent at most.
 USUAL_SCATTER = 0.05
 #: Excesses below this, relative, are taken for scatter; they would be confused with the errors.
 LEAST_EXCESS, MOST_EXCESS = 0.05, 1.0
 FIRST_STEPS = (0.05, 0.7, 0.7, 0.5)
 LAST_STEP = 1e-3  # of the first ones
-STARTS = 12
+#: Points to start from: quantiles of the widths, times scatter, share of wide ones, their excess.
+QUANTILES = np.linspace(0, 1, 25)
+SCATTERS, LOGITS, EXCESSES = (0.005, 0.05), (-1.5, 1.5), (0.1, 0.5)
+DESCENTS = 3  # from the best of them
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,17 @@ def narrow_mode(widths: Float, errors: Float) -> NarrowMode:
         widths: (n,) logs of widths, n at least 1.
         errors: (n,) their standard errors.
     """
-    places = np.unique(np.quantile(widths, np.linspace(0, 1, STARTS)))
-    best, least = np.zeros(4), math.inf
-    for place in places:
-        point = np.array([place, math.log(0.01), 0.0, math.log(0.3)])
-        point, cost = _descend(widths, errors, point)
-        if cost < least - 1e-6:
-            best, least = point, cost
+    ranked = sorted(
+        (_cost(widths, errors, np.array(start)), start)
+        for start in product(
+            np.unique(np.quantile(widths, QUANTILES)).tolist(),
+            np.log(SCATTERS).tolist(),
+            LOGITS,
+            np.log(EXCESSES).tolist(),
+        )
+    )
+    ends = [_descend(widths, errors, np.array(start)) for _, start in ranked[:DESCENTS]]
+    best, _ = min(ends, key=lambda end: end[1])
     center, scatter, share, excess = _natural(best)
     narrow, wide, odd = _densities(widths, errors, center, scatter, share, excess)
     return NarrowMode(center, scatter, narrow / (narrow + wide + odd))

@@ -98,12 +98,6 @@ class Noise:
     patches: Patches
     line: Line | None
 
-    def variance(self, level: float) -> float:
-        """Variance of a pixel at a level, counts²."""
-        if self.line is None or not math.isfinite(self.gain):
-            return self.sigma**2
-        return max(self.line.offset + self.line.slope * level, 0.1 * self.sigma**2)
-
 
 def measure_noise(frames: Iterable[SourceFrame]) -> Noise | None:
     """Measure noise and gain; None where frames are too small or have no noise at all."""
@@ -121,6 +115,7 @@ def measure_noise(frames: Iterable[SourceFrame]) -> Noise | None:
     nan = math.nan
     gain = gain_error = read = read_error = nan
     if line is not None and not reason:
+        sigma, sigma_error = _on_line(line, level)
         gain, gain_error = 1 / line.slope, math.sqrt(line.error[1, 1]) / line.slope**2
         if line.offset > 0:
             read = math.sqrt(line.offset)
@@ -188,13 +183,21 @@ def _tiles(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _typical(patches: Patches) -> tuple[float, float]:
-    """Median noise of the patches, and its standard error (that of places: they are what differs)."""
-    places = np.unique(patches.place)
-    by_place = np.array([np.median(patches.variance[patches.place == p]) for p in places])
+    """Median noise of the patches, and its standard error by the scatter of places."""
+    order = np.argsort(patches.place, kind="stable")
+    _, first = np.unique(patches.place[order], return_index=True)
+    by_place = np.array([np.median(part) for part in np.split(patches.variance[order], first[1:])])
     sigma = math.sqrt(float(np.median(patches.variance)) / MEDIAN_SHARE)
     spread = MAD_TO_SIGMA * float(np.median(np.abs(by_place - np.median(by_place))))
-    error = 1.2533 * spread / math.sqrt(len(places))
+    error = 1.2533 * spread / math.sqrt(len(by_place))
     return sigma, 0.5 * error / max(sigma, 1e-30)
+
+
+def _on_line(line: Line, level: float) -> tuple[float, float]:
+    """Noise at a level, and its standard error."""
+    at = np.array([1.0, level])
+    sigma = math.sqrt(line.offset + line.slope * level)
+    return sigma, 0.5 * math.sqrt(float(at @ line.error @ at)) / sigma
 
 
 def _fit_line(patches: Patches) -> Line | None:
@@ -227,9 +230,7 @@ def _fit_line(patches: Patches) -> Line | None:
     return Line(float(offset), float(slope), shift @ error @ shift.T)
 
 
-def _doubt(
-    patches: Patches, line: Line | None, lowest: float, highest: float, sigma: float
-) -> str:
+def _doubt(patches: Patches, line: Line | None, lowest: float, highest: float, sigma: float) -> str:
     """Why the gain cannot be told; empty where it can."""
     if line is None:
         return f"only {len(patches.level)} patches of {PATCH} px"
@@ -240,8 +241,8 @@ def _doubt(
     if line.offset < -3 * math.sqrt(line.error[0, 0]):
         return f"noise grows more steeply with the level than shot noise can ({reach})"
     middle = 0.5 * (lowest + highest)
-    halves = [_fit_line(_part(patches, half)) for half in (patches.level < middle, patches.level >= middle)]
-    dark, bright = halves
+    dark = _fit_line(_part(patches, patches.level < middle))
+    bright = _fit_line(_part(patches, patches.level >= middle))
     if dark is None or bright is None:
         return ""
     apart = abs(dark.slope - bright.slope)

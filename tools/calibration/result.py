@@ -7,16 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import DscsnetError
 from tools.calibration.noise import Noise
 from tools.calibration.psf import Ellipse, Float, ellipse
 
 #: Chi-square of two degrees of freedom above which a PSF is no circle: 1 of 1000 circles.
 ELLIPTICAL = 13.8
-
-
-class CalibrationError(DscsnetError):
-    """The PSF cannot be told from a recording; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class SpotTable:
 
     Attributes:
         pixels: (n, size, size) counts above the fitted background.
-        parameters: (n, 9) of the fit, with the common PSF for those in use (`fit`).
+        parameters: (n, 12) of the fit, with the common PSF for those in use (`fit`).
         sigma, sigma_error: (n,) each spot's own round width, px.
         noise: (n,) counts.
         used: (n,) bool, of the narrow mode.

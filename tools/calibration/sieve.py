@@ -16,7 +16,7 @@ from tools.calibration.fit import (
     X,
     Y,
     fit_spots,
-    planes,
+    backgrounds,
     shape_information,
     spot_images,
 )
@@ -30,6 +30,7 @@ LEAST_SIGMA = 0.25
 #: A window tells no wider spot than this share of its half side inside the border.
 MOST_SIGMA = 0.4
 MOST_OFFSET = 2.0  # px from the peak pixel to the fitted position
+LEAST_EIGENVALUE = 1e-8  # of scaled normal equations; below, a fit is degenerate
 #: A spot is a single Gaussian if reduced chi-square is below that, with this share of its light
 #: allowed in each pixel for a PSF that is not quite a Gaussian.
 MOST_CHI2, TOLERANCE = 2.0, 0.02
@@ -105,13 +106,11 @@ def fit_isolated(
         Those kept, and how many were dropped for each reason.
     """
     dropped = Counter[str]()
-    clear = spots.clearance > half
     spots = _drop(spots, spots.saturated, "saturated", dropped)
-    clear = spots.clearance > half
-    spots = _drop(spots, ~clear, "too near to another one or to the edge", dropped)
-    values = spots.cut(half)
-    usable = np.isfinite(values)
-    spots = _drop(spots, ~usable.all(axis=(1, 2)), "bad pixels", dropped)
+    crowded = spots.clearance <= half
+    spots = _drop(spots, crowded, "too near to another one or to the edge", dropped)
+    bad = np.any(np.isnan(spots.cut(half)), axis=(1, 2))
+    spots = _drop(spots, bad, "bad pixels", dropped)
     values = np.ascontiguousarray(spots.cut(half))
     above, background, _ = subtract_backgrounds(values, np.ones(values.shape, bool), whole_counts)
     pixels, noise = above.astype(np.float64), background[:, 3].astype(np.float64)
@@ -162,7 +161,8 @@ def _judge(
     long = np.array([each.long for each in axes])
     middle = np.array([np.hypot(each.long, each.short) for each in axes]) / np.sqrt(2)
     away = np.abs(parameters[:, [X, Y]]).max(axis=1, initial=0)
-    astray = ~fitted.fits.converged | (away > MOST_OFFSET) | (parameters[:, INTENSITY] <= 0)
+    astray = ~fitted.fits.converged | ~_determined(fitted.fits)
+    astray |= (away > MOST_OFFSET) | (parameters[:, INTENSITY] <= 0)
     reasons = (
         ("the fit goes astray", astray),
         (f"narrower than {LEAST_SIGMA} px: hot pixels", middle < LEAST_SIGMA),
@@ -176,10 +176,17 @@ def _judge(
     return fitted.take(keep), dropped
 
 
+def _determined(fits: SpotFits) -> NDArray[np.bool_]:
+    """Whether each fit tells all of its parameters: (n,)."""
+    scale = np.sqrt(np.maximum(np.einsum("nii->ni", fits.normal), 1e-300))
+    scaled = fits.normal / scale[:, :, None] / scale[:, None, :]
+    return np.linalg.eigvalsh(scaled)[:, 0] > LEAST_EIGENVALUE
+
+
 def _reduced_chi2(fitted: FittedSpots) -> Float:
     """Chi-square a degree of freedom, with some tolerance for the PSF's form: (n,)."""
     parameters, size = fitted.fits.parameters, fitted.pixels.shape[-1]
     light = spot_images(parameters, size)
-    residual = fitted.pixels - planes(parameters, size) - light
+    residual = fitted.pixels - backgrounds(parameters, size) - light
     variance = 1 / fitted.weights + (TOLERANCE * light) ** 2
     return (residual**2 / variance).sum(axis=(1, 2)) / (size * size - ALL)

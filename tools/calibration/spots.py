@@ -131,6 +131,7 @@ def _frame_spots(frame: SourceFrame, most: int, saturation: float | None) -> tup
     windows = _windows(frame.pixels, x[chosen], y[chosen])
     core = windows[:, MOST_HALF - 1 : MOST_HALF + 2, MOST_HALF - 1 : MOST_HALF + 2]
     limit = np.inf if saturation is None else saturation
+    saturated = np.any(core >= limit, axis=(1, 2))
     found = Spots(
         windows,
         np.full(len(chosen), frame.index),
@@ -138,7 +139,7 @@ def _frame_spots(frame: SourceFrame, most: int, saturation: float | None) -> tup
         y[chosen],
         contrast[chosen],
         clearance,
-        (core >= limit).any(axis=(1, 2)),
+        saturated,
         np.zeros(len(chosen), np.int64),
     )
     return found, len(bright) - len(chosen)
@@ -182,6 +183,7 @@ def _link(previous: Spots, found: Spots) -> NDArray[np.int64]:
     ratio = np.abs(np.log(previous.contrast[:, None] / found.contrast))
     apart[(apart > LINK_DISTANCE) | (ratio > np.log(LINK_RATIO))] = np.inf
     before = apart.argmin(axis=0)
-    mutual = (apart.argmin(axis=1)[before] == np.arange(len(found))) & np.isfinite(apart.min(axis=0))
+    mutual = apart.argmin(axis=1)[before] == np.arange(len(found))
+    mutual &= np.isfinite(apart.min(axis=0))
     number[mutual] = previous.track[before[mutual]]
     return number

@@ -1,0 +1,91 @@
+"""A target's light on the pixels of the window, and its derivatives; compiled."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.fitting.compiled import inner
+from engines.fitting.profiles import fill_profile
+from engines.fitting.spline import spline_value, spline_weights
+from engines.fitting.workspace import SHARED, WIDTH, Workspace
+
+Float = NDArray[np.float64]
+
+
+@inner
+def fill_light(space: Workspace, values: Float, k: int) -> None:
+    """One target's light on each pixel: its row of ln intensity."""
+    if space.table.coefficients.size:
+        _light_from_table(space, values, k)
+    else:
+        _light_of_gaussian(space, values, k)
+
+
+@inner
+def fill_slopes(space: Workspace, values: Float, k: int) -> None:
+    """Derivatives of one target's light by its position; adds that by the width to its row.
+
+    The values must be those that `fill_light` was called with last.
+    """
+    if space.table.coefficients.size:
+        _slopes_from_table(space, values, k)
+    else:
+        _slopes_of_gaussian(space, values, k)
+
+
+@inner
+def _light_of_gaussian(space: Workspace, values: Float, k: int) -> None:
+    """The product of two profiles, which are kept for the slopes."""
+    pixels, first_x, last_x, first_y, last_y = space.window
+    place, column, row = SHARED + 3 * k, space.column, space.row
+    profile_x, profile_y = space.profile_x[k], space.profile_y[k]
+    factor = math.exp(values[WIDTH])
+    fill_profile(values[place], factor * space.psf[0], first_x, last_x, profile_x)
+    fill_profile(values[place + 1], factor * space.psf[1], first_y, last_y, profile_y)
+    intensity, light = math.exp(values[place + 2]), space.jacobian[place + 2]
+    for p in range(pixels):
+        light[p] = intensity * profile_x[0, column[p]] * profile_y[0, row[p]]
+
+
+@inner
+def _light_from_table(space: Workspace, values: Float, k: int) -> None:
+    """All pixels share the target's spline weights."""
+    table, place = space.table, SHARED + 3 * k
+    weights_x, weights_y = space.profile_x[k], space.profile_y[k]
+    entry_x = spline_weights(-values[place], table, weights_x)
+    entry_y = spline_weights(-values[place + 1], table, weights_y)
+    intensity, light = math.exp(values[place + 2]), space.jacobian[place + 2]
+    for p in range(space.window[0]):
+        i, j = entry_y + space.row[p] * table.density, entry_x + space.column[p] * table.density
+        light[p] = intensity * spline_value(table, i, j, weights_y[0], weights_x[0])
+
+
+@inner
+def _slopes_of_gaussian(space: Workspace, values: Float, k: int) -> None:
+    """From the profiles."""
+    place, column, row = SHARED + 3 * k, space.column, space.row
+    profile_x, profile_y = space.profile_x[k], space.profile_y[k]
+    along_x, along_y = space.jacobian[place], space.jacobian[place + 1]
+    intensity, width = math.exp(values[place + 2]), space.jacobian[WIDTH]
+    for p in range(space.window[0]):
+        j, i = column[p], row[p]
+        share_x, share_y = intensity * profile_x[0, j], intensity * profile_y[0, i]
+        along_x[p] = profile_x[1, j] * share_y
+        along_y[p] = share_x * profile_y[1, i]
+        width[p] += profile_x[2, j] * share_y + share_x * profile_y[2, i]
+
+
+@inner
+def _slopes_from_table(space: Workspace, values: Float, k: int) -> None:
+    """From the table, whose width is held."""
+    table, place = space.table, SHARED + 3 * k
+    weights_x, weights_y = space.profile_x[k], space.profile_y[k]
+    entry_x = spline_weights(-values[place], table, weights_x)
+    entry_y = spline_weights(-values[place + 1], table, weights_y)
+    along_x, along_y = space.jacobian[place], space.jacobian[place + 1]
+    intensity = math.exp(values[place + 2])
+    for p in range(space.window[0]):
+        i, j = entry_y + space.row[p] * table.density, entry_x + space.column[p] * table.density
+        along_x[p] = -intensity * spline_value(table, i, j, weights_y[0], weights_x[1])
+        along_y[p] = -intensity * spline_value(table, i, j, weights_y[1], weights_x[0])

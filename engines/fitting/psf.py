@@ -1,0 +1,141 @@
+"""Point spread functions that no product of two Gaussian profiles describes, as tables."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import ModelError
+from engines.fitting.spline import PsfTable
+
+Float = NDArray[np.float64]
+
+#: Stands for the Gaussian along the axes.
+NO_TABLE = PsfTable(np.zeros((0, 0)), 1, 0.0)
+#: A Gaussian is sampled this densely and this far, in its sigmas.
+SAMPLES_PER_SIGMA, EXTENT_SIGMAS = 8, 6.0
+#: Entries of a table per sigma of the PSF, and the least per px.
+ENTRIES_PER_SIGMA, LEAST_DENSITY = 6, 8
+
+
+def elliptical_table(sigma_x: float, sigma_y: float, angle: float) -> PsfTable:
+    """An elliptical Gaussian.
+
+    Args:
+        sigma_x, sigma_y: standard deviations along its own axes, px.
+        angle: from the image's x axis to the ellipse's, towards y, degrees.
+    """
+    oversampling = math.ceil(SAMPLES_PER_SIGMA / min(sigma_x, sigma_y))
+    half = math.ceil(EXTENT_SIGMAS * max(sigma_x, sigma_y) * oversampling)
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] / oversampling
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    along, across = cosine * x + sine * y, cosine * y - sine * x
+    samples = np.exp(-0.5 * ((along / sigma_x) ** 2 + (across / sigma_y) ** 2))
+    return sampled_table(samples, oversampling)
+
+
+def sampled_table(samples: Float, oversampling: int) -> PsfTable:
+    """A PSF given by samples: interpolated, normalised and integrated over pixels.
+
+    Args:
+        samples: (height, width) values of the optical PSF, before any integration over pixels, in
+            any unit. A target's position is the middle of the array.
+        oversampling: samples per px along each axis.
+
+    Raises:
+        ModelError: the samples are not a PSF.
+    """
+    samples = np.asarray(samples, np.float64)
+    if samples.ndim != 2 or min(samples.shape) < 3:
+        raise ModelError(f"a PSF needs at least 3 x 3 samples, got shape {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise ModelError("a PSF's samples must be finite; some are NaN or infinite")
+    if not samples.sum() > 0:
+        raise ModelError(f"a PSF's samples must sum to more than 0, got {samples.sum():g}")
+    if oversampling < 1:
+        raise ModelError(f"a PSF's oversampling must be at least 1, got {oversampling}")
+    # Beyond its last sample the PSF is 0; one more sample lets the spline get there.
+    padded = np.pad(samples * oversampling**2 / samples.sum(), 2)
+    narrowest = min(widths(samples, oversampling))
+    density = max(LEAST_DENSITY, math.ceil(ENTRIES_PER_SIGMA / narrowest))
+    extent = (max(padded.shape) / 2 + 1) / oversampling + 0.5
+    reach = math.ceil(extent * density) / density
+    offsets = np.arange(-round(reach * density), round(reach * density) + 1) / density
+    integrals = [_box_integrals(offsets, size, oversampling) for size in padded.shape]
+    light = integrals[0] @ _spline_coefficients(padded) @ integrals[1].T
+    return PsfTable(np.ascontiguousarray(_spline_coefficients(light)), density, reach)
+
+
+def widths(samples: Float, oversampling: int) -> tuple[float, float]:
+    """Root of the second moments along x and y, px, of the samples above a tenth of the peak.
+
+    The wings are left out, for there the noise of a measured PSF would outweigh it; a Gaussian's
+    moments, cut so, are scaled back to its sigma.
+    """
+    bright = np.where(samples > 0.1 * samples.max(), samples, 0.0)
+    y, x = np.indices(samples.shape)
+    total = bright.sum()
+    result = []
+    for axis in (x, y):
+        centered = axis - (bright * axis).sum() / total
+        variance = (bright * centered**2).sum() / total
+        # Of a Gaussian cut at a tenth of its peak, in the plane.
+        kept = (0.9 - 0.1 * math.log(10)) / 0.9
+        result.append(math.sqrt(variance / kept) / oversampling)
+    return max(result[0], 0.1), max(result[1], 0.1)
+
+
+def read_samples(path: str | Path) -> Float:
+    """Samples of a PSF from an `.npy` file or an 8- or 16-bit grey image.
+
+    Raises:
+        ModelError: there is no such file, or it holds no such array.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"PSF file {path} does not exist")
+    if path.suffix == ".npy":
+        try:
+            samples = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ModelError(f"PSF file {path} is no readable .npy file: {error}") from error
+        if not (samples.ndim == 2 and samples.dtype.kind in "fiu"):
+            raise ModelError(
+                f"PSF file {path} must hold a 2-D array of numbers, "
+                f"got {samples.dtype} of shape {samples.shape}"
+            )
+        return samples.astype(np.float64)
+    import cv2  # not needed for the common PSFs
+
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ModelError(f"PSF file {path} is neither .npy nor an image that can be read")
+    if image.ndim != 2:
+        raise ModelError(f"PSF file {path} must be a grey image, got {image.shape[2]} channels")
+    return image.astype(np.float64)
+
+
+def _spline_coefficients(values: Float) -> Float:
+    """Coefficients of the cubic B-spline through a grid of values that is 0 beyond its edge."""
+    for _ in range(2):  # along one axis, then along the other
+        size = len(values)
+        through = (np.eye(size) * 4 + np.eye(size, k=1) + np.eye(size, k=-1)) / 6
+        values = np.asarray(np.linalg.solve(through, values).T, np.float64)
+    return values
+
+
+def _box_integrals(offsets: Float, size: int, oversampling: int) -> Float:
+    """(offsets, size) integral of each sample's B-spline over a pixel centred at each offset."""
+    sample = np.arange(size) - (size - 1) / 2
+    upper, lower = (
+        _spline_integral((offsets[:, None] + edge) * oversampling - sample) for edge in (0.5, -0.5)
+    )
+    return (upper - lower) / oversampling
+
+
+def _spline_integral(x: Float) -> Float:
+    """Integral of the cubic B-spline from minus infinity to x: a sum of cut-off fourth powers."""
+    x = np.clip(x, -2, 2)
+    powers = [np.maximum(x + 2 - k, 0) ** 4 for k in range(4)]
+    return (powers[0] - 4 * powers[1] + 6 * powers[2] - 4 * powers[3]) / 24

@@ -1,0 +1,235 @@
+"""The engine without weights: least-squares fits of every number of targets, and their evidence.
+
+The classical reference, and what there is for a PSF that no model was trained for: a Gaussian,
+elliptical and turned, or one sampled in a file.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import CropBatch, Outputs, Psf, make_batch
+from engines.errors import ModelError
+from engines.estimates import Doubt, Estimates
+from engines.fitting.orders import OrderOptions, search_orders
+from engines.fitting.psf import NO_TABLE, elliptical_table, read_samples, sampled_table, widths
+from engines.fitting.spline import PsfTable
+from engines.geometry import Grid
+from engines.imaging import render
+from engines.readouts.score import HIT_DISTANCE
+
+Float = NDArray[np.float64]
+
+#: Errors of a position that its covariance knows nothing of, px; for the score only.
+UNTOLD_ERROR = 0.04
+#: ln of fitted over told PSF width beyond which a crop is in doubt.
+MOST_WIDTH_ERROR = 0.12
+
+
+@dataclass(frozen=True)
+class PsfFitSettings:
+    """What `PsfFitEngine` assumes and how hard it tries.
+
+    Attributes:
+        crop_size: side of a crop, px; odd.
+        sigma_x, sigma_y: of a Gaussian PSF along its own axes, px; `sigma_y` is `sigma_x` unless
+            it is given.
+        angle: from the image's x axis to that of the PSF, towards y, degrees.
+        file: `.npy` file or 8- or 16-bit grey image with samples of the PSF, before any
+            integration over pixels; takes the place of the Gaussian.
+        oversampling: the file's samples per px.
+        most: greatest number of targets in a crop.
+        starts: random starts of each number of targets, after those from the number before.
+        seed: of the random starts.
+        steps: most steps of a fit.
+        reach: pixels this far from the crop's centre count, px; None: half the crop less 1 px.
+        target_penalty: cost of a target, in units of ln(pixels); 3 makes the criterion Bayesian.
+        background_prior: sigma of the priors of the plane's level and of its rise over half a
+            crop, noise sigmas.
+        width_prior: sigma of the prior of ln PSF width; 0 holds the width, as does any PSF that is
+            not a Gaussian along the image's axes.
+        max_chi2: reduced chi-square above which a crop is in doubt.
+    """
+
+    crop_size: int = 11
+    sigma_x: float = 0.5
+    sigma_y: float | None = None
+    angle: float = 0.0
+    file: str | None = None
+    oversampling: int = 1
+    most: int = 5
+    starts: int = 2
+    seed: int = 0
+    steps: int = 20
+    reach: float | None = None
+    target_penalty: float = 3.0
+    background_prior: float = 100.0
+    width_prior: float = 0.0
+    max_chi2: float = 3.0
+
+    def __post_init__(self) -> None:
+        least = {"crop_size": 3, "oversampling": 1, "most": 1, "starts": 0, "seed": 0, "steps": 1}
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name in ("sigma_x", "sigma_y", "reach", "background_prior", "max_chi2"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+        for name in ("width_prior", "target_penalty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not math.isfinite(self.angle):
+            raise ValueError(f"angle must be finite, got {self.angle}")
+
+
+class PsfFitEngine:
+    """Fits of 0 to `most` targets; used by one thread at a time.
+
+    The PSF widths of a batch hold where the PSF is a Gaussian along the image's axes; any other
+    PSF is the settings'.
+
+    Raises:
+        ModelError: the PSF's file cannot be used.
+        ValueError: the crop size is even.
+    """
+
+    name = "psf-fit"
+    runtime_name = f"numba {numba.__version__} CPU"
+    sha256 = ""
+
+    def __init__(self, settings: PsfFitSettings | None = None) -> None:
+        self.settings = settings = settings or PsfFitSettings()
+        size = settings.crop_size
+        self.grid = Grid(crop_size=size, upsampling=1, field_size=size)
+        self.psf, self._table = _describe(settings)
+        draws = np.random.default_rng(settings.seed)
+        self._draws = draws.normal(size=(settings.starts, settings.most, 3))
+        held = self._table.coefficients.size > 0 or settings.width_prior == 0
+        self._options = OrderOptions(
+            starts=settings.starts,
+            steps=settings.steps,
+            tolerance=1e-2,
+            reach=settings.reach or size / 2 - 1,
+            target_penalty=settings.target_penalty,
+            plane_precision=settings.background_prior**-2,
+            width_precision=0.0 if held else settings.width_prior**-2,
+        )
+
+    @staticmethod
+    def for_gaussian(psf: Psf | None) -> "PsfFitEngine":
+        """The engine with default settings and a Gaussian of these sigmas along x and y, px."""
+        if psf is None:
+            return PsfFitEngine()
+        return PsfFitEngine(PsfFitSettings(sigma_x=psf[0], sigma_y=psf[1]))
+
+    def run(self, batch: CropBatch) -> Outputs:
+        """Fit the crops; the columns of `OrderResults` by their names."""
+        results = search_orders(
+            np.ascontiguousarray(batch.pixels, np.float32),
+            np.ascontiguousarray(batch.usable, np.bool_),
+            np.asarray(batch.noise, np.float64),
+            np.asarray(batch.psf, np.float64),
+            self._table,
+            self._options,
+            self._draws,
+        )
+        return {name: np.asarray(a, np.float32) for name, a in results._asdict().items()}
+
+    def read(self, outputs: Outputs, batch: CropBatch) -> Estimates:
+        """Targets with their sigmas.
+
+        The score is the probability that a true target lies within 0.25 px: that there are at
+        least as many targets as are surer than it, by the fits' evidence, times that of its error,
+        taken to be Student's t with 2 degrees of freedom, for fits of several targets end in wrong
+        minima too. A crop in doubt keeps its targets; `doubt` says why. One that could not be
+        fitted has none.
+        """
+        given = {name: np.asarray(column, np.float64) for name, column in outputs.items()}
+        count, fitted = given["targets"].astype(np.int64), given["probability"].sum(1) > 0
+        x, y, log_intensity, sigma_x, sigma_y, sigma_log = given["slots"]
+        crop, slot = np.nonzero(np.arange(x.shape[1]) < count[:, None])
+        variance = (sigma_x**2 + sigma_y**2)[crop, slot] / 2 + UNTOLD_ERROR**2
+        hit = HIT_DISTANCE**2 / (HIT_DISTANCE**2 + 2 * variance)
+        score = hit * _existence(given["probability"], sigma_log, count)[crop, slot]
+        order = np.lexsort((-score, crop))
+        crop, slot = crop[order], slot[order]
+        intensity = np.exp(log_intensity[crop, slot])
+        return Estimates(
+            crop=crop,
+            x=x[crop, slot],
+            y=y[crop, slot],
+            intensity=intensity,
+            score=score[order],
+            sigma_x=sigma_x[crop, slot],
+            sigma_y=sigma_y[crop, slot],
+            sigma_intensity=intensity * sigma_log[crop, slot],
+            chi2=given["chi2"],
+            doubt=self._doubts(given, count, fitted),
+            psf_scale=given["psf_factor"],
+            occupied=np.where(fitted, 1 - given["probability"][:, 0], np.nan),
+        )
+
+    def _doubts(
+        self, given: dict[str, Float], count: NDArray[np.int64], fitted: NDArray[np.bool_]
+    ) -> NDArray[np.uint8]:
+        """(n,) bits of `Doubt`."""
+        limit = MOST_WIDTH_ERROR + 2 * given["sigma_psf_factor"] / given["psf_factor"]
+        wide = np.abs(np.log(given["psf_factor"])) > limit
+        doubt = (
+            np.where(given["chi2"] > self.settings.max_chi2, Doubt.MISFIT, 0)
+            | np.where(wide, Doubt.PSF, 0)
+            | np.where(count == self.settings.most, Doubt.CROWDED, 0)
+            | np.where(fitted, 0, Doubt.NO_RESULT)
+        )
+        return doubt.astype(np.uint8)
+
+    def check(self, batch_sizes: tuple[int, ...] = (1, 8, 64)) -> None:
+        """Fit one bright target in batches of these sizes; the first one compiles the fits.
+
+        Raises:
+            ModelError: it is not found where it is.
+        """
+        size, middle = self.grid.crop_size, self.grid.center
+        spot = render([middle + 0.2], [middle - 0.3], [1e3], (size, size), *self.psf)
+        for number in batch_sizes:
+            pixels = np.repeat(spot[None].astype(np.float32), number, 0)
+            noise = np.ones(number, np.float32)
+            batch = make_batch(self, pixels, np.ones(pixels.shape, bool), noise)
+            found = self.read(self.run(batch), batch)
+            near = np.hypot(found.x - middle - 0.2, found.y - middle + 0.3) < HIT_DISTANCE
+            # A PSF that is no Gaussian takes this spot for several targets.
+            if self._table is NO_TABLE and not (found.crops == near.sum() == number):
+                raise ModelError(f"{self.name} on {self.runtime_name} misses a bright target")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _describe(settings: PsfFitSettings) -> tuple[Psf, PsfTable]:
+    """PSF sigma along the image's x and y, and the table unless a Gaussian needs none."""
+    if settings.file is not None:
+        samples = read_samples(settings.file)
+        table = sampled_table(samples, settings.oversampling)
+        return widths(samples, settings.oversampling), table
+    sigma_x, sigma_y = settings.sigma_x, settings.sigma_y or settings.sigma_x
+    if sigma_x == sigma_y or settings.angle % 180 == 0:
+        return (sigma_x, sigma_y), NO_TABLE
+    cosine, sine = math.cos(math.radians(settings.angle)), math.sin(math.radians(settings.angle))
+    along_x, along_y = (
+        math.hypot(sigma_x * cosine, sigma_y * sine),
+        math.hypot(sigma_x * sine, sigma_y * cosine),
+    )
+    return (along_x, along_y), elliptical_table(sigma_x, sigma_y, settings.angle)
+
+
+def _existence(probability: Float, sigma_log: Float, count: NDArray[np.int64]) -> Float:
+    """(n, most) probability of at least as many targets as a target's rank by significance."""
+    at_least = np.cumsum(probability[:, ::-1], 1)[:, ::-1][:, 1:]
+    beyond = np.arange(sigma_log.shape[1]) >= count[:, None]
+    rank = np.argsort(np.argsort(np.where(beyond, np.inf, sigma_log), 1), 1)
+    result: Float = np.take_along_axis(at_least, rank, 1)
+    return result

@@ -1,0 +1,138 @@
+"""Fits what the gridless readout is honest by: its sigmas and its score, on simulated crops.
+
+The network states sigmas and probabilities, and the fit that follows sharpens them; neither knows
+how often it errs as a whole. So their scale is measured on crops that the network has not seen,
+and written into the model's card.
+"""
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from engines.card import GridlessReadout, ScoreWeights
+from engines.engine import CropBatch, Outputs
+from engines.estimates import Estimates
+from engines.readouts.gridless import read_gridless, read_with_features
+from engines.readouts.score import HIT_DISTANCE
+from tools.matching import match_points
+from tools.metrics import Points
+
+Float = NDArray[np.float64]
+
+#: Share of a Gaussian within one sigma.
+ONE_SIGMA = 0.6827
+#: Targets are paired with true ones within this, px.
+PAIRED_WITHIN = 0.5
+#: Floors of the position sigma among which the best is taken, px.
+FLOORS = (0.0, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
+#: Groups of rising sigma in which the coverage should be the same.
+GROUPS = 5
+#: Share of the crops with targets that must be kept when P(no target) decides.
+KEPT = 0.985
+#: Weight of the regression's pull towards its start.
+RIDGE = 1.0
+
+
+def calibrate_readout(
+    readout: GridlessReadout, outputs: Outputs, batch: CropBatch, true: Points
+) -> GridlessReadout:
+    """The readout with sigmas and scores that hold on these crops.
+
+    Args:
+        outputs: of the network on `batch`.
+        true: the targets of the crops, ranked by their counts.
+    """
+    plain = replace(
+        readout, sigma_scale=1.0, sigma_floor=0.0, intensity_sigma_scale=1.0, least_occupied=0.0
+    )
+    found = read_gridless(plain, outputs, batch)
+    occupied = found.occupied[np.unique(true.image)]
+    least = float(np.clip(np.quantile(occupied, 1 - KEPT), 0.2, 0.99))
+    pairs = _pair(found, true, found.crops)
+    scale, floor = _position_scale(found, true, pairs)
+    mine, real = pairs
+    pull = np.abs(np.log(found.intensity[mine] / true.score[real]))
+    stated = found.sigma_intensity[mine] / found.intensity[mine]
+    scaled = replace(
+        readout,
+        least_occupied=round(least, 3),
+        sigma_scale=round(scale, 3),
+        sigma_floor=floor,
+        intensity_sigma_scale=round(float(np.quantile(pull / stated, ONE_SIGMA)), 3),
+    )
+    estimates, values = read_with_features(scaled, outputs, batch)
+    hit = np.zeros(len(estimates.crop), bool)
+    mine, real = _pair(estimates, true, estimates.crops, alone=False)
+    gap = np.hypot(estimates.x[mine] - true.x[real], estimates.y[mine] - true.y[real])
+    hit[mine] = gap <= HIT_DISTANCE
+    weights = logistic_regression(values, hit)
+    names = ScoreWeights.__struct_fields__
+    rounded = {name: round(float(w), 4) for name, w in zip(names, weights, strict=True)}
+    return replace(scaled, score_weights=ScoreWeights(**rounded))
+
+
+def logistic_regression(values: Float, hit: NDArray[np.bool_], steps: int = 50) -> Float:
+    """Weights that make sigmoid(values @ weights) the probability of `hit`: Newton's method.
+
+    A weak pull towards 0 keeps the weights finite where a feature never varies.
+    """
+    weights = np.zeros(values.shape[1])
+    ridge = RIDGE * np.eye(len(weights))
+    for _ in range(steps):
+        probability = 1 / (1 + np.exp(-np.clip(values @ weights, -500, 500)))
+        gradient = values.T @ (probability - hit) + RIDGE * weights
+        curvature = (values * (probability * (1 - probability))[:, None]).T @ values + ridge
+        step = np.linalg.solve(curvature, gradient)
+        weights = weights - step * min(1.0, 5 / max(np.abs(step).max(), 1e-12))
+        if np.abs(step).max() < 1e-6:
+            break
+    return weights
+
+
+def _position_scale(
+    found: Estimates, true: Points, pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> tuple[float, float]:
+    """Scale and floor with the right coverage at one sigma, as even over the sigmas as can be."""
+    mine, real = pairs
+    error = np.abs(np.concatenate([found.x[mine] - true.x[real], found.y[mine] - true.y[real]]))
+    sigma = np.concatenate([found.sigma_x[mine], found.sigma_y[mine]])
+    groups = np.array_split(np.argsort(sigma), GROUPS)
+    best, least = (1.0, 0.0), np.inf
+    for floor in FLOORS:
+        scale = _scale_for(error, sigma, floor)
+        inside = error <= np.hypot(scale * sigma, floor)
+        spread = float(np.std([inside[group].mean() for group in groups]))
+        if spread < least - 1e-3:
+            best, least = (scale, floor), spread
+    return best
+
+
+def _scale_for(error: Float, sigma: Float, floor: float) -> float:
+    """Scale of the sigmas at which the wanted share of errors is inside, by bisection."""
+    low, high = 1e-3, 1e3
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        if (error <= np.hypot(middle * sigma, floor)).mean() < ONE_SIGMA:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _pair(
+    found: Estimates, true: Points, crops: int, *, alone: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Matched estimates and true targets; with `alone` only of crops whose number is right."""
+    mine, real = [], []
+    firsts, lasts = (np.searchsorted(found.crop, np.arange(crops) + k) for k in (0, 1))
+    true_firsts, true_lasts = (np.searchsorted(true.image, np.arange(crops) + k) for k in (0, 1))
+    for a, b, c, d in zip(firsts, lasts, true_firsts, true_lasts, strict=True):
+        if a == b or c == d or (alone and b - a != d - c):
+            continue
+        partner, _ = match_points(
+            (found.x[a:b], found.y[a:b]), (true.x[c:d], true.y[c:d]), PAIRED_WITHIN
+        )
+        matched = np.flatnonzero(partner >= 0)
+        mine.append(a + matched)
+        real.append(c + partner[matched])
+    return np.concatenate(mine), np.concatenate(real)
