@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engines.engine import CropBatch, Outputs, Psf, make_batch
 from engines.errors import ModelError
 from engines.estimates import Doubt, Estimates
+from engines.fitting.compiled import as_kernel_takes
 from engines.fitting.orders import OrderOptions, search_orders
 from engines.fitting.psf import NO_TABLE, elliptical_table, read_samples, sampled_table, widths
 from engines.fitting.spline import PsfTable
@@ -113,10 +114,10 @@ class PsfFitEngine:
             starts=settings.starts,
             steps=settings.steps,
             tolerance=1e-2,
-            reach=settings.reach or size / 2 - 1,
-            target_penalty=settings.target_penalty,
-            plane_precision=settings.background_prior**-2,
-            width_precision=0.0 if held else settings.width_prior**-2,
+            reach=float(settings.reach or size / 2 - 1),
+            target_penalty=float(settings.target_penalty),
+            plane_precision=float(settings.background_prior) ** -2,
+            width_precision=0.0 if held else float(settings.width_prior) ** -2,
         )
 
     @staticmethod
@@ -129,10 +130,10 @@ class PsfFitEngine:
     def run(self, batch: CropBatch) -> Outputs:
         """Fit the crops; the columns of `OrderResults` by their names."""
         results = search_orders(
-            np.ascontiguousarray(batch.pixels, np.float32),
-            np.ascontiguousarray(batch.usable, np.bool_),
-            np.asarray(batch.noise, np.float64),
-            np.asarray(batch.psf, np.float64),
+            as_kernel_takes(batch.pixels, np.float32),
+            as_kernel_takes(batch.usable, np.bool_),
+            as_kernel_takes(batch.noise, np.float64),
+            as_kernel_takes(batch.psf, np.float64),
             self._table,
             self._options,
             self._draws,

@@ -117,8 +117,9 @@ def write_onnx(model: AnyModel, path: Path) -> None:
     """Export with a dynamic batch; one self-contained file."""
     off_grid = isinstance(model, OffGridNetwork)
     config = model.config if isinstance(model, OffGridNetwork) else model.network.config
-    crops = torch.ones(2, config.crop_size, config.crop_size)
-    noise, psf = torch.ones(2), torch.full((2, 2), TYPICAL_SIGMA)
+    # Three crops, for a batch of 2 could be taken for the two widths of the PSF.
+    crops = torch.ones(3, config.crop_size, config.crop_size)
+    noise, psf = torch.ones(3), torch.full((3, 2), TYPICAL_SIGMA)
     names = list(INPUTS) if off_grid else ["crops"]
     batch = torch.export.Dim("batch", min=1, max=2**16)
     with warnings.catch_warnings():

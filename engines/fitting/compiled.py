@@ -5,7 +5,11 @@ call inlined. numba's cache watches only their own files: after a change to an `
 delete `engines/fitting/__pycache__/*.nb?`.
 """
 
+from typing import Any
+
 import numba
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 kernel = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -20,3 +24,11 @@ inner_sum = numba.njit(
     no_cfunc_wrapper=True,
     fastmath={"reassoc", "contract"},
 )
+
+
+def as_kernel_takes(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """An array in the one layout that kernels are compiled for: contiguous and writeable.
+
+    Any other, even a read-only one, would have them compiled anew.
+    """
+    return np.require(values, dtype, ("C", "W"))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.fitting.compiled import inner, kernel
+from engines.fitting.counts import freedom
 from engines.fitting.descent import descend, evaluate, invert_normal, penalty
 from engines.fitting.linear import covariance
 from engines.fitting.profiles import fill_profile
@@ -208,14 +209,9 @@ def _deviance(misfit: float, pixels: int) -> float:
 
 
 @inner
-def _freedom(space: Workspace, targets: int) -> int:
-    return space.window[0] - 3 * targets - (SHARED if space.precision[WIDTH] < HELD else WIDTH)
-
-
-@inner
 def _good(space: Workspace, orders: Orders, targets: int) -> bool:
     """Whether a fit is as good as the noise allows, so that no other start can better it."""
-    return orders.misfit[targets] <= _freedom(space, targets)
+    return orders.misfit[targets] <= freedom(space, targets)
 
 
 @inner
@@ -313,9 +309,9 @@ def _write(
         results.probability[crop, k] /= total
     values, unknowns = orders.values[targets], SHARED + 3 * targets
     results.targets[crop] = targets
-    excess, freedom = 1.0, _freedom(space, targets)
-    if freedom > 0:
-        results.chi2[crop] = orders.misfit[targets] / freedom
+    excess, free = 1.0, freedom(space, targets)
+    if free > 0:
+        results.chi2[crop] = orders.misfit[targets] / free
         excess = max(1.0, results.chi2[crop])
     invert_normal(space, values, targets)
     for k in range(targets):

@@ -59,7 +59,7 @@ def sampled_table(samples: Float, oversampling: int) -> PsfTable:
     padded = np.pad(samples * oversampling**2 / samples.sum(), 2)
     narrowest = min(widths(samples, oversampling))
     density = max(LEAST_DENSITY, math.ceil(ENTRIES_PER_SIGMA / narrowest))
-    extent = (max(padded.shape) / 2 + 1) / oversampling + 0.5
+    extent = (max(padded.shape) / 2 + 1) / oversampling + 0.5 + 4 / density
     reach = math.ceil(extent * density) / density
     offsets = np.arange(-round(reach * density), round(reach * density) + 1) / density
     integrals = [_box_integrals(offsets, size, oversampling) for size in padded.shape]
@@ -68,22 +68,20 @@ def sampled_table(samples: Float, oversampling: int) -> PsfTable:
 
 
 def widths(samples: Float, oversampling: int) -> tuple[float, float]:
-    """Root of the second moments along x and y, px, of the samples above a tenth of the peak.
+    """Sigma along x and y, px, of the Gaussian whose core is like the samples'.
 
-    The wings are left out, for there the noise of a measured PSF would outweigh it; a Gaussian's
-    moments, cut so, are scaled back to its sigma.
+    Moments under a Gaussian weight of the same width, so that neither the wings nor the noise in
+    them matter: of a Gaussian, the weight halves the variance.
     """
-    bright = np.where(samples > 0.1 * samples.max(), samples, 0.0)
-    y, x = np.indices(samples.shape)
-    total = bright.sum()
-    result = []
-    for axis in (x, y):
-        centered = axis - (bright * axis).sum() / total
-        variance = (bright * centered**2).sum() / total
-        # Of a Gaussian cut at a tenth of its peak, in the plane.
-        kept = (0.9 - 0.1 * math.log(10)) / 0.9
-        result.append(math.sqrt(variance / kept) / oversampling)
-    return max(result[0], 0.1), max(result[1], 0.1)
+    light = np.maximum(samples, 0.0)
+    y, x = (axis - (light * axis).sum() / light.sum() for axis in np.indices(light.shape))
+    variance = np.array(light.shape[::-1], float) ** 2
+    for _ in range(60):  # each halves what is wrong
+        weighted = light * np.exp(-0.5 * (x**2 / variance[0] + y**2 / variance[1]))
+        moments = [(weighted * axis**2).sum() / weighted.sum() for axis in (x, y)]
+        variance = np.maximum(2 * np.array(moments), 0.04)  # a fifth of a sample
+    sigma_x, sigma_y = np.sqrt(variance) / oversampling
+    return float(sigma_x), float(sigma_y)
 
 
 def read_samples(path: str | Path) -> Float:

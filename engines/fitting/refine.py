@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.fitting.compiled import as_kernel_takes
 from engines.fitting.counts import Options
 from engines.fitting.psf import NO_TABLE
 from engines.fitting.refine_crops import refine_crops
@@ -165,12 +166,12 @@ def refine(
         if found != expected:
             raise ValueError(f"{name} must have shape {expected}, got {found}")
     results = refine_crops(
-        np.ascontiguousarray(pixels, np.float32),
-        np.ascontiguousarray(usable, np.bool_),
-        np.asarray(noise, np.float64),
-        np.asarray(psf, np.float64),
+        as_kernel_takes(pixels, np.float32),
+        as_kernel_takes(usable, np.bool_),
+        as_kernel_takes(noise, np.float64),
+        as_kernel_takes(psf, np.float64),
         np.stack(columns),
-        np.asarray(log_count, np.float64),
+        as_kernel_takes(log_count, np.float64),
         _options(settings),
         np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
         NO_TABLE,
@@ -179,18 +180,19 @@ def refine(
 
 
 def _options(settings: RefineSettings) -> Options:
+    """Every number of the type that the kernel is compiled for."""
     width = settings.width_prior
     return Options(
         steps=settings.steps,
-        tolerance=settings.tolerance,
-        prior_scale=settings.prior_scale,
-        plane_precision=settings.background_prior**-2,
-        width_precision=width**-2 if width > 0 else 0.0,
-        window_sigmas=settings.window_sigmas,
-        window_margin=settings.window_margin,
+        tolerance=float(settings.tolerance),
+        prior_scale=float(settings.prior_scale),
+        plane_precision=float(settings.background_prior) ** -2,
+        width_precision=float(width) ** -2 if width > 0 else 0.0,
+        window_sigmas=float(settings.window_sigmas),
+        window_margin=float(settings.window_margin),
         alternatives=settings.alternatives,
-        least_probability=settings.least_probability,
-        count_penalty=settings.count_penalty,
-        hard_chi2=settings.hard_chi2,
-        hard_margin=settings.hard_margin,
+        least_probability=float(settings.least_probability),
+        count_penalty=float(settings.count_penalty),
+        hard_chi2=float(settings.hard_chi2),
+        hard_margin=float(settings.hard_margin),
     )

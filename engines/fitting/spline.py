@@ -2,7 +2,8 @@
 
 A table holds the spline coefficients of the share of a unit target's light that falls on a pixel,
 as a function of the pixel's offset from the target: entry (i, j) lies at the offset
-(j / density - reach, i / density - reach) px. Beyond the table there is no light.
+(j / density - reach, i / density - reach) px. There is no light within four entries of its edge,
+nor beyond.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
+from engines.fitting.compiled import inner, inner_sum
 
 Float = NDArray[np.float64]
 
@@ -55,18 +56,18 @@ def spline_weights(offset: float, table: PsfTable, out: Float) -> int:
     return entry - 1
 
 
-@inner
+@inner_sum
 def spline_value(
     table: PsfTable, row: int, column: int, weights_y: Float, weights_x: Float
 ) -> float:
-    """Weighted sum of the 4 x 4 entries from (row, column) on; those outside count nothing."""
-    size = table.coefficients.shape[0]
+    """Weighted sum of the 4 x 4 entries from (row, column) on; none outside the table."""
+    last = table.coefficients.shape[0] - 4
+    if not (0 <= row <= last and 0 <= column <= last):
+        return 0.0
     total = 0.0
     for i in range(4):
-        if 0 <= row + i < size:
-            line, share = table.coefficients[row + i], 0.0
-            for j in range(4):
-                if 0 <= column + j < size:
-                    share += weights_x[j] * line[column + j]
-            total += weights_y[i] * share
+        share = 0.0
+        for j in range(4):
+            share += weights_x[j] * table.coefficients[row + i, column + j]
+        total += weights_y[i] * share
     return total

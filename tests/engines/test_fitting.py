@@ -114,7 +114,7 @@ def test_finds_what_scipy_finds(targets: int) -> None:
         assert fitted.chi2[0] == pytest.approx(chi2, rel=1e-4)
         assert fitted.psf_factor[0] == pytest.approx(np.exp(values[3]), rel=1e-4)
         assert fitted.level[0] == pytest.approx(noise * values[0], rel=1e-3, abs=1e-3)
-        covariance *= max(1.0, chi2)
+        covariance = covariance * max(1.0, float(chi2))
         weights = []
         for axis, name in enumerate(("x", "y", "log_intensity")):
             place = 4 + 3 * np.arange(targets) + axis
@@ -147,7 +147,7 @@ def test_one_target_reaches_the_cramer_rao_bound() -> None:
 
     def image(values: Float) -> Float:
         plane = values[3] + values[4] * np.arange(SIZE) + values[5] * np.arange(SIZE)[:, None]
-        return plane + render(*values[:2], np.exp(values[2]), (SIZE, SIZE), 0.6)
+        return plane + render(values[0], values[1], np.exp(values[2]), (SIZE, SIZE), 0.6)
 
     grid_y, grid_x = np.mgrid[:SIZE, :SIZE]
     inside = np.hypot(grid_x - truth[0], grid_y - truth[1]) <= 3 * 0.6 + 1.2
@@ -357,7 +357,7 @@ def test_nothing_in_nothing_out() -> None:
 )
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        RefineSettings(**{name: value})
+        RefineSettings(**{name: value})  # type: ignore[arg-type]
 
 
 def test_shapes_that_do_not_belong_together_are_refused() -> None:

@@ -112,10 +112,11 @@ def test_score_is_the_probability_of_a_hit() -> None:
     pixels += [gaussian(*each) for each in zip(x, y, light, strict=True)]
     found = fit(engine, batch_of(engine, pixels))
     hit = errors(found, x, y)[0] < 0.25
+    assert hit.mean() == pytest.approx(found.score.mean(), abs=0.08)
     for low, high in ((0.0, 0.6), (0.6, 0.85), (0.85, 1.0)):
         these = (found.score >= low) & (found.score < high)
         assert these.sum() > 50
-        assert hit[these].mean() == pytest.approx(found.score[these].mean(), abs=0.13)
+        assert hit[these].mean() == pytest.approx(found.score[these].mean(), abs=0.17)
 
 
 def test_a_turned_ellipse_is_fitted_as_one() -> None:
@@ -160,19 +161,28 @@ def test_a_psf_from_a_file_gives_what_its_gaussian_does(
     np.testing.assert_allclose(found.intensity, expected.intensity, rtol=1e-3 * coarse)
 
 
-def test_a_lopsided_psf_is_not_mirrored() -> None:
-    samples = gaussian_samples()
-    samples[:, 16:] += 0.3 * np.roll(samples, 5, 1)[:, 16:]  # a tail to the right
-    table = sampled_table(samples, 4)
-    fine = np.pad(samples, 8).repeat(5, 0).repeat(5, 1)
-    del fine
-    place = np.arange(len(table.coefficients)) / table.density - table.reach
-    marginal = table.coefficients.sum(0)
-    assert (marginal * place).sum() / marginal.sum() > 0.05
-    # Each pixel lattice, however it is shifted, holds all of the light.
+def lopsided(x: Float, y: Float, intensity: Float) -> Float:
+    """A PSF with a second, fainter core 0.8 px to the right."""
+    return (gaussian(x, y, intensity) + 0.4 * gaussian(x + 0.8, y, intensity)) / 1.4
+
+
+def test_a_lopsided_psf_is_not_mirrored(tmp_path: Path) -> None:
+    y, x = np.mgrid[-40:41, -40:41] / 8
+    core, second = (np.exp(-0.5 * ((x - shift) ** 2 + y**2) / 0.6**2) for shift in (0, 0.8))
+    np.save(tmp_path / "psf.npy", core + 0.4 * second)
+    engine = PsfFitEngine(PsfFitSettings(file=str(tmp_path / "psf.npy"), oversampling=8))
+    pixels, true_x, true_y = scenes(20, 2, seed=11, draw=lopsided, apart=2.2)
+    found = fit(engine, batch_of(engine, pixels))
+    assert (np.bincount(found.crop, minlength=20) == 2).mean() > 0.9
+    assert np.median(errors(found, true_x, true_y)[0]) < 0.03
+    assert np.median(found.chi2) == pytest.approx(1, abs=0.15)
+
+
+def test_a_table_holds_all_light_wherever_the_target_is() -> None:
+    table = sampled_table(gaussian_samples(), 4)
     for shift in range(0, table.density, 3):
         light = table.coefficients[shift :: table.density, shift :: table.density].sum()
-        assert light == pytest.approx(1, abs=2e-3)
+        assert light == pytest.approx(1, abs=1e-6)
 
 
 def test_a_batch_gives_what_its_members_give() -> None:
@@ -202,14 +212,13 @@ def test_unusable_pixels_have_no_influence() -> None:
 
 
 def test_what_cannot_be_trusted_is_said() -> None:
-    engine = PsfFitEngine(GAUSSIAN)
+    engine = PsfFitEngine(PsfFitSettings(sigma_x=0.6, most=2))
     y, x = np.mgrid[:SIZE, :SIZE]
     disc = 300.0 * (np.hypot(x - CENTER, y - CENTER) < 3.7)
-    angle = np.arange(8) * np.pi / 4
-    ring = gaussian(CENTER + 3 * np.cos(angle), CENTER + 3 * np.sin(angle), np.full(8, 300.0))
+    crowd = gaussian(np.array([3.0, 7.0, 5.0]), np.array([4.0, 4.0, 7.0]), np.full(3, 300.0))
     fine = gaussian(np.array([5.2]), np.array([4.9]), np.array([300.0]))
     nothing = np.full((SIZE, SIZE), np.nan)
-    pixels = np.stack([disc, ring, fine, nothing])
+    pixels = np.stack([disc, crowd, fine, nothing])
     pixels += np.random.default_rng(8).normal(size=pixels.shape)
     found = fit(engine, batch_of(engine, pixels))
     assert found.doubt[0] & Doubt.MISFIT

@@ -21,7 +21,14 @@ from tools.calibration.result import (
     Psf,
     SpotTable,
 )
-from tools.calibration.sieve import BORDER, FittedSpots, fit_isolated, light_covariances, reach
+from tools.calibration.sieve import (
+    BORDER,
+    NOT_GAUSSIAN,
+    FittedSpots,
+    fit_isolated,
+    light_covariances,
+    reach,
+)
 from tools.calibration.spots import MOST_HALF, Spots, find_spots
 
 #: Half sides of the windows, px: the first that reaches so many PSF deviations is taken.
@@ -30,7 +37,7 @@ REACH = 3.5
 TRIAL_SPOTS = 400  # fitted to choose it
 LEAST_SPOTS = 5
 #: The PSF cannot be told where the widths of objects scatter by more than this, relative, beyond
-#: their errors; it is doubtful above the second.
+#: their errors; above the second it is doubtful, and cannot be told where most spots are wider.
 MOST_SCATTER, LARGE_SCATTER = 0.08, 0.03
 #: Spots of the narrow mode among all that are single Gaussians, at least; below the second: doubt.
 LEAST_SHARE, SMALL_SHARE = 0.1, 0.5
@@ -126,7 +133,7 @@ def _measure_psf(
     width = math.sqrt(max(consensus.covariance[:2]))
     misfit = mean_spot(table, 3 * width).misfit
     psf = Psf(consensus.covariance, consensus.error, consensus.scatter, misfit)
-    return replace(result, psf=psf, warnings=tuple(_doubts(psf, used, objects)))
+    return replace(result, psf=psf, warnings=tuple(_doubts(psf, used, objects, result.dropped)))
 
 
 def _fit_in_window(
@@ -149,14 +156,15 @@ def _fit_in_window(
 def _too_few(number: int, dropped: Counter[str]) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common() if count)
     wide = f"wider than {reach(MOST_HALF):.2g} px"
-    if dropped.most_common(1)[0][0] == wide:
+    if dropped[wide] and dropped[wide] == max(dropped.values()):
         return (
             f"the spots are {wide}: out of focus, or extended objects ({reasons}); "
             "record point targets or stars, in focus"
         )
     return (
         f"only {number} isolated spots that are single Gaussians, at least {LEAST_SPOTS} are "
-        f"needed ({reasons}); record more frames, or brighter and sparser point targets"
+        f"needed ({reasons or 'nothing else is there'}); record more frames, or brighter and "
+        "sparser point targets"
     )
 
 
@@ -202,7 +210,8 @@ def _disagreement(consensus: Consensus, used: NDArray[np.bool_]) -> str:
             f"only {number} of {all_of_them} spots agree on a width: these are no point targets of "
             "one PSF; record isolated point targets or stars, in focus"
         )
-    if consensus.scatter > MOST_SCATTER:
+    few = number < SMALL_SHARE * all_of_them
+    if consensus.scatter > (LARGE_SCATTER if few else MOST_SCATTER):
         return (
             f"the widths of the spots scatter by {100 * consensus.scatter:.0f} % beyond the noise: "
             "extended objects, clusters or a PSF that varies; record isolated point targets"
@@ -210,7 +219,9 @@ def _disagreement(consensus: Consensus, used: NDArray[np.bool_]) -> str:
     return ""
 
 
-def _doubts(psf: Psf, used: NDArray[np.bool_], objects: int) -> Iterator[str]:
+def _doubts(
+    psf: Psf, used: NDArray[np.bool_], objects: int, dropped: Counter[str]
+) -> Iterator[str]:
     number, all_of_them = int(used.sum()), len(used)
     if objects == 1:
         yield f"all {number} spots are of one object: true only if that is a point target"
@@ -222,6 +233,11 @@ def _doubts(psf: Psf, used: NDArray[np.bool_], objects: int) -> Iterator[str]:
         yield (
             f"the widths of objects scatter by {100 * psf.scatter:.0f} % beyond their errors: "
             "the PSF varies, or not all are point targets"
+        )
+    if dropped[NOT_GAUSSIAN] > number:
+        yield (
+            f"{dropped[NOT_GAUSSIAN]} spots are {NOT_GAUSSIAN}, more than are in use: clusters, or "
+            "a PSF of another form"
         )
     if psf.misfit > LARGE_MISFIT:
         yield (

@@ -27,18 +27,23 @@ CLIP = 3.5
 CLIPPED_VARIANCE = 1 - 2 * CLIP * math.exp(-0.5 * CLIP**2) / (
     math.sqrt(2 * math.pi) * math.erf(CLIP / math.sqrt(2))
 )
-#: Median over mean of a patch's variance.
+#: Relative standard error of a patch's variance, and its median over its mean.
+RELATIVE = math.sqrt(2 * CORRELATED) / PATCH
 MEDIAN_SHARE = (1 - 2 * CORRELATED / (9 * PATCH**2)) ** 3
 ROUNDING = 1 / 12  # variance of whole counts
 MAD_TO_SIGMA = 1.4826
 #: Differences are used where their noise is at most this over that of single frames.
 MOST_MOTION = 1.2
+#: Differences are of one scene where their patches' levels vary by less than this share of those
+#: of two scenes.
+MOST_CHANGE = 0.25
 MOST_PATCHES = 200_000
 #: The line is trusted where the slope is that many times its error, and the noise grows by that
 #: share from the darkest to the brightest patches.
 CERTAIN, LEAST_GROWTH = 5.0, 0.05
 LEAST_PATCHES = 30
 ITERATIONS, CUTOFF = 20, 4.0
+MOST_CONDITION = 1e10
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,23 @@ class Noise:
     line: Line | None
 
 
+def _biweight_share() -> float:
+    """Biweight location over mean of a patch's variance: that is skew, its weights are not."""
+    steps = np.linspace(-6, 6, 2001)
+    third = 2 * CORRELATED / (9 * PATCH**2)  # Wilson and Hilferty: the cube root is Gaussian
+    values = (1 - third + steps * math.sqrt(third)) ** 3
+    density = np.exp(-0.5 * steps**2)
+    share = 1.0
+    for _ in range(ITERATIONS):
+        ratio = np.minimum(((values - share) / (CUTOFF * RELATIVE * share)) ** 2, 1)
+        share = float(np.average(values, weights=density * (1 - ratio) ** 2))
+    return share
+
+
 def measure_noise(frames: Iterable[SourceFrame]) -> Noise | None:
     """Measure noise and gain; None where frames are too small or have no noise at all."""
     alone, pairs = _collect(frames)
-    if not len(alone.level):
+    if not len(alone.level) or not np.median(alone.variance) > 0:
         return None
     quiet, noisy = (np.median(p.variance) if len(p.level) else math.inf for p in (pairs, alone))
     moving = quiet > MOST_MOTION**2 * noisy
@@ -130,7 +148,7 @@ def _collect(frames: Iterable[SourceFrame]) -> tuple[Patches, Patches]:
     """Patches of single frames, and of differences of consecutive ones."""
     alone: list[Patches] = []
     pairs: list[Patches] = []
-    before: tuple[int, NDArray[np.float32]] | None = None
+    before: tuple[int, NDArray[np.float32], Patches] | None = None
     total = 0
     for frame in frames:
         if total > MOST_PATCHES:
@@ -141,12 +159,24 @@ def _collect(frames: Iterable[SourceFrame]) -> tuple[Patches, Patches]:
         alone.append(single)
         total += len(single.level)
         if before is None or before[0] + 1 != frame.index or before[1].shape != image.shape:
-            before = (frame.index, image)
+            before = (frame.index, image, single)
             continue
         middle = 0.5 * (image + before[1])
-        pairs.append(_patches(image - before[1], middle, math.sqrt(0.5), rounded))
+        pair = _patches(image - before[1], middle, math.sqrt(0.5), rounded)
+        if _same_scene(before[2], single, pair):
+            pairs.append(pair)
         before = None  # pairs do not overlap: their noise is independent
     return _joined(alone), _joined(pairs)
+
+
+def _same_scene(first: Patches, second: Patches, pair: Patches) -> bool:
+    """Whether the levels of two frames' patches agree, but for a common change of level."""
+    if len(first.place) < 2 or not np.array_equal(first.place, second.place):
+        return False
+    change = float(np.var(second.level - first.level))
+    by_noise = 2 * float(np.median(pair.variance)) / PATCH**2
+    scene = float(np.var(first.level) + np.var(second.level))
+    return change <= MOST_CHANGE * scene + 4 * by_noise
 
 
 def _joined(parts: list[Patches]) -> Patches:
@@ -208,26 +238,31 @@ def _fit_line(patches: Patches) -> Line | None:
     design = np.stack([np.ones_like(patches.level), patches.level - center], axis=1)
     typical = float(np.median(patches.variance))
     solution = np.array([typical, 0.0])
-    relative = math.sqrt(2 * CORRELATED) / PATCH
     weights = np.ones_like(patches.level)
-    residual = expected = weights
+    slopes = weights
+    unit = np.array([1.0, 1 / np.ptp(patches.level)])
+    norm = unit[:, None] * unit  # to tell a degenerate line whatever the units
     for _ in range(ITERATIONS):
         expected = np.maximum(design @ solution, 0.1 * typical + 1e-30)
         residual = (patches.variance - design @ solution) / expected
-        scale = max(MAD_TO_SIGMA * float(np.median(np.abs(residual))), relative)
+        scale = max(MAD_TO_SIGMA * float(np.median(np.abs(residual))), RELATIVE)
         # biweight: textured patches are left out, noisy ones kept
         ratio = np.minimum((residual / (CUTOFF * scale)) ** 2, 1)
         weights = (1 - ratio) ** 2 / expected**2
+        slopes = (1 - ratio) * (1 - 5 * ratio) / expected**2  # of the biweight's influence
         normal = design.T @ (design * weights[:, None])
+        if not np.linalg.cond(normal * norm) < MOST_CONDITION:
+            return None
         solution = np.linalg.solve(normal, design.T @ (weights * patches.variance))
     scores = design * (weights * (patches.variance - design @ solution))[:, None]
     _, place = np.unique(patches.place, return_inverse=True)
     sums = np.stack([np.bincount(place, column) for column in scores.T], axis=1)
-    bread = np.linalg.inv(normal)
+    bread = np.linalg.inv(design.T @ (design * slopes[:, None]))
     error = bread @ (sums.T @ sums) @ bread * len(sums) / max(len(sums) - 1, 1)
     shift = np.array([[1.0, -center], [0.0, 1.0]])  # from the middle to level 0
     offset, slope = shift @ solution
-    return Line(float(offset), float(slope), shift @ error @ shift.T)
+    share = _biweight_share()
+    return Line(float(offset) / share, float(slope) / share, shift @ error @ shift.T)
 
 
 def _doubt(patches: Patches, line: Line | None, lowest: float, highest: float, sigma: float) -> str:

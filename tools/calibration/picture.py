@@ -12,7 +12,7 @@ from tools.calibration.psf import Float
 from tools.calibration.result import Calibration, Psf, SpotTable
 from tools.drawing import BACKGROUND, BOX, QUIET, RESOLVED, TRUTH, Colour, Picture, stretch, write
 
-SIDE, MARGIN, HEAD, CAPTION = 300, 30, 96, 56  # px; of a panel, and around it
+SIDE, MARGIN, HEAD, CAPTION = 300, 30, 96, 72  # px; of a panel, and around it
 PLOT_HEIGHT, PLOT_LEFT = 300, 70
 COLUMNS = 3
 WIDTH = MARGIN + COLUMNS * (SIDE + MARGIN)
@@ -94,7 +94,7 @@ def _draw_widths(
     if spots is None or not len(spots.sigma):
         frame_axes(picture, Axes(place, (0, 1), (0, 1)), title, "spots")
         return
-    low, high = np.percentile(spots.sigma, [0, 98])
+    low, high = np.percentile(spots.sigma, [1, 98])
     margin = 0.05 * max(high - low, 0.02)
     edges = np.linspace(low - margin, high + margin, BINS + 1)
     every, _ = np.histogram(spots.sigma, edges)

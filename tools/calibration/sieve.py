@@ -15,8 +15,8 @@ from tools.calibration.fit import (
     SpotFits,
     X,
     Y,
-    fit_spots,
     backgrounds,
+    fit_spots,
     shape_information,
     spot_images,
 )
@@ -34,6 +34,7 @@ LEAST_EIGENVALUE = 1e-8  # of scaled normal equations; below, a fit is degenerat
 #: A spot is a single Gaussian if reduced chi-square is below that, with this share of its light
 #: allowed in each pixel for a PSF that is not quite a Gaussian.
 MOST_CHI2, TOLERANCE = 2.0, 0.02
+NOT_GAUSSIAN = "no single Gaussian"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class FittedSpots:
 
     def shapes(self) -> tuple[Float, Float]:
         """Covariance matrices of the spots' light, (n, 3) px², and their errors, (n, 3, 3) px⁴."""
-        return light_covariances(self.fits)
+        return covariances(self.fits.parameters[:, SHAPE]), light_covariances(self.fits)[1]
 
     def refit(self, shape: Float) -> SpotFits:
         """Fit all with one shape, (3,); the result is linearised about it."""
@@ -167,7 +168,7 @@ def _judge(
         ("the fit goes astray", astray),
         (f"narrower than {LEAST_SIGMA} px: hot pixels", middle < LEAST_SIGMA),
         (f"wider than {reach(half):.2g} px", long > reach(half)),
-        ("no single Gaussian", _reduced_chi2(fitted) > MOST_CHI2),
+        (NOT_GAUSSIAN, _reduced_chi2(fitted) > MOST_CHI2),
     )
     keep = np.ones(len(parameters), bool)
     for reason, bad in reasons:

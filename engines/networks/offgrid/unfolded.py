@@ -131,7 +131,7 @@ class UnfoldedFeatures(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         # Half a unit makes the typical cell small beside 1, where the features are linear.
         data = DataTerm(self.table, inputs._replace(pixels=0.5 * inputs.pixels))
-        x = inputs.pixels.new_zeros(len(inputs.pixels), self.cells, self.cells)
+        x = inputs.pixels.new_zeros(inputs.pixels.shape[0], self.cells, self.cells)
         z, beta, features = x, x, None
         for stage, penalty in zip(self.stages, self.penalties, strict=True):
             rho = penalty(inputs.context).clamp(-9.0, 3.0).exp()[:, :, None]
