@@ -13,6 +13,9 @@ from engines.geometry import Grid
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
+#: Name of the engine that needs no model.
+PSF_FIT = "psf-fit"
+
 #: PSF sigma along x and y, px.
 Psf = tuple[float, float]
 
@@ -87,7 +90,7 @@ class Engine(Protocol):
 
 def finite_crops(outputs: Outputs) -> NDArray[np.bool_]:
     """(n,) crops all of whose outputs are finite."""
-    each = [np.isfinite(a).reshape(len(a), -1).all(1) for a in outputs.values()]
+    each = [np.isfinite(a).all(tuple(range(1, a.ndim))) for a in outputs.values()]
     result: NDArray[np.bool_] = np.logical_and.reduce(each)
     return result
 
@@ -115,7 +118,7 @@ def open_engine(
     Raises:
         ModelError: the model or the runtime is not there, does not work or is not for this PSF.
     """
-    if str(model) == "psf-fit":
+    if str(model) == PSF_FIT:
         from engines.psf_fit import PsfFitEngine
 
         return PsfFitEngine.for_gaussian(psf)

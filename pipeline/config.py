@@ -96,8 +96,8 @@ class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What unmixes the crops."""
 
-    model: Annotated[str, Meta(description="name of a shipped model, or a model folder")] = (
-        "scene-compact"
+    model: Annotated[str, Meta(description="a shipped model, a model folder, or psf-fit")] = (
+        "field-unfolded"
     )
     runtime: Annotated[
         Literal["auto", "onnxruntime"], Meta(description="auto: the fastest that works here")

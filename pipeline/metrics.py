@@ -88,6 +88,11 @@ class NodeMetrics:
             value=state["queue"]["oldest_ms"] / 1000,
         )
         yield GaugeMetricFamily("dscsnet_streams", "streams known", value=state["queue"]["streams"])
+        yield GaugeMetricFamily(
+            "dscsnet_psf_scale",
+            "fitted over told PSF width, or NaN",
+            value=state["psf_scale"],
+        )
         ready = GaugeMetricFamily("dscsnet_ready", "1 when the node is ready", labels=["engine"])
         ready.add_metric([state["engine"]["model"]], float(state["ready"]))
         yield ready

@@ -27,6 +27,7 @@ from pipeline.ledger import Ledger
 from pipeline.messages import EngineInfo, Targets, TargetsStatus
 from pipeline.metrics import NodeMetrics
 from pipeline.outlet import Outlet
+from pipeline.psf_drift import PsfDrift
 from pipeline.sockets import Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
@@ -60,6 +61,7 @@ class Node:
         self.http_port: int | None = None
         self._unready_reason = "starting"
         self._failure: BaseException | None = None
+        self._drift = PsfDrift()
         self._info = EngineInfo(runtime="", model="", sha256="", psf_sigma=0.0)
         self._joiner = Joiner(
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
@@ -111,6 +113,7 @@ class Node:
                 "sha256": self._info.sha256,
                 "psf_sigma": self._info.psf_sigma,
             },
+            "psf_scale": self._drift.scale,
         }
 
     def _plain_answer(self, ticket: Ticket, status: TargetsStatus, reason: str) -> Targets:
@@ -162,6 +165,7 @@ class Node:
             bad_pixels=load_bad_pixels(crop.bad_pixels),
         )
         unmixer.stages.subscribe(self._metrics.observe)
+        self._drift = unmixer.psf_drift
         return unmixer
 
     # Service

@@ -16,6 +16,7 @@ from pipeline.crop import Crops, cut_crops
 from pipeline.log import RateLimitedLog
 from pipeline.merge import CropPlan, plan_crops
 from pipeline.messages import EngineInfo, Targets
+from pipeline.psf_drift import PsfDrift
 from pipeline.stages import StageTimes
 from pipeline.tickets import Ticket
 
@@ -62,6 +63,7 @@ class Unmixer:
         self.merge_radius, self.crops_per_frame = merge_radius, crops_per_frame
         self.crops_per_run, self.bad_pixels = crops_per_run, bad_pixels
         self.stages = StageTimes()
+        self.psf_drift = PsfDrift()
         self._complain = RateLimitedLog(log)
 
     def process(self, tickets: Sequence[Ticket], finish: Finish) -> None:
@@ -141,6 +143,7 @@ class Unmixer:
             output = self.engine.run(part)
             inferred = time.perf_counter_ns()
             parts.append(self.engine.read(output, part))
+            self.psf_drift.add(parts[-1], part)
             infer_ns += inferred - started
             readout_ns += time.perf_counter_ns() - inferred
         self.stages.add("infer", infer_ns)

@@ -11,6 +11,8 @@ from engines.imaging import render
 from engines.model_engine import ModelEngine, open_model_engine
 
 SECONDS = 1.0
+#: PSF sigma of the benchmarks' targets, px.
+BENCH_PSF_SIGMA = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,15 @@ class EngineSpeed:
 
 
 def bench_batch(size: int, number: int, seed: int = 0) -> CropBatch:
-    """Crops of two targets on Gaussian noise of 5 counts; a PSF sigma of 0.5 px."""
+    """Crops of two targets on Gaussian noise of 5 counts."""
     generator = np.random.default_rng(seed)
     pixels = generator.normal(0, 5, (number, size, size))
     for index in range(number):
         x, y = generator.uniform(size // 2 - 1, size // 2 + 1, (2, 2))
-        pixels[index] += render(x, y, generator.uniform(300, 1000, 2), (size, size), 0.5)
+        counts = generator.uniform(300, 1000, 2)
+        pixels[index] += render(x, y, counts, (size, size), BENCH_PSF_SIGMA)
     usable = np.ones(pixels.shape, bool)
-    noise, psf = np.full(number, 5, np.float32), np.full((number, 2), 0.5, np.float32)
+    noise, psf = np.full(number, 5, np.float32), np.full((number, 2), BENCH_PSF_SIGMA, np.float32)
     return CropBatch(pixels.astype(np.float32), usable, noise, psf)
 
 

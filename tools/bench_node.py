@@ -23,6 +23,7 @@ from pipeline.messages import Detections, EngineInfo, Frame, Message, Targets, n
 from pipeline.sockets import Channel, Receiver, Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
+from tools.bench_engine import BENCH_PSF_SIGMA
 from tools.processes import Programs, free_ports
 
 SHAPE = (512, 640)
@@ -80,7 +81,7 @@ def make_load(candidates: int, seed: int = 0) -> Load:
     chosen = generator.choice(len(places), candidates, replace=False)
     x, y = np.array(places, float)[chosen].T + generator.uniform(-0.4, 0.4, (2, candidates))
     targets_x, targets_y = (np.concatenate([v - 0.4, v + 0.4]) for v in (x, y))
-    image = render(targets_x, targets_y, np.full(2 * candidates, 2000.0), SHAPE, 0.5)
+    image = render(targets_x, targets_y, np.full(2 * candidates, 2000.0), SHAPE, BENCH_PSF_SIGMA)
     frames = [
         np.round(image + generator.normal(8000, 8, SHAPE)).astype(np.uint16)
         for _ in range(DISTINCT_FRAMES)
@@ -169,7 +170,7 @@ def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
         output=Output(targets=Channel(endpoints[2], bind=True), wait_s=60),
         join=Join(timeout_ms=10_000),
         overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
-        engine=EngineSettings(model=model, threads=threads),
+        engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
         http=Http(enabled=False),
     )
     with (
@@ -194,7 +195,7 @@ def _plain_loop(model: str, load: Load, frames: int, threads: int) -> float:
     engine.check()
     unmixer = Unmixer(
         engine,
-        EngineInfo(runtime="", model="", sha256="", psf_sigma=0.5),
+        EngineInfo(runtime="", model="", sha256="", psf_sigma=BENCH_PSF_SIGMA),
         merge_radius=3.0,
         crops_per_frame=512,
         crops_per_run=256,

@@ -5,7 +5,7 @@ import typer
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
 from pipeline.commands import model
-from tools.commands import bench, curves, dataset, demo, evaluate, picture, show, train
+from tools.commands import bench, calibrate, curves, dataset, demo, evaluate, picture, show, train
 
 COMMANDS = (
     detector_stub.detector,
@@ -17,6 +17,7 @@ COMMANDS = (
     evaluate.evaluate,
     curves.curves,
     show.show,
+    calibrate.calibrate,
 )
 
 

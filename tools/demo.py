@@ -15,6 +15,7 @@ import msgspec
 
 from detector_stub.config import DetectorConfig, SimulatorConfig
 from detector_stub.scene_config import ClusterSettings, SceneConfig
+from engines.engine import PSF_FIT
 from engines.errors import DscsnetError
 from engines.model import load_model, shipped_models
 from pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
@@ -141,7 +142,9 @@ def make_configs(settings: DemoSettings, ports: list[int]) -> Configs:
             join=Join(timeout_ms=1000 * SILENCE_S),
             overload=Overload(mode="lossless"),
             # One thread: the other cores are the simulator's and the detector's.
-            engine=EngineSettings(model=_resolved(settings.model), threads=1),
+            engine=EngineSettings(
+                model=_resolved(settings.model), threads=1, psf_sigma=ClusterSettings().psf_sigma_x
+            ),
             http=Http(port=ports[3]),
         ),
     )
@@ -149,8 +152,9 @@ def make_configs(settings: DemoSettings, ports: list[int]) -> Configs:
 
 def _resolved(model: str) -> str:
     """A model folder by its full path, so that the written configuration works from anywhere."""
-    folder = load_model(model).folder
-    return model if model in shipped_models() else str(folder.resolve())
+    if model in (*shipped_models(), PSF_FIT):
+        return model
+    return str(load_model(model).folder.resolve())
 
 
 def run_demo(settings: DemoSettings, progress: Progress, stop: threading.Event) -> DemoRun:

@@ -15,6 +15,8 @@ Float = NDArray[np.float64]
 
 #: ln of a probability of 0.
 LEAST_LOG = -700.0
+#: Least and greatest ln sigma (px, ln counts) that is believed; no network states any near them.
+LOG_SIGMA = (-20.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ def read_with_features(
     finite = finite_crops(outputs)
     stated = state(outputs, finite)
     refined = _refined(readout.refine, stated, batch)
-    occupied = 1 - stated.count[:, 0]
+    occupied = np.where(finite, 1 - stated.count[:, 0], np.nan)
     count = np.where(finite & (occupied >= readout.least_occupied), refined.count, 0)
-    doubt = _doubts(readout, refined, stated.count[:, -1], finite)
+    doubt = _doubts(readout, replace(refined, count=count), stated.count[:, -1], finite)
     return _estimates(readout, refined, stated, count, doubt, occupied)
 
 
@@ -90,10 +92,10 @@ def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
     def ordered(values: Float) -> Float:
         return np.take_along_axis(values, order, 1)
 
-    sigma = np.exp(given["log_sigma"])
+    sigma = np.exp(np.clip(given["log_sigma"], *LOG_SIGMA))
     return Stated(
         probability,
-        ordered(1 / (1 + np.exp(-given["existence"]))),
+        ordered(1 / (1 + np.exp(-np.clip(given["existence"], LEAST_LOG, None)))),
         Slots(
             x=ordered(given["position"][..., 0]),
             y=ordered(given["position"][..., 1]),

@@ -40,7 +40,8 @@ def draw_calibration(result: Calibration) -> Picture:
 
 def _subtitle(result: Calibration) -> str:
     if result.psf is None:
-        return f"{result.recording}: the PSF cannot be told: {result.problem}"
+        why = result.problem.partition(";")[0].partition(" (")[0]
+        return f"{result.recording}: the PSF cannot be told: {why}"
     (x, y), (x_error, y_error) = result.psf.sigma, result.psf.sigma_error
     used = 0 if result.spots is None else int(result.spots.used.sum())
     return (

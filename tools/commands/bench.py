@@ -6,12 +6,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.config import EngineSettings
+
 
 def bench(
     *,
     model: Annotated[
         str, typer.Option(help="Name of a shipped model, or a model folder.")
-    ] = "scene-compact",
+    ] = EngineSettings().model,
     frames: Annotated[int, typer.Option(min=20, help="Frames timed at each setting.")] = 300,
     threads: Annotated[
         int, typer.Option(min=0, help="CPU threads of the node's engine; 0: one a core.")

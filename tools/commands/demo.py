@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 from detector_stub.scene import Scene
 from pipeline.commands.interrupt import stop_on_signals
 from pipeline.commands.replay import plain_progress
+from pipeline.config import EngineSettings
 from pipeline.messages import FrameKey, Targets
 from tools.demo import DemoRun, DemoSettings, Interrupted, Progress, run_demo
 from tools.demo_report import print_report
@@ -32,7 +33,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another scene.")] = DEFAULT_SEED,
     model: Annotated[
         str, typer.Option(help="Name of a shipped model, or a model folder.")
-    ] = "scene-compact",
+    ] = EngineSettings().model,
     output: Annotated[
         Path, typer.Option(help="Folder for configurations, logs, results and picture.")
     ] = Path("demo-output"),

@@ -1,0 +1,247 @@
+"""Calibration of the gridless readout on made-up networks whose errors are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from msgspec.structs import astuple, replace
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from engines.card import GridlessReadout
+from engines.engine import CropBatch
+from engines.imaging import gaussian_profile
+from engines.readouts.gridless import read_gridless, read_with_features
+from tools.metrics import Points
+from tools.readout_calibration import KEPT, RIDGE, calibrate_readout, logistic_regression
+
+Float = NDArray[np.float64]
+
+SIZE, SLOTS, SIGMA, NOISE = 11, 3, 0.6, 3.0
+ALONE = GridlessReadout(refine=None)
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Crops with two targets that are far apart, and what a network says of them.
+
+    Attributes:
+        stated: (n, 2) the sigma of position that the network states, px.
+    """
+
+    outputs: dict[str, NDArray[np.float32]]
+    batch: CropBatch
+    true: Points
+    stated: Float
+
+
+def made_up(
+    number: int,
+    seed: int,
+    *,
+    overstated: float = 1.0,
+    floor: float = 0.0,
+    intensity_overstated: float = 1.0,
+    ghosts: bool = False,
+) -> MadeUp:
+    """A network whose sigmas are this many times its errors'.
+
+    Args:
+        floor: an error that no stated sigma knows of, px.
+        ghosts: a light in a slot is that of a target only as often as half of its log-odds say,
+            and some errors are far larger than stated.
+    """
+    rng = np.random.default_rng(seed)
+    middle = SIZE // 2
+    # Far apart, so that no doubt is possible which estimate belongs to which target.
+    x = middle + np.array([-2.0, 2.0]) + rng.uniform(-0.5, 0.5, (number, 2))
+    y = middle + rng.uniform(-1.5, 1.5, (number, 2))
+    intensity = rng.uniform(300, 3000, (number, 2))
+    stated = np.exp(rng.uniform(np.log(0.005), np.log(0.08), (number, 2)))
+    stated_log = np.exp(rng.uniform(np.log(0.01), np.log(0.1), (number, 2)))
+    error = np.hypot(stated / overstated, floor)
+    existence = np.full((number, 2), 6.0)
+    present = np.ones((number, 2), bool)
+    if ghosts:
+        existence = rng.uniform(-2, 6, (number, 2))
+        present = rng.random((number, 2)) < expit(existence / 2)
+        error = error * np.where(rng.random((number, 2)) < 0.1, 8.0, 1.0)
+    outputs = {
+        "count": np.tile([-8.0, -8.0, 8.0, -8.0, -8.0], (number, 1)),
+        "existence": np.full((number, SLOTS), -9.0),
+        "position": np.full((number, SLOTS, 2), float(middle)),
+        "log_intensity": np.full((number, SLOTS), 6.0),
+        "log_sigma": np.full((number, SLOTS, 3), -2.0),
+    }
+    outputs["existence"][:, :2] = existence
+    for axis, place in enumerate((x, y)):
+        outputs["position"][:, :2, axis] = place + error * rng.normal(size=(number, 2))
+        outputs["log_sigma"][:, :2, axis] = np.log(stated)
+    pull = rng.normal(size=(number, 2)) / intensity_overstated
+    outputs["log_intensity"][:, :2] = np.log(intensity) + stated_log * pull
+    outputs["log_sigma"][:, :2, 2] = np.log(stated_log)
+    light = np.einsum(
+        "nt,nti,ntj->nij",
+        intensity,
+        gaussian_profile(y, SIZE, SIGMA),
+        gaussian_profile(x, SIZE, SIGMA),
+    )
+    batch = CropBatch(
+        (light + rng.normal(0, NOISE, light.shape)).astype(np.float32),
+        np.ones(light.shape, bool),
+        np.full(number, NOISE, np.float32),
+        np.full((number, 2), SIGMA, np.float32),
+    )
+    return MadeUp(
+        {name: a.astype(np.float32) for name, a in outputs.items()},
+        batch,
+        Points.from_padded(x, y, intensity, present),
+        stated,
+    )
+
+
+def calibrated(given: MadeUp, readout: GridlessReadout = ALONE) -> GridlessReadout:
+    return calibrate_readout(readout, given.outputs, given.batch, given.true)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.5])
+def test_sigmas_are_set_right(factor: float) -> None:
+    readout = calibrated(made_up(2500, seed=1, overstated=factor))
+    sigma = np.geomspace(0.01, 0.08, 20)
+    found = np.hypot(readout.sigma_scale * sigma, readout.sigma_floor)
+    np.testing.assert_allclose(found, sigma / factor, rtol=0.05)
+    assert readout.sigma_floor <= 0.004
+
+
+def test_an_error_that_no_sigma_knows_of_becomes_the_floor() -> None:
+    readout = calibrated(made_up(2500, seed=2, overstated=0.8, floor=0.03))
+    sigma = np.geomspace(0.005, 0.08, 20)
+    found = np.hypot(readout.sigma_scale * sigma, readout.sigma_floor)
+    np.testing.assert_allclose(found, np.hypot(sigma / 0.8, 0.03), rtol=0.06)
+    assert readout.sigma_floor == 0.03
+
+
+@pytest.mark.parametrize("factor", [0.4, 3.0])
+def test_sigmas_of_intensity_are_set_right(factor: float) -> None:
+    readout = calibrated(made_up(2500, seed=3, intensity_overstated=factor))
+    assert readout.intensity_sigma_scale == pytest.approx(1 / factor, rel=0.05)
+    assert readout.sigma_scale == pytest.approx(1, rel=0.05)
+
+
+def test_what_was_set_before_does_not_matter() -> None:
+    given = made_up(600, seed=4, overstated=0.7)
+    before = replace(
+        ALONE, sigma_scale=5.0, sigma_floor=0.3, intensity_sigma_scale=9.0, least_occupied=0.9
+    )
+    assert calibrated(given, before) == calibrated(given)
+
+
+def test_the_rest_of_the_readout_is_kept() -> None:
+    given = made_up(300, seed=4)
+    readout = calibrated(given, replace(ALONE, max_chi2=7.0, max_width_error=0.3))
+    assert (readout.refine, readout.max_chi2, readout.max_width_error) == (None, 7.0, 0.3)
+
+
+def test_nearly_all_crops_with_targets_are_kept() -> None:
+    given = made_up(2000, seed=5)
+    rng = np.random.default_rng(6)
+    logit = rng.normal(2.5, 1.0, 2000)
+    given.outputs["count"][:] = [0, -30, 0, -30, -30]
+    given.outputs["count"][:, 2] = logit
+    readout = calibrated(given)
+    kept = expit(logit) >= readout.least_occupied
+    assert kept.mean() == pytest.approx(KEPT, abs=0.002)
+
+
+def test_scores_are_reliable() -> None:
+    """Of the targets with a score near p, the share p has a true target within 0.25 px."""
+    readout = calibrated(made_up(6000, seed=7, overstated=0.6, ghosts=True))
+    fresh = made_up(6000, seed=8, overstated=0.6, ghosts=True)
+    found = read_gridless(readout, fresh.outputs, fresh.batch)
+    true = [np.flatnonzero(fresh.true.image == image) for image in range(len(fresh.batch))]
+    hit = np.array(
+        [
+            (np.hypot(fresh.true.x[true[c]] - x, fresh.true.y[true[c]] - y) <= 0.25).any()
+            for c, x, y in zip(found.crop, found.x, found.y, strict=True)
+        ]
+    )
+    assert 0.5 < hit.mean() < 0.9
+    edges = np.linspace(0, 1, 11)
+    group = np.digitize(found.score, edges[1:-1])
+    full = [k for k in range(10) if (group == k).sum() >= 100]
+    assert len(full) >= 5
+    for k in full:
+        inside = group == k
+        expected = found.score[inside].mean()
+        deviation = np.sqrt(expected * (1 - expected) / inside.sum())
+        assert abs(hit[inside].mean() - expected) < 3 * deviation + 0.03, edges[k]
+    # And they tell hits from misses better than a coin.
+    rank = found.score.argsort().argsort()
+    hits = int(hit.sum())
+    area = (rank[hit].sum() - hits * (hits - 1) / 2) / (hits * (len(hit) - hits))
+    assert area > 0.7
+
+
+def test_the_weights_are_the_regressions() -> None:
+    given = made_up(1500, seed=9, ghosts=True)
+    readout = calibrated(given)
+    found, values = read_with_features(readout, given.outputs, given.batch)
+    # Targets far apart: the left one of an estimate can only be the left one of the truth.
+    padded = np.full((2, len(given.batch), 2), np.inf)
+    side = (given.true.x > SIZE // 2).astype(int)
+    padded[:, given.true.image, side] = given.true.x, given.true.y
+    x, y = padded[:, found.crop, (found.x > SIZE // 2).astype(int)]
+    hit = np.hypot(found.x - x, found.y - y) <= 0.25
+    expected = penalised(values, hit)
+    np.testing.assert_allclose(astuple(readout.score_weights), expected, atol=2e-3)
+
+
+def objective(weights: Float, values: Float, hit: NDArray[np.bool_]) -> tuple[float, Float]:
+    """-ln likelihood with the penalty, and its gradient."""
+    odds = values @ weights
+    loss = np.logaddexp(0, np.where(hit, -odds, odds)).sum() + RIDGE / 2 * weights @ weights
+    return loss, values.T @ (expit(odds) - hit) + RIDGE * weights
+
+
+def penalised(values: Float, hit: NDArray[np.bool_]) -> Float:
+    start = np.zeros(values.shape[1])
+    found = minimize(
+        objective, start, (values, hit), "BFGS", jac=True, options={"gtol": 1e-4, "maxiter": 2000}
+    )
+    return np.asarray(found.x)
+
+
+def drawn(number: int, weights: Float, seed: int) -> tuple[Float, NDArray[np.bool_]]:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 1, (number, len(weights))) * [1, 2, 0.5]
+    values[:, 0] = 1
+    return values, rng.random(number) < expit(values @ weights)
+
+
+@pytest.mark.parametrize("number", [30, 3000])
+def test_regression_is_that_of_scipy(number: int) -> None:
+    values, hit = drawn(number, np.array([0.5, -1.0, 2.0]), seed=10)
+    np.testing.assert_allclose(logistic_regression(values, hit), penalised(values, hit), atol=1e-4)
+
+
+def test_regression_finds_the_weights_of_the_data() -> None:
+    weights = np.array([0.5, -1.0, 2.0])
+    values, hit = drawn(20_000, weights, seed=11)
+    probability = expit(values @ weights)
+    information = (values * (probability * (1 - probability))[:, None]).T @ values
+    deviation = np.sqrt(np.linalg.inv(information).diagonal())
+    assert (np.abs(logistic_regression(values, hit) - weights) < 3.5 * deviation).all()
+
+
+def test_regression_survives_data_without_contrast() -> None:
+    values = np.column_stack([np.ones(50), np.zeros(50), np.linspace(-1, 1, 50)])
+    separable = values[:, 2] > 0
+    weights = logistic_regression(values, separable)
+    assert weights[1] == 0
+    np.testing.assert_allclose(weights, penalised(values, separable), atol=1e-3)
+    surely = logistic_regression(values, np.ones(50, bool))
+    assert np.isfinite(surely).all()
+    assert expit(values @ surely).min() > 0.8
+    extreme = logistic_regression(1e3 * values, separable)
+    assert np.isfinite(extreme).all()
