@@ -59,6 +59,9 @@ class GridlessReadout(
         Annotated[RefineSettings, Meta(description="the fit that follows the network")] | None
     ) = RefineSettings()
     sigma_scale: Annotated[float, Meta(gt=0, description="calibration of position sigmas")] = 1.0
+    sigma_network: Annotated[
+        float, Meta(ge=0, description="share of the network's own sigma added in quadrature")
+    ] = 0.0
     sigma_floor: Annotated[
         float, Meta(ge=0, description="position sigma added in quadrature, px")
     ] = 0.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engines.card import GridlessReadout, ScoreWeights
 from engines.engine import CropBatch, Outputs
 from engines.estimates import Estimates
-from engines.readouts.gridless import read_gridless, read_with_features
+from engines.readouts.gridless import Details, blend_sigmas, read_with_details
 from engines.readouts.score import HIT_DISTANCE
 from tools.matching import match_points
 from tools.metrics import Points
@@ -24,11 +24,11 @@ ONE_SIGMA = 0.6827
 #: Targets are paired with true ones within this, px.
 PAIRED_WITHIN = 0.5
 #: Floors of the position sigma among which the best is taken, px.
-FLOORS = (0.0, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
+FLOORS = (0.0, 0.001, 0.002, 0.004, 0.008)
+#: Shares of the network's own sigma, likewise.
+NETWORK_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 #: Groups of rising sigma in which the coverage should be the same.
 GROUPS = 5
-#: Share of the crops with targets that must be kept when P(no target) decides.
-KEPT = 0.985
 #: Weight of the regression's pull towards its start.
 RIDGE = 1.0
 
@@ -42,30 +42,22 @@ def calibrate_readout(
         outputs: of the network on `batch`.
         true: the targets of the crops, ranked by their counts.
     """
-    plain = replace(
-        readout, sigma_scale=1.0, sigma_floor=0.0, intensity_sigma_scale=1.0, least_occupied=0.0
-    )
-    found = read_gridless(plain, outputs, batch)
-    occupied = found.occupied[np.unique(true.image)]
-    least = float(np.clip(np.quantile(occupied, 1 - KEPT), 0.2, 0.99))
+    plain = replace(readout, intensity_sigma_scale=1.0, least_occupied=0.0)
+    found, details = read_with_details(plain, outputs, batch)
     pairs = _pair(found, true, found.crops)
-    scale, floor = _position_scale(found, true, pairs)
     mine, real = pairs
     pull = np.abs(np.log(found.intensity[mine] / true.score[real]))
     stated = found.sigma_intensity[mine] / found.intensity[mine]
     scaled = replace(
-        readout,
-        least_occupied=round(least, 3),
-        sigma_scale=round(scale, 3),
-        sigma_floor=floor,
+        _position_sigmas(readout, found, details, true, pairs),
         intensity_sigma_scale=round(float(np.quantile(pull / stated, ONE_SIGMA)), 3),
     )
-    estimates, values = read_with_features(scaled, outputs, batch)
+    estimates, details = read_with_details(scaled, outputs, batch)
     hit = np.zeros(len(estimates.crop), bool)
     mine, real = _pair(estimates, true, estimates.crops, alone=False)
     gap = np.hypot(estimates.x[mine] - true.x[real], estimates.y[mine] - true.y[real])
     hit[mine] = gap <= HIT_DISTANCE
-    weights = logistic_regression(values, hit)
+    weights = logistic_regression(details.features, hit)
     names = ScoreWeights.__struct_fields__
     rounded = {name: round(float(w), 4) for name, w in zip(names, weights, strict=True)}
     return replace(scaled, score_weights=ScoreWeights(**rounded))
@@ -89,30 +81,47 @@ def logistic_regression(values: Float, hit: NDArray[np.bool_], steps: int = 50) 
     return weights
 
 
-def _position_scale(
-    found: Estimates, true: Points, pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
-) -> tuple[float, float]:
-    """Scale and floor with the right coverage at one sigma, as even over the sigmas as can be."""
+def _position_sigmas(
+    readout: GridlessReadout,
+    found: Estimates,
+    details: Details,
+    true: Points,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> GridlessReadout:
+    """Scale, share and floor with the right coverage at one sigma, as even as can be.
+
+    Even over groups of rising sigma, and over groups of rising sharpening by the fit.
+    """
     mine, real = pairs
-    error = np.abs(np.concatenate([found.x[mine] - true.x[real], found.y[mine] - true.y[real]]))
-    sigma = np.concatenate([found.sigma_x[mine], found.sigma_y[mine]])
-    groups = np.array_split(np.argsort(sigma), GROUPS)
-    best, least = (1.0, 0.0), np.inf
-    for floor in FLOORS:
-        scale = _scale_for(error, sigma, floor)
-        inside = error <= np.hypot(scale * sigma, floor)
-        spread = float(np.std([inside[group].mean() for group in groups]))
-        if spread < least - 1e-3:
-            best, least = (scale, floor), spread
+    error = np.abs(
+        np.stack([found.x[mine] - true.x[real], found.y[mine] - true.y[real]], 1)
+    ).ravel()
+    refined, network = details.refined_sigma[mine].ravel(), details.network_sigma[mine].ravel()
+    groups = [
+        group
+        for by in (refined, refined / network)
+        for group in np.array_split(np.argsort(by), GROUPS)
+    ]
+    best, least = readout, np.inf
+    for share in NETWORK_SHARES:
+        for floor in FLOORS:
+            scale = _scale_for(error, refined, np.hypot(share * network, floor))
+            trial = replace(
+                readout, sigma_scale=round(scale, 3), sigma_network=share, sigma_floor=floor
+            )
+            inside = error <= blend_sigmas(trial, refined, network)
+            spread = float(np.sqrt(np.mean([(inside[g].mean() - ONE_SIGMA) ** 2 for g in groups])))
+            if spread < least - 1e-3:
+                best, least = trial, spread
     return best
 
 
-def _scale_for(error: Float, sigma: Float, floor: float) -> float:
+def _scale_for(error: Float, sigma: Float, rest: Float) -> float:
     """Scale of the sigmas at which the wanted share of errors is inside, by bisection."""
     low, high = 1e-3, 1e3
     for _ in range(60):
         middle = float(np.sqrt(low * high))
-        if (error <= np.hypot(middle * sigma, floor)).mean() < ONE_SIGMA:
+        if (error <= np.hypot(middle * sigma, rest)).mean() < ONE_SIGMA:
             low = middle
         else:
             high = middle

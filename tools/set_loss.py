@@ -52,16 +52,17 @@ def set_loss(
     probability of each assignment (the EM identity), which needs no gradient through the sum.
 
     Args:
-        x, y, log_intensity, present: (B, T) true targets, those present first; T may exceed the
-            slots: then crops with more targets than slots teach the count alone.
+        x, y, log_intensity, present: (B, T) true targets, those present first; T may differ from
+            the slots: crops with more targets than slots teach the count alone.
         matrices: `assignments` of the slots.
     """
     slots = distribution.existence.shape[1]
     count = present.sum(1)
     surplus = count > slots
     count_loss = functional.cross_entropy(distribution.count, count.clamp_max(slots + 1))
-    x, y, log_intensity = x[:, :slots], y[:, :slots], log_intensity[:, :slots]
-    there = present[:, None, :slots]
+    fill = (0, slots - present.shape[1])  # below 0 it cuts
+    x, y, log_intensity = (functional.pad(v, fill) for v in (x, y, log_intensity))
+    there = functional.pad(present, fill)[:, None]
     cost = position_intensity_cost(distribution, x, y, log_intensity)
     log_exists = functional.logsigmoid(distribution.existence)[:, :, None]
     log_absent = functional.logsigmoid(-distribution.existence)[:, :, None]

@@ -48,13 +48,27 @@ def read_gridless(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) 
         target lies within 0.25 px. A crop in doubt keeps its targets, with lowered scores; its
         `doubt` says why. One whose network output is not finite has none.
     """
-    return read_with_features(readout, outputs, batch)[0]
+    return read_with_details(readout, outputs, batch)[0]
 
 
-def read_with_features(
+@dataclass(frozen=True)
+class Details:
+    """What sigmas and scores were made from.
+
+    Attributes:
+        features: (m, 7) see `engines.readouts.score`.
+        refined_sigma, network_sigma: (m, 2) of x and y, as the fit and the network state them, px.
+    """
+
+    features: Float
+    refined_sigma: Float
+    network_sigma: Float
+
+
+def read_with_details(
     readout: GridlessReadout, outputs: Outputs, batch: CropBatch
-) -> tuple[Estimates, Float]:
-    """`read_gridless`, and what the score of each target was made from, (m, 7)."""
+) -> tuple[Estimates, Details]:
+    """`read_gridless`, and what the targets' sigmas and scores were made from."""
     finite = finite_crops(outputs)
     stated = state(outputs, finite)
     refined = _refined(readout.refine, stated, batch)
@@ -130,13 +144,12 @@ def _estimates(
     count: NDArray[np.int64],
     doubt: NDArray[np.uint8],
     occupied: Float,
-) -> tuple[Estimates, Float]:
+) -> tuple[Estimates, Details]:
     there = np.arange(stated.existence.shape[1]) < count[:, None]
     crop, slot = np.nonzero(there)
-    scale, floor = readout.sigma_scale, readout.sigma_floor
-    sigma_x, sigma_y = (
-        np.hypot(scale * sigma[crop, slot], floor) for sigma in (refined.sigma_x, refined.sigma_y)
-    )
+    fitted = np.stack([refined.sigma_x[crop, slot], refined.sigma_y[crop, slot]], 1)
+    own = np.stack([stated.slots.sigma_x[crop, slot], stated.slots.sigma_y[crop, slot]], 1)
+    sigma_x, sigma_y = blend_sigmas(readout, fitted, own).T
     counted = np.take_along_axis(refined.probability, refined.count[:, None], 1)
     values = features(
         sigma_x,
@@ -167,4 +180,14 @@ def _estimates(
         psf_scale=refined.psf_factor,
         occupied=occupied,
     )
-    return estimates, values[order]
+    return estimates, Details(values[order], fitted[order], own[order])
+
+
+def blend_sigmas(readout: GridlessReadout, refined: Float, network: Float) -> Float:
+    """Calibrated sigmas: where the fit sharpens the network's answer much, it errs more often."""
+    result: Float = np.sqrt(
+        (readout.sigma_scale * refined) ** 2
+        + (readout.sigma_network * network) ** 2
+        + readout.sigma_floor**2
+    )
+    return result

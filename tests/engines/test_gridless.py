@@ -14,8 +14,8 @@ from engines.card import GridlessReadout, ScoreWeights
 from engines.engine import CropBatch
 from engines.estimates import Doubt, Estimates
 from engines.imaging import render
-from engines.readouts.gridless import read_gridless, read_with_features, state
-from engines.readouts.score import HIT_DISTANCE, TAIL, features, hit_log_odds, log_odds, score
+from engines.readouts.gridless import read_gridless, read_with_details, state
+from engines.readouts.score import HIT_DISTANCE, features, hit_log_odds, log_odds, score
 
 Float = NDArray[np.float64]
 Outputs = dict[str, NDArray[np.float32]]
@@ -271,15 +271,17 @@ def test_within_a_crop_the_surest_target_comes_first() -> None:
     rng = np.random.default_rng(8)
     outputs["log_sigma"] += rng.normal(0, 1, outputs["log_sigma"].shape).astype(np.float32)
     outputs["existence"][:, :3] = rng.uniform(0, 6, (6, 3))
-    found, values = read_with_features(ALONE, outputs, crops_of([THREE] * 6))
+    found, details = read_with_details(ALONE, outputs, crops_of([THREE] * 6))
     assert (np.diff(found.crop) >= 0).all()
     assert ((found.score > 0) & (found.score < 1)).all()
     falls = np.diff(found.score)[np.diff(found.crop) == 0]
     assert len(falls) == 12
     assert (falls <= 0).all()
     # Every column went along: the score is that of the sigmas and the place beside it.
-    np.testing.assert_array_equal(score(ALONE.score_weights, values), found.score)
-    np.testing.assert_allclose(values[:, 1], hit_log_odds(found.sigma_x, found.sigma_y))
+    np.testing.assert_array_equal(score(ALONE.score_weights, details.features), found.score)
+    np.testing.assert_allclose(details.features[:, 1], hit_log_odds(found.sigma_x, found.sigma_y))
+    for sigma in (details.refined_sigma, details.network_sigma):
+        np.testing.assert_allclose(sigma, np.stack([found.sigma_x, found.sigma_y], 1))
     for row in range(len(found.x)):
         at = outputs["position"][found.crop[row], :, 0] == np.float32(found.x[row])
         stated = np.exp(outputs["log_sigma"][found.crop[row], at, 0])
@@ -306,7 +308,8 @@ def test_scores_fall_with_doubt() -> None:
     first, second = found.score[:2], found.score[2:]
     assert (second < first - 0.05).all()
     chi2 = np.array([1.0, 2.0, 10.0])
-    values = features(*(np.full(3, v) for v in (0.1, 0.1, 0.9, 0.9, 0.9)), chi2, np.zeros(3, bool))
+    sigma, sure = np.full(3, 0.1), np.full(3, 0.9)
+    values = features(sigma, sigma, sure, sure, sure, chi2, np.zeros(3, bool))
     assert (np.diff(score(ScoreWeights(), values)) < 0).all()
 
 
@@ -314,7 +317,7 @@ def test_a_hit_is_as_likely_as_the_planar_t_distribution_says() -> None:
     sigma = np.array([0.004, 0.03, 0.1, 0.25, 1.0, 5.0])
     found = expit(hit_log_odds(sigma, sigma))
     for s, probability in zip(sigma, found, strict=True):
-        error = multivariate_t(np.zeros(2), s**2 * np.eye(2), df=TAIL)
+        error = multivariate_t(np.zeros(2), s**2 * np.eye(2), df=4.0)
         expected, _ = quad(
             lambda r, error=error: 2 * np.pi * r * error.pdf([r, 0.0]),
             0,
@@ -345,15 +348,11 @@ def test_log_odds_are_those_of_scipy_within_bounds() -> None:
 
 def test_weights_have_the_order_of_the_features() -> None:
     """Each feature moves the score as the weight of its name says."""
-    given = {
-        "sigma_x": 0.1,
-        "sigma_y": 0.12,
-        "existence": 0.8,
-        "count": 0.7,
-        "occupied": 0.9,
-        "chi2": 2.0,
-    }
-    values = features(*(np.array([v]) for v in given.values()), np.array([True]))[0]
+    sigma_x, sigma_y, existence, count, occupied, chi2 = (
+        np.array([v]) for v in (0.1, 0.12, 0.8, 0.7, 0.9, 2.0)
+    )
+    doubted = np.array([True])
+    values = features(sigma_x, sigma_y, existence, count, occupied, chi2, doubted)[0]
     expected = {
         "constant": 1.0,
         "hit": hit_log_odds(np.array([0.1]), np.array([0.12]))[0],
@@ -374,8 +373,8 @@ def test_weights_have_the_order_of_the_features() -> None:
 
 def test_a_chi2_that_is_good_or_unknown_costs_nothing() -> None:
     chi2 = np.array([0.3, 1.0, np.nan, np.inf])
-    rest = (np.full(4, 0.1) for _ in range(5))
-    misfit = features(*rest, chi2, np.zeros(4, bool))[:, 5]
+    other = np.full(4, 0.1)
+    misfit = features(other, other, other, other, other, chi2, np.zeros(4, bool))[:, 5]
     np.testing.assert_allclose(misfit[:3], 0)
     assert np.isfinite(misfit[3])
     assert misfit[3] > 10
@@ -408,11 +407,14 @@ def test_no_crops_no_estimates(readout: GridlessReadout) -> None:
 def test_calibration_changes_sigmas_as_documented(base: GridlessReadout) -> None:
     outputs, batch = stated_by([TWO]), crops_of([TWO])
     plain = crop(read_gridless(base, outputs, batch), 0)
-    readout = replace(base, sigma_scale=1.7, sigma_floor=0.02, intensity_sigma_scale=0.4)
+    readout = replace(
+        base, sigma_scale=1.7, sigma_network=0.5, sigma_floor=0.02, intensity_sigma_scale=0.4
+    )
     found = crop(read_gridless(readout, outputs, batch), 0)
-    for name in ("sigma_x", "sigma_y"):
-        expected = np.sqrt((1.7 * getattr(plain, name)) ** 2 + 0.02**2)
-        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-12)
+    for name, stated in zip(("sigma_x", "sigma_y"), STATED, strict=False):
+        fitted = getattr(plain, name)
+        expected = np.sqrt((1.7 * fitted) ** 2 + (0.5 * stated) ** 2 + 0.02**2)
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-6)
     np.testing.assert_allclose(found.sigma_intensity, 0.4 * plain.sigma_intensity, rtol=1e-12)
     for name in ("x", "y", "intensity"):
         np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))

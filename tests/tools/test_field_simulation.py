@@ -307,10 +307,9 @@ def test_neighbours_lie_outside_the_field_and_shine_in() -> None:
     # On all four sides alike.
     sides = [column == SIZE - 1, column == 0, row == SIZE - 1, row == 0]
     assert all(side.mean() > 0.15 for side in sides)
-    # The field holds a small part of it, which is still enough to be noticed.
-    inside = light[there][:, 2:-2, 2:-2].sum((1, 2))
-    assert inside.max() < 10 / central_fraction(0.9) * 0.25
-    assert (light[there].max((1, 2)) > 3).mean() > 0.2
+    # Of its 10 counts the field holds a small part, the whole crop enough to be noticed.
+    assert light[:, 2:-2, 2:-2].sum((1, 2)).max() < 2.5
+    assert (light[there].max((1, 2)) > 1).mean() > 0.4
 
 
 def test_neighbours_are_nobodys_target() -> None:
@@ -352,8 +351,8 @@ def test_shot_noise_grows_with_the_light() -> None:
     assert np.log(0.8) < shot.max() < np.log(1.5)
 
 
-def test_light_on_structure_teaches_the_count_alone() -> None:
-    """Structure is drawn for empty crops only; the others are the same with and without."""
+def test_structure_is_for_empty_crops() -> None:
+    """The others are the same with and without."""
     empty = torch.zeros(300, dtype=torch.bool)
     first, second = (
         Backgrounds(SIZE, torch.Generator().manual_seed(4)).draw(300, empty=empty, structure=share)
