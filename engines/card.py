@@ -74,6 +74,10 @@ class GridlessReadout(
     max_chi2: Annotated[
         float, Meta(gt=0, description="reduced chi-square above which a crop is in doubt")
     ] = 3.0
+    max_crowded: Annotated[
+        float,
+        Meta(gt=0, le=1, description="probability of too many targets above which it is"),
+    ] = 0.2
     max_width_error: Annotated[
         float, Meta(gt=0, description="ln of fitted over told PSF width beyond which it is, too")
     ] = 0.12

@@ -225,7 +225,7 @@ def _off_grid(config: TrainConfig) -> dict[str, Any]:
         "upsampling": 1,
         # The odd number of pixels nearest to twice the reach.
         "field_size": 2 * round(reach - 0.5) + 1,
-        "psf_sigma": TYPICAL_SIGMA,
+        "psf_sigma": min(max(TYPICAL_SIGMA, widths[0]), widths[1]),
         "psf_sigma_range": widths,
         "intensity_range": intensity,
         "normalisation": "fixed" if network.unit else "rms",

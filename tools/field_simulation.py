@@ -67,6 +67,19 @@ class FieldProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Share, Meta(description="share of the empty crops with bright structure")
     ] = 0.6
 
+    def __post_init__(self) -> None:
+        for name in ("psf_sigma", "cluster_radius", "snr", "noise"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high or (low == 0 and name != "cluster_radius"):
+                raise ValueError(f"{name} must be two rising numbers above 0, got {low} and {high}")
+        if self.most > 1 and self.min_separation > self.cluster_radius[1] / 2:
+            raise ValueError(
+                f"min_separation {self.min_separation} must not exceed half of the greatest "
+                f"cluster radius, {self.cluster_radius[1]}: so many targets find no room"
+            )
+        if self.empty + self.crowded > 1:
+            raise ValueError("empty and crowded are shares of the crops: together at most 1")
+
 
 @dataclass(frozen=True)
 class FieldScenes:

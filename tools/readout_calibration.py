@@ -29,7 +29,7 @@ FLOORS = (0.0, 0.001, 0.002, 0.004, 0.008)
 NETWORK_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 #: Groups of rising sigma in which the coverage should be the same.
 GROUPS = 5
-#: Weight of the regression's pull towards its start.
+#: Weight of the regression's pull towards 0.
 RIDGE = 1.0
 
 
@@ -44,7 +44,7 @@ def calibrate_readout(
     """
     plain = replace(readout, intensity_sigma_scale=1.0, least_occupied=0.0)
     found, details = read_with_details(plain, outputs, batch)
-    pairs = _pair(found, true, found.crops)
+    pairs = _pair(found, true, PAIRED_WITHIN, alone=True)
     mine, real = pairs
     pull = np.abs(np.log(found.intensity[mine] / true.score[real]))
     stated = found.sigma_intensity[mine] / found.intensity[mine]
@@ -54,9 +54,7 @@ def calibrate_readout(
     )
     estimates, details = read_with_details(scaled, outputs, batch)
     hit = np.zeros(len(estimates.crop), bool)
-    mine, real = _pair(estimates, true, estimates.crops, alone=False)
-    gap = np.hypot(estimates.x[mine] - true.x[real], estimates.y[mine] - true.y[real])
-    hit[mine] = gap <= HIT_DISTANCE
+    hit[_pair(estimates, true, HIT_DISTANCE, alone=False)[0]] = True
     weights = logistic_regression(details.features, hit)
     names = ScoreWeights.__struct_fields__
     rounded = {name: round(float(w), 4) for name, w in zip(names, weights, strict=True)}
@@ -129,18 +127,17 @@ def _scale_for(error: Float, sigma: Float, rest: Float) -> float:
 
 
 def _pair(
-    found: Estimates, true: Points, crops: int, *, alone: bool = True
+    found: Estimates, true: Points, within: float, *, alone: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Matched estimates and true targets; with `alone` only of crops whose number is right."""
-    mine, real = [], []
+    """Estimates and true targets within a distance; `alone`: of crops whose number is right."""
+    none, crops = np.empty(0, np.int64), found.crops
+    mine, real = [none], [none]
     firsts, lasts = (np.searchsorted(found.crop, np.arange(crops) + k) for k in (0, 1))
     true_firsts, true_lasts = (np.searchsorted(true.image, np.arange(crops) + k) for k in (0, 1))
     for a, b, c, d in zip(firsts, lasts, true_firsts, true_lasts, strict=True):
         if a == b or c == d or (alone and b - a != d - c):
             continue
-        partner, _ = match_points(
-            (found.x[a:b], found.y[a:b]), (true.x[c:d], true.y[c:d]), PAIRED_WITHIN
-        )
+        partner, _ = match_points((found.x[a:b], found.y[a:b]), (true.x[c:d], true.y[c:d]), within)
         matched = np.flatnonzero(partner >= 0)
         mine.append(a + matched)
         real.append(c + partner[matched])

@@ -209,11 +209,11 @@ def test_targets_in_doubt_each_for_its_own_reason() -> None:
     assert wide.psf_scale[0] > 1.12
 
     outputs = stated_by([TWO])
-    outputs["count"][0] = [-9, -9, 0, -9, -9, -9, 0.1]
+    outputs["count"][0] = [-9, -9, 0, -9, -9, -9, -1.3]  # P(more) = 0.21
     crowded = read_gridless(REFINING, outputs, crops_of([TWO]))
     assert crowded.doubt[0] == Doubt.CROWDED
     assert len(crowded.x) == 2
-    outputs["count"][0, -1] = -0.1
+    outputs["count"][0, -1] = -1.5  # 0.18
     assert read_gridless(REFINING, outputs, crops_of([TWO])).doubt[0] == 0
 
 
@@ -301,8 +301,8 @@ def test_scores_fall_with_doubt() -> None:
     outputs = stated_by([TWO] * 2)
     outputs["log_sigma"] += np.float32(2.0)
     outputs["existence"][:, :2] = 0.1
-    outputs["count"][:] = [-9, -9, 0, -9, -9, -9, -0.01]
-    outputs["count"][1, -1] = 0.01
+    outputs["count"][:] = [-9, -9, 0, -9, -9, -9, -1.40]  # P(more) just below 0.2
+    outputs["count"][1, -1] = -1.37  # just above
     found = read_gridless(ALONE, outputs, crops_of([TWO] * 2, seed=None))
     np.testing.assert_array_equal(found.doubt, [0, Doubt.CROWDED])
     first, second = found.score[:2], found.score[2:]

@@ -15,7 +15,7 @@ def run_field(
     out: Path | None,
     threads: int,
     reference: str | None = None,
-    reference_crops: int = 300,
+    reference_crops: int = 1000,
 ) -> None:
     """Print the field benchmark's report; write it as `field.json` and `field.png`, too.
 
