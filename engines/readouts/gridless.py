@@ -124,12 +124,15 @@ def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
 def _doubts(
     readout: GridlessReadout, refined: Refined, more: Float, finite: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """(n,) bits of `Doubt`; one without targets may be crowded or have no result, no more."""
+    """(n,) bits of `Doubt`.
+
+    A crop without targets, too, is not explained where there is more than background in it.
+    """
     some = refined.count > 0
     width = np.log(refined.psf_factor)
     limit = readout.max_width_error + 2 * refined.sigma_psf_factor / refined.psf_factor
     doubt = (
-        np.where(some & (refined.chi2 > readout.max_chi2), Doubt.MISFIT, 0)
+        np.where(finite & (refined.chi2 > readout.max_chi2), Doubt.MISFIT, 0)
         | np.where(some & (np.abs(width) > limit), Doubt.PSF, 0)
         | np.where(more > readout.max_crowded, Doubt.CROWDED, 0)
         | np.where(finite, 0, Doubt.NO_RESULT)

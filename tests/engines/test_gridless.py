@@ -237,13 +237,11 @@ def test_the_limits_are_those_of_the_card() -> None:
     assert found.doubt[0] == 0
 
 
-def test_a_crop_without_targets_is_not_doubted() -> None:
-    """Neither a really empty one nor one that is silent because it is likely empty."""
-    outputs = stated_by([[], TWO[:1]])
-    batch = crops_of([THREE, TWO])
-    found = read_gridless(replace(ALONE, least_occupied=1.0), outputs, batch)
+def test_a_crop_without_targets_is_doubted_where_it_holds_light() -> None:
+    outputs = stated_by([[], []])
+    found = read_gridless(ALONE, outputs, crops_of([THREE, []]))
     assert len(found.x) == 0
-    np.testing.assert_array_equal(found.doubt, 0)
+    np.testing.assert_array_equal(found.doubt, [Doubt.MISFIT, 0])
 
 
 @pytest.mark.parametrize("readout", [ALONE, REFINING], ids=["network", "refined"])
