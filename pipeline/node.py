@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from engines.engine import Engine, open_engine
-from engines.errors import DscsnetError
+from engines.errors import DscsnetError, ModelError
 from engines.model_engine import ModelEngine
 from pipeline.answers import plain_answer
 from pipeline.bad_pixels import load_bad_pixels
@@ -253,9 +253,12 @@ def _join_until(threads: list[threading.Thread], deadline: float) -> list[thread
 
 def load_engine(settings: EngineSettings) -> Engine:
     """Open the engine, check that it fits the sensor, and run its golden check."""
-    engine = open_engine(
-        settings.model, settings.runtime, threads=settings.threads, psf=settings.psf
-    )
+    try:
+        engine = open_engine(
+            settings.model, settings.runtime, threads=settings.threads, psf=settings.psf
+        )
+    except ModelError as error:
+        raise ModelError(f"engine: {error}") from None
     if settings.psf is None:
         log.warning(
             "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",

@@ -261,3 +261,19 @@ def mean(values: "Float | Index") -> float:
 def share(chosen: Bool) -> float:
     """Percentage that is true; NaN of nothing."""
     return 100 * float(chosen.mean()) if len(chosen) else math.nan
+
+
+def card_figures(report: FieldReport) -> dict[str, float]:
+    """The main figures as they stand in a model card; percentages, and targets a crop."""
+    figures = {
+        "field_cso_map": report.cso_map,
+        "field_ap50": report.ap_near,
+        "field_recall_quarter_pixel": report.overall.recall_close,
+        "field_precision_quarter_pixel": report.overall.precision_close,
+        "field_count_accuracy": report.count_accuracy,
+        "field_false_targets_random": report.random_places.false_targets,
+        "field_false_targets_peaks": report.bright_peaks.false_targets,
+        "field_x_within_1_sigma": report.x.one_sigma,
+        "field_y_within_1_sigma": report.y.one_sigma,
+    }
+    return {name: round(value, 3) for name, value in figures.items()}

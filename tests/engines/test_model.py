@@ -37,20 +37,23 @@ class RuntimeContract:
         assert engine.golden_error() < 1e-5
 
     def test_a_batch_gives_what_its_members_give(self, engine: ModelEngine) -> None:
-        crops = engine.model.golden().inputs["crops"]
-        together = engine.runtime.run({"crops": crops})["grid"]
-        for index, crop in enumerate(crops):
-            alone = engine.runtime.run({"crops": crop[None]})["grid"][0]
-            scale = np.abs(alone).max()
-            np.testing.assert_allclose(together[index], alone, atol=1e-5 * scale)
+        inputs = engine.model.golden().inputs
+        together = engine.runtime.run(inputs)
+        for index in range(len(inputs["crops"])):
+            alone = engine.runtime.run({k: v[index : index + 1] for k, v in inputs.items()})
+            for name, values in alone.items():
+                scale = np.abs(values).max()
+                np.testing.assert_allclose(together[name][index], values[0], atol=2e-5 * scale)
 
     @pytest.mark.parametrize("number", [1, 2, 3, 64, 65, 300])
     def test_any_batch_size(self, engine: ModelEngine, number: int) -> None:
-        crops = engine.model.golden().inputs["crops"]
-        grids = engine.runtime.run({"crops": crops[np.arange(number) % len(crops)]})["grid"]
-        cells = engine.model.card.grid.cells
-        assert grids.shape == (number, cells, cells)
-        assert grids.dtype == np.float32
+        golden = engine.model.golden()
+        rows = np.arange(number) % len(golden.inputs["crops"])
+        outputs = engine.runtime.run({name: v[rows] for name, v in golden.inputs.items()})
+        assert sorted(outputs) == sorted(engine.model.card.outputs)
+        for name, values in outputs.items():
+            assert values.shape == (number, *golden.outputs[name].shape[1:])
+            assert values.dtype == np.float32
 
     def test_a_wrong_input_is_one_clear_error(self, engine: ModelEngine) -> None:
         with pytest.raises(InferenceError) as error:

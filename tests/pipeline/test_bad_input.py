@@ -279,7 +279,7 @@ def complaint(
     [
         ("join: {timout_ms: 5}", ("node.yaml", 'unknown key "timout_ms"')),
         ("engine: {model: scene-compcat}", ('no model "scene-compcat"', "scene-compact")),
-        ("engine: {psf_sigma: 9.0}", ("engine.psf_sigma 9.0 px", "choose another model")),
+        ("engine: {psf_sigma: 9.0}", ("engine: PSF sigma 9 px", "another model")),
         ("crop: {bad_pixels: nowhere.png}", ("crop.bad_pixels: nowhere.png", "expected")),
     ],
 )

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from detector_stub.config import DetectorConfig, SimulatorConfig, load
 from engines.errors import ModelError
-from pipeline.config import NodeConfig, load_config
+from pipeline.config import EngineSettings, NodeConfig, load_config
 from tools import demo
 from tools.cli import build
 from tools.demo import DemoSettings, Interrupted, make_configs, run_demo
@@ -64,7 +64,7 @@ def test_a_short_run_from_the_command_line(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
     assert "12 published, each answered exactly once, in order (ok 12)" in text
-    assert "scene-compact" in text
+    assert EngineSettings().model in text
     truth = [json.loads(line) for line in (output / "truth.jsonl").read_text().splitlines()]
     answers = [json.loads(line) for line in (output / "targets.jsonl").read_text().splitlines()]
     assert [line["frame_id"] for line in truth] == list(range(12))

@@ -75,6 +75,7 @@ def evaluate(
             out=out,
             threads=threads or 1,
             reference=reference,
+            write=write,
         )
     elif data:
         if write:

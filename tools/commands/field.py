@@ -16,6 +16,7 @@ def run_field(
     threads: int,
     reference: str | None = None,
     reference_crops: int = 1000,
+    write: bool = False,
 ) -> None:
     """Print the field benchmark's report; write it as `field.json` and `field.png`, too.
 
@@ -24,15 +25,19 @@ def run_field(
         out: folder to write to, made where it is not there; None: nothing is written.
         threads: of the engine's runtime.
         reference: a second model, measured on the first `reference_crops` crops.
+        write: the main figures into the model's card.
 
     Raises:
         DscsnetError: the folder holds no usable frame, or a model does not work.
     """
     from engines.engine import open_engine
+    from engines.model_engine import ModelEngine
     from tools.environment import describe
+    from tools.export import write_card
     from tools.field_benchmark import draw_samples, run_benchmark
     from tools.field_frames import read_frames
     from tools.field_picture import draw_field
+    from tools.field_report import card_figures
     from tools.field_text import print_result
     from tools.picture import save_picture
 
@@ -56,6 +61,10 @@ def run_field(
         (out / "field.json").write_bytes(text + b"\n")
         save_picture(out / "field.png", draw_field(result, drawn.samples, answers))
         console.print(f"written: {out / 'field.json'}, {out / 'field.png'}", highlight=False)
+    if write and isinstance(engine, ModelEngine):
+        figures = {**card_figures(result.report), "crops": float(crops), "seed": float(seed)}
+        card = msgspec.structs.replace(engine.model.card, measured=figures)
+        write_card(card, engine.model.folder)
     for each in (engine, other):
         if each is not None:
             each.close()
