@@ -1,5 +1,6 @@
 """Measures a model on simulated crops that it has not seen."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,7 @@ class Report:
             the targets found in crops whose number of targets is right.
         intensity_coverage: the same of intensities; NaN where no sigma is given.
         doubted: share of the crops in doubt.
+        crops_per_s: engine and readout, a second of processor time: on one thread, of one core.
         by_count: one row for each number of targets.
     """
 
@@ -58,6 +60,7 @@ class Report:
     coverage: tuple[float, float]
     intensity_coverage: tuple[float, float]
     doubted: float
+    crops_per_s: float
     overall: Row
     by_count: dict[int, Row]
 
@@ -102,7 +105,9 @@ def evaluate_scenes(engine: Engine, scenes: Scenes) -> Report:
         raise DscsnetError(
             f"the crops are {size}x{size} px, but {engine.name} takes {taken}x{taken}"
         )
+    started = time.process_time()
     estimates = run_engine(engine, scenes)
+    crops_per_s = len(scenes.crops) / max(time.process_time() - started, 1e-9)
     true, counts = true_points(scenes), scenes.present.numpy().sum(1)
     by_score, by_intensity = (
         average_precision(Points(estimates.crop, estimates.x, estimates.y, rank), true)
@@ -118,6 +123,7 @@ def evaluate_scenes(engine: Engine, scenes: Scenes) -> Report:
         _coverage(np.concatenate([pairs.pull_x[right], pairs.pull_y[right]])),
         _coverage(pairs.pull_intensity[right]),
         float(np.mean(~estimates.converged)),
+        crops_per_s,
         *_rows(pairs, found, counts),
     )
 

@@ -154,5 +154,6 @@ def _print(report: "Report", name: str, what: str) -> None:  # type: ignore[name
     console.print(
         f"positions within 1 and 2 sigma: {one:.1f} and {two:.1f} %; "
         f"ranked by intensity: {report.by_intensity.cso_map:.2f}; "
-        f"in doubt: {100 * report.doubted:.1f} %"
+        f"in doubt: {100 * report.doubted:.1f} %; "
+        f"{report.crops_per_s:,.0f} crops/s of processor time"
     )
