@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from engines.estimates import Estimates
 from engines.geometry import Grid
+from engines.psf_fit_settings import PSF_FIT
 
 Outputs = Mapping[str, NDArray[np.float32]]
-
-#: Name of the engine that needs no model.
-PSF_FIT = "psf-fit"
 
 #: PSF sigma along x and y, px.
 Psf = tuple[float, float]

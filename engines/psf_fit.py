@@ -5,7 +5,6 @@ elliptical and turned, or one sampled in a file.
 """
 
 import math
-from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -20,6 +19,7 @@ from engines.fitting.psf import NO_TABLE, elliptical_table, read_samples, sample
 from engines.fitting.spline import PsfTable
 from engines.geometry import Grid
 from engines.imaging import render
+from engines.psf_fit_settings import PsfFitSettings
 from engines.readouts.score import HIT_DISTANCE
 
 Float = NDArray[np.float64]
@@ -28,63 +28,6 @@ Float = NDArray[np.float64]
 UNTOLD_ERROR = 0.04
 #: ln of fitted over told PSF width beyond which a crop is in doubt.
 MOST_WIDTH_ERROR = 0.12
-
-
-@dataclass(frozen=True)
-class PsfFitSettings:
-    """What `PsfFitEngine` assumes and how hard it tries.
-
-    Attributes:
-        crop_size: side of a crop, px; odd.
-        sigma_x, sigma_y: of a Gaussian PSF along its own axes, px; `sigma_y` is `sigma_x` unless
-            it is given.
-        angle: from the image's x axis to that of the PSF, towards y, degrees.
-        file: `.npy` file or 8- or 16-bit grey image with samples of the PSF, before any
-            integration over pixels; takes the place of the Gaussian.
-        oversampling: the file's samples per px.
-        most: greatest number of targets in a crop.
-        starts: random starts of each number of targets, after those from the number before.
-        seed: of the random starts.
-        steps: most steps of a fit.
-        reach: pixels this far from the crop's centre count, px; None: half the crop less 1 px.
-        target_penalty: cost of a target, in units of ln(pixels); 3 makes the criterion Bayesian.
-        background_prior: sigma of the priors of the plane's level and of its rise over half a
-            crop, noise sigmas.
-        width_prior: sigma of the prior of ln PSF width; 0 holds the width, as does any PSF that is
-            not a Gaussian along the image's axes.
-        max_chi2: reduced chi-square above which a crop is in doubt.
-    """
-
-    crop_size: int = 11
-    sigma_x: float = 0.5
-    sigma_y: float | None = None
-    angle: float = 0.0
-    file: str | None = None
-    oversampling: int = 1
-    most: int = 5
-    starts: int = 2
-    seed: int = 0
-    steps: int = 20
-    reach: float | None = None
-    target_penalty: float = 3.0
-    background_prior: float = 100.0
-    width_prior: float = 0.0
-    max_chi2: float = 3.0
-
-    def __post_init__(self) -> None:
-        least = {"crop_size": 3, "oversampling": 1, "most": 1, "starts": 0, "seed": 0, "steps": 1}
-        for name, bound in least.items():
-            if not getattr(self, name) >= bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        for name in ("sigma_x", "sigma_y", "reach", "background_prior", "max_chi2"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
-        for name in ("width_prior", "target_penalty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not math.isfinite(self.angle):
-            raise ValueError(f"angle must be finite, got {self.angle}")
 
 
 class PsfFitEngine:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from engines.psf_fit_settings import PSF_FIT, PsfFitSettings
 from pipeline.sockets import Channel
 from pipeline.yaml_file import read_yaml
 
@@ -111,6 +112,17 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         | None,
         Meta(description="the sensor's PSF sigma, px, or along x and y; null: the model's own"),
     ] = None
+
+    psf_fit: Annotated[
+        PsfFitSettings | None, Meta(description="model psf-fit: its PSF, in place of psf_sigma")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that nothing would use."""
+        if self.psf_fit and self.model != PSF_FIT:
+            raise ValueError(f"engine.psf_fit is for the model {PSF_FIT}, not {self.model}")
+        if self.psf_fit and self.psf_sigma is not None:
+            raise ValueError("engine.psf_fit states the PSF: leave out engine.psf_sigma")
 
     @property
     def psf(self) -> tuple[float, float] | None:

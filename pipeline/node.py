@@ -16,6 +16,7 @@ import numpy as np
 from engines.engine import Engine, open_engine
 from engines.errors import DscsnetError, ModelError
 from engines.model_engine import ModelEngine
+from engines.psf_fit import PsfFitEngine
 from pipeline.answers import plain_answer
 from pipeline.bad_pixels import load_bad_pixels
 from pipeline.config import EngineSettings, NodeConfig
@@ -254,12 +255,16 @@ def _join_until(threads: list[threading.Thread], deadline: float) -> list[thread
 def load_engine(settings: EngineSettings) -> Engine:
     """Open the engine, check that it fits the sensor, and run its golden check."""
     try:
-        engine = open_engine(
-            settings.model, settings.runtime, threads=settings.threads, psf=settings.psf
+        engine = (
+            PsfFitEngine(settings.psf_fit)
+            if settings.psf_fit
+            else open_engine(
+                settings.model, settings.runtime, threads=settings.threads, psf=settings.psf
+            )
         )
     except ModelError as error:
         raise ModelError(f"engine: {error}") from None
-    if settings.psf is None:
+    if settings.psf is None and settings.psf_fit is None:
         log.warning(
             "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
             engine.psf[0],

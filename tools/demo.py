@@ -15,9 +15,9 @@ import msgspec
 
 from detector_stub.config import DetectorConfig, SimulatorConfig
 from detector_stub.scene_config import ClusterSettings, SceneConfig
-from engines.engine import PSF_FIT
 from engines.errors import DscsnetError
 from engines.model import load_model, shipped_models
+from engines.psf_fit_settings import PSF_FIT
 from pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
 from pipeline.listen import json_line
 from pipeline.messages import End, Targets

@@ -83,3 +83,20 @@ def test_a_batch_wait_that_would_drop_every_frame_is_refused(tmp_path: Path) -> 
         load_config(path)
     path.write_text("batch: {max_delay_ms: 250}\noverload: {mode: lossless}")
     assert load_config(path).batch.max_delay_ms == 250
+
+
+def test_the_fit_without_a_network_takes_its_own_psf(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text("engine: {model: psf-fit, psf_fit: {sigma_x: 0.8, sigma_y: 0.5, angle: 30}}")
+    settings = load_config(path).engine.psf_fit
+    assert settings is not None
+    assert (settings.sigma_x, settings.sigma_y, settings.angle) == (0.8, 0.5, 30)
+    for text, complaint in (
+        ("engine: {psf_fit: {}}", "engine.psf_fit is for the model psf-fit"),
+        ("engine: {model: psf-fit, psf_sigma: 0.5, psf_fit: {}}", "leave out engine.psf_sigma"),
+        ("engine: {model: psf-fit, psf_fit: {sigma: 1}}", "sigma"),
+        ("engine: {model: psf-fit, psf_fit: {sigma_x: -1}}", "sigma_x must be above 0"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=complaint):
+            load_config(path)

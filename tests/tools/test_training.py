@@ -239,3 +239,19 @@ def test_every_network_trains_and_exports(network: AnyNetworkConfig, tmp_path: P
     export_model(read_run(tmp_path / "run"), tmp_path / "model")
     engine = opened(tmp_path / "model")
     engine.check(batch_sizes=(1, 3))
+
+
+def test_mixed_precision_learns_as_well(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(
+        CONFIG, optimisation=msgspec.structs.replace(CONFIG.optimisation, crops=32 * 12)
+    )
+    told: list[tuple[int, int]] = []
+    losses = []
+    for mixed in (False, True):
+        trainer = Trainer(config, tmp_path / str(mixed), mixed_precision=mixed)
+        trainer.run(tell=lambda done, total: told.append((done, total)))
+        losses.append(trainer.progress.curve[-1]["loss"])
+        assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
+    assert told[-1] == (32 * 12, 32 * 12)

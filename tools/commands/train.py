@@ -21,10 +21,14 @@ def train(
     compiled: Annotated[
         bool, typer.Option("--compiled", help="Compile first: minutes, then twice as fast.")
     ] = False,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="bfloat16 where it does no harm; for GPUs.")
+    ] = False,
 ) -> None:
     """Train networks; a run that was interrupted goes on, a finished one is left as it is."""
     import torch
 
+    from tools.commands.dataset import progress
     from tools.train_config import find_train_configs, load_train_config
     from tools.training import Trainer
 
@@ -33,7 +37,15 @@ def train(
     # All are read before the first is trained: a mistake in the last must not come to light late.
     configs = [load_train_config(path) for path in find_train_configs(configurations)]
     for config in configs:
-        Trainer(config, runs / config.name, device, compiled=compiled).run()
+        trainer = Trainer(
+            config,
+            runs / config.name,
+            device,
+            compiled=compiled,
+            mixed_precision=mixed_precision,
+        )
+        with progress(config.name) as tell:
+            trainer.run(tell=tell)
 
 
 def export(
