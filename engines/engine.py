@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.estimates import Estimates
 from engines.geometry import Grid
-from engines.psf_fit_settings import PSF_FIT
+from engines.psf_fit_settings import PSF_FIT, PsfFitSettings
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -105,13 +105,19 @@ def make_batch(
 
 
 def open_engine(
-    model: str | Path, runtime: str = "auto", *, threads: int = 0, psf: Psf | None = None
+    model: str | Path,
+    runtime: str = "auto",
+    *,
+    threads: int = 0,
+    psf: Psf | None = None,
+    psf_fit: PsfFitSettings | None = None,
 ) -> Engine:
     """Load a model by name or folder into a runtime; `psf-fit` needs neither.
 
     Args:
         threads: CPU threads of one batch; 0: one for each core.
         psf: the sensor's PSF sigma along x and y, px; None: what the model was made for.
+        psf_fit: settings of `psf-fit`, in place of `psf`.
 
     Raises:
         ModelError: the model or the runtime is not there, does not work or is not for this PSF.
@@ -119,7 +125,7 @@ def open_engine(
     if str(model) == PSF_FIT:
         from engines.psf_fit import PsfFitEngine
 
-        return PsfFitEngine.for_gaussian(psf)
+        return PsfFitEngine(psf_fit) if psf_fit else PsfFitEngine.for_gaussian(psf)
     from engines.model_engine import open_model_engine
 
     return open_model_engine(model, runtime, threads=threads, psf=psf)

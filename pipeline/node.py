@@ -16,7 +16,6 @@ import numpy as np
 from engines.engine import Engine, open_engine
 from engines.errors import DscsnetError, ModelError
 from engines.model_engine import ModelEngine
-from engines.psf_fit import PsfFitEngine
 from pipeline.answers import plain_answer
 from pipeline.bad_pixels import load_bad_pixels
 from pipeline.config import EngineSettings, NodeConfig
@@ -255,12 +254,12 @@ def _join_until(threads: list[threading.Thread], deadline: float) -> list[thread
 def load_engine(settings: EngineSettings) -> Engine:
     """Open the engine, check that it fits the sensor, and run its golden check."""
     try:
-        engine = (
-            PsfFitEngine(settings.psf_fit)
-            if settings.psf_fit
-            else open_engine(
-                settings.model, settings.runtime, threads=settings.threads, psf=settings.psf
-            )
+        engine = open_engine(
+            settings.model,
+            settings.runtime,
+            threads=settings.threads,
+            psf=settings.psf,
+            psf_fit=settings.psf_fit,
         )
     except ModelError as error:
         raise ModelError(f"engine: {error}") from None

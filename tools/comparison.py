@@ -20,14 +20,12 @@ from tools.complexity import multiply_accumulates, parameters
 from tools.metrics import AveragePrecision, Points, average_precision
 from tools.psf_fit import fit_crops
 from tools.published import ISTA, Published, published
-from tools.simulation import Protocol, Scenes, Simulator, true_points
+from tools.simulation import ROUNDING, Protocol, Scenes, Simulator, true_points
 
 #: The paper's readout: cells above this are targets, counts.
 THRESHOLD = 50.0
 BATCH = 64
 FIT_STARTS = 20
-#: Standard deviation of rounding to whole counts.
-ROUNDING = 12**-0.5
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from tools.build_model import AnyModel
 from tools.checkpoint import TrainedRun
 from tools.field_simulation import FieldScenes, FieldSimulator
 from tools.metrics import Points
-from tools.offgrid_objective import stated_noise
+from tools.offgrid_objective import network_inputs
 from tools.readout_calibration import calibrate_readout
 from tools.shipped import RECIPE, WEIGHTS
-from tools.simulation import Scenes, Simulator
+from tools.simulation import Scenes, Simulator, true_points
 from tools.train_config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -79,38 +79,28 @@ def _calibrated(config: TrainConfig, readout: GridlessReadout, folder: Path) -> 
 
 def calibration_crops(config: TrainConfig) -> tuple[CropBatch, Points]:
     """Crops of a protocol that the network has not seen, as it is given them, and the truth."""
-    if config.field:
-        scenes: FieldScenes | Scenes = FieldSimulator(config.field, seed=CALIBRATION_SEED).draw(
-            CALIBRATION_CROPS
-        )
-    else:
-        simulator = Simulator(config.protocol, seed=CALIBRATION_SEED, pool=2000)
-        scenes = simulator.draw(CALIBRATION_CROPS)
-    if isinstance(scenes, FieldScenes):
-        noise, psf = scenes.noise, scenes.psf
-    else:
-        noise = stated_noise(scenes)
-        psf = torch.full((CALIBRATION_CROPS, 2), config.protocol.psf_sigma)
-    pixels, noises, widths = (v.numpy().astype(np.float32) for v in (scenes.crops, noise, psf))
-    batch = CropBatch(pixels, np.ones(pixels.shape, bool), noises, widths)
-    columns = [v.double().numpy() for v in (scenes.x, scenes.y, scenes.intensity)]
-    present = scenes.present.numpy()
-    return batch, Points.from_padded(columns[0], columns[1], columns[2], present)
+    scenes = _draw(config, CALIBRATION_CROPS, CALIBRATION_SEED, pool=2000)
+    pixels, noise, psf = (_as_stored(value) for value in network_inputs(scenes, config))
+    return CropBatch(pixels, np.ones(pixels.shape, bool), noise, psf), true_points(scenes)
 
 
 def golden_inputs(config: TrainConfig, crops: int = GOLDEN_CROPS) -> Arrays:
     """Crops of the model's own protocol, by the names of the model's inputs."""
-    seed = GOLDEN_SEED
+    scenes = _draw(config, crops, GOLDEN_SEED, pool=1000)
+    if not isinstance(config.network, OffGridConfig):
+        return {"crops": _as_stored(scenes.crops)}
+    values = network_inputs(scenes, config)
+    return {name: _as_stored(value) for name, value in zip(INPUTS, values, strict=True)}
+
+
+def _draw(config: TrainConfig, crops: int, seed: int, pool: int) -> Scenes | FieldScenes:
     if config.field:
-        field = FieldSimulator(config.field, seed=seed).draw(crops)
-        given = {"crops": field.crops, "noise": field.noise, "psf_sigma": field.psf}
-    else:
-        scenes = Simulator(config.protocol, seed=seed, pool=1000).draw(crops)
-        given = {"crops": scenes.crops}
-        if isinstance(config.network, OffGridConfig):
-            psf = torch.full((crops, 2), config.protocol.psf_sigma)
-            given |= {"noise": stated_noise(scenes), "psf_sigma": psf}
-    return {name: value.numpy().astype(np.float32) for name, value in given.items()}
+        return FieldSimulator(config.field, seed=seed).draw(crops)
+    return Simulator(config.protocol, seed=seed, pool=pool).draw(crops)
+
+
+def _as_stored(values: torch.Tensor) -> NDArray[np.float32]:
+    return values.numpy().astype(np.float32)
 
 
 def write_onnx(model: AnyModel, path: Path) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from engines.imaging import central_fraction
 from pipeline.radiometry import subtract_backgrounds
 from tools.field_background import Backgrounds
-from tools.simulation import pixel_profile
+from tools.simulation import ROUNDING, render
 
 Range = tuple[float, float]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -29,7 +29,6 @@ POOL = 20_000
 #: More targets than the network has slots: how many there are, and in how wide a disc, px.
 CROWD = (6, 9)
 CROWD_RADIUS = (1.2, 2.6)
-ROUNDING = 12**-0.5
 
 
 class FieldProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -267,9 +266,7 @@ class FieldSimulator:
 
 def _render(x: Tensor, y: Tensor, intensity: Tensor, psf: Tensor, size: int) -> Tensor:
     """(B, T) targets with a PSF of its own for each crop to (B, n, n)."""
-    columns = pixel_profile(x, size, psf[:, :1, None])
-    rows = pixel_profile(y, size, psf[:, 1:, None]) * intensity[..., None]
-    return rows.mT @ columns
+    return render(x, y, intensity, size, psf[:, :1, None], psf[:, 1:, None])
 
 
 def _as_the_node_sees(values: Tensor) -> tuple[Tensor, Tensor]:

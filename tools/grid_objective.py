@@ -9,14 +9,12 @@ from torch import Tensor, nn
 from engines.card import GridReadout
 from engines.networks.base import StartedNetwork
 from engines.networks.deployed import Deployed
-from engines.networks.registry import GridNetworkConfig, build
+from engines.networks.registry import GridNetworkConfig
 from engines.readouts.grid import limits
+from tools.build_model import build_model
 from tools.metrics import Points, average_precision
-from tools.simulation import Scenes, Simulator, render_grid, true_points
+from tools.simulation import ROUNDING, Scenes, Simulator, render_grid, true_points
 from tools.train_config import TrainConfig
-
-#: Noise of rounding to whole counts.
-QUANTISATION = 12**-0.5
 
 VALIDATION_CROPS = 1000
 VALIDATION_SEED = 77
@@ -29,14 +27,13 @@ class GridObjective:
         assert isinstance(config.readout, GridReadout), "checked by the configuration"
         self.config, self.network, self.readout = config, network, config.readout
         self.device = device
-        self.model = self.build().to(device)
+        model = build_model(config)
+        assert isinstance(model, Deployed), "a grid network is one"
+        self.model = model.to(device)
         self.predict = self.model.network.with_auxiliary_loss
         self.simulator = Simulator(
             config.protocol, seed=config.optimisation.seed + 1, device=device, pool=5000
         )
-
-    def build(self) -> Deployed:
-        return Deployed(build(self.network), self.config.normalisation)
 
     def start(self) -> None:
         # Drawn for every network, for it fills the simulator's pools outside any time budget.
@@ -86,6 +83,6 @@ class GridObjective:
     def _read(self, model: nn.Module, scenes: Scenes, batch: int = 500) -> Points:
         """Targets by the model's own readout, ranked by intensity."""
         grids = torch.cat([model(part) for part in scenes.crops.split(batch)]).cpu().numpy()
-        noise = np.hypot(scenes.noise.cpu().numpy(), QUANTISATION)
+        noise = np.hypot(scenes.noise.cpu().numpy(), ROUNDING)
         limit = limits(self.readout, grids, noise, self.network.psf_sigma)
         return Points.from_grids(grids, limit, self.network.grid)

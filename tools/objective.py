@@ -20,9 +20,6 @@ class Objective(Protocol):
 
     model: nn.Module
 
-    def build(self) -> nn.Module:
-        """Another network of the same shape, on the CPU."""
-
     def start(self) -> None:
         """Prepare the network before the first step of a run."""
 

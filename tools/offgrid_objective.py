@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from engines.networks.offgrid import OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
+from tools.build_model import build_model
 from tools.field_simulation import FieldScenes, FieldSimulator
 from tools.metrics import DISTANCES, Points, average_precision
 from tools.set_loss import assignments, set_loss
-from tools.simulation import Scenes, Simulator, render
+from tools.simulation import ROUNDING, Scenes, Simulator, render, true_points
 from tools.train_config import TrainConfig
 
-#: Noise of rounding to whole counts.
-QUANTISATION = 12**-0.5
 #: Relative error of a noise estimate from the 72 pixels of a crop's border.
 NOISE_ERROR = 1 / 12
 
@@ -44,7 +43,9 @@ class OffGridObjective:
 
     def __init__(self, config: TrainConfig, network: OffGridConfig, device: str) -> None:
         self.config, self.network, self.device = config, network, device
-        self.model = self.build().to(device)
+        model = build_model(config)
+        assert isinstance(model, OffGridNetwork), "an off-grid network is one"
+        self.model = model.to(device)
         self.predict: Callable[..., Distribution] = self.model
         seed = config.optimisation.seed + 1
         self.simulator: Simulator | FieldSimulator = (
@@ -53,9 +54,6 @@ class OffGridObjective:
             else Simulator(config.protocol, seed=seed, device=device, pool=20000)
         )
         self.matrices = assignments(network.slots, torch.device(device))
-
-    def build(self) -> OffGridNetwork:
-        return OffGridNetwork(self.network)
 
     def start(self) -> None:
         clean, noise, psf = self._clean()
@@ -89,16 +87,14 @@ class OffGridObjective:
 
     def _draw(self, simulator: Simulator | FieldSimulator, batch: int) -> Batch:
         scenes = simulator.draw(batch)
-        if isinstance(scenes, FieldScenes):
-            noise, psf = scenes.noise, scenes.psf
-        else:
+        crops, noise, psf = network_inputs(scenes, self.config)
+        if isinstance(scenes, Scenes):
             error = NOISE_ERROR * torch.randn(
                 batch, generator=simulator.generator, device=self.device
             )
-            noise = stated_noise(scenes) * torch.where(scenes.noise > 0, 1 + error, 1.0)
-            psf = noise.new_full((batch, 2), self.config.protocol.psf_sigma)
+            noise = noise * torch.where(scenes.noise > 0, 1 + error, 1.0)
         truth = (scenes.x, scenes.y, scenes.intensity, scenes.present)
-        return Batch(*(v.to(self.device) for v in (scenes.crops, noise, psf, *truth)))
+        return Batch(*(v.to(self.device) for v in (crops, noise, psf, *truth)))
 
     def _exact(self, noise: float) -> Batch:
         """Crops of the published protocol at one noise sigma, counts."""
@@ -116,20 +112,24 @@ class OffGridObjective:
         scenes = self.simulator.draw(START_CROPS)
         clean = render(scenes.x, scenes.y, scenes.intensity, protocol.crop_size, protocol.psf_sigma)
         psf = clean.new_full((len(clean), 2), protocol.psf_sigma)
-        return clean, clean.new_full((len(clean),), QUANTISATION), psf
+        return clean, clean.new_full((len(clean),), ROUNDING), psf
 
     @torch.no_grad()
     def _measure(self, model: nn.Module, data: Batch) -> float:
         parts = zip(*(v.split(500) for v in data[:3]), strict=True)
         columns = zip(*(model(*part) for part in parts), strict=True)
         found = likeliest_points(Distribution(*(torch.cat(column) for column in columns)))
-        true = _points(data.x, data.y, data.intensity, data.present)
-        return average_precision(found, true).cso_map
+        return average_precision(found, true_points(data)).cso_map
 
 
-def stated_noise(scenes: Scenes) -> Tensor:
-    """(B,) noise sigma with that of rounding, counts."""
-    return torch.hypot(scenes.noise, torch.tensor(QUANTISATION, device=scenes.noise.device))
+def network_inputs(
+    scenes: Scenes | FieldScenes, config: TrainConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What an off-grid network is given: (B, n, n) crops, (B,) noise and (B, 2) PSF sigma."""
+    if isinstance(scenes, FieldScenes):
+        return scenes.crops, scenes.noise, scenes.psf
+    noise = torch.hypot(scenes.noise, torch.tensor(ROUNDING, device=scenes.noise.device))
+    return scenes.crops, noise, noise.new_full((len(noise), 2), config.protocol.psf_sigma)
 
 
 def likeliest_points(distribution: Distribution) -> Points:
@@ -142,9 +142,6 @@ def likeliest_points(distribution: Distribution) -> Points:
     hit = -torch.expm1(-distance.square() / (2 * variance[..., None])).mean(-1)
     score = torch.sigmoid(distribution.existence) * hit
     x, y = distribution.position.unbind(-1)
-    return _points(x, y, score, rank < count[:, None])
-
-
-def _points(x: Tensor, y: Tensor, score: Tensor, present: Tensor) -> Points:
     columns = [v.double().cpu().numpy() for v in (x, y, score)]
-    return Points.from_padded(columns[0], columns[1], columns[2], present.cpu().numpy())
+    there = (rank < count[:, None]).cpu().numpy()
+    return Points.from_padded(columns[0], columns[1], columns[2], there)

@@ -5,6 +5,7 @@ hold the ones that the shipped models were trained on.
 """
 
 import itertools
+import typing
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,6 +18,9 @@ from tools.metrics import Points
 
 #: The paper's separation of 0.52 Rayleigh units, with 1 unit = 1.9 sigma_psf, at sigma 0.5 px.
 CSIST_SEPARATION = 0.494
+
+#: Standard deviation of rounding to whole counts.
+ROUNDING = 12**-0.5
 
 Range = tuple[float, float]
 
@@ -92,10 +96,22 @@ def pixel_profile(position: Tensor, size: int, sigma: float | Tensor) -> Tensor:
     return (0.5 * torch.erf(scaled)).diff(dim=-1)
 
 
-def render(x: Tensor, y: Tensor, intensity: Tensor, size: int, sigma: float) -> Tensor:
-    """(B, K) positions in px and counts to (B, n, n) noise-free crops."""
-    rows = pixel_profile(y, size, sigma) * intensity[..., None]
-    return rows.mT @ pixel_profile(x, size, sigma)
+def render(
+    x: Tensor,
+    y: Tensor,
+    intensity: Tensor,
+    size: int,
+    sigma_x: float | Tensor,
+    sigma_y: float | Tensor | None = None,
+) -> Tensor:
+    """(B, K) positions in px and counts to (B, n, n) noise-free crops.
+
+    Args:
+        sigma_x, sigma_y: px, or (B, 1, 1) for crops each with a PSF of its own; `sigma_y` defaults
+            to `sigma_x`.
+    """
+    rows = pixel_profile(y, size, sigma_x if sigma_y is None else sigma_y) * intensity[..., None]
+    return rows.mT @ pixel_profile(x, size, sigma_x)
 
 
 def render_grid(scenes: Scenes, crop_size: int, upsampling: int) -> Tensor:
@@ -110,7 +126,20 @@ def render_grid(scenes: Scenes, crop_size: int, upsampling: int) -> Tensor:
     return flat.unflatten(1, (cells, cells))
 
 
-def true_points(scenes: Scenes) -> Points:
+class Truth(typing.Protocol):
+    """The true targets of a batch; shapes as in `Scenes`."""
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def y(self) -> Tensor: ...
+    @property
+    def intensity(self) -> Tensor: ...
+    @property
+    def present(self) -> Tensor: ...
+
+
+def true_points(scenes: Truth) -> Points:
     """The truth as the metrics take it; the score of a true target is its intensity in counts."""
     x, y, intensity = (v.double().cpu().numpy() for v in (scenes.x, scenes.y, scenes.intensity))
     return Points.from_padded(x, y, intensity, scenes.present.cpu().numpy())

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
+from tools.build_model import build_model
 from tools.checkpoint import (
     CHECKPOINT,
     WITHOUT_EFFECT,
@@ -138,7 +139,7 @@ class Trainer:
 
     def average_model(self) -> nn.Module:
         """The network with the averaged weights, in evaluation mode."""
-        model = self.objective.build()
+        model: nn.Module = build_model(self.config)
         model.load_state_dict(self.average)
         return model.to(self.device).eval()
 
