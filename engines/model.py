@@ -77,6 +77,11 @@ def load_model(name: str | Path) -> Model:
     return Model(folder, card)
 
 
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write `model.yaml`."""
+    (folder / CARD).write_bytes(msgspec.yaml.encode(card))
+
+
 def file_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from engines.card import GridlessReadout, ModelCard, Training
 from engines.engine import CropBatch
-from engines.model import CARD, GOLDEN, NETWORK, file_sha256
+from engines.model import GOLDEN, NETWORK, file_sha256, write_card
 from engines.model_engine import open_model_engine
 from engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
@@ -148,11 +148,6 @@ def reference_outputs(model: AnyModel, inputs: Arrays) -> dict[str, NDArray[np.f
     if isinstance(result, Distribution):
         return {name: value.numpy() for name, value in result._asdict().items()}
     return {"grid": result.numpy()}
-
-
-def write_card(card: ModelCard, folder: Path) -> None:
-    """Write `model.yaml`."""
-    (folder / CARD).write_bytes(msgspec.yaml.encode(card))
 
 
 def make_card(

@@ -97,9 +97,9 @@ def _evaluate_model(
     import msgspec
 
     from engines.engine import open_engine
+    from engines.model import write_card
     from engines.model_engine import ModelEngine
     from tools.evaluation import evaluate as run
-    from tools.export import write_card
     from tools.train_config import load_train_config
 
     engine = open_engine(model, threads=threads)

@@ -5,6 +5,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+WIDEST_TABLE = 150  # characters
+
 
 def run_field(
     model: str,
@@ -31,9 +33,9 @@ def run_field(
         DscsnetError: the folder holds no usable frame, or a model does not work.
     """
     from engines.engine import open_engine
+    from engines.model import write_card
     from engines.model_engine import ModelEngine
     from tools.environment import describe
-    from tools.export import write_card
     from tools.field_benchmark import draw_samples, run_benchmark
     from tools.field_frames import read_frames
     from tools.field_picture import draw_field
@@ -52,7 +54,8 @@ def run_field(
         reference_crops=reference_crops,
         tell=lambda what: notes.print(f"running: {what}", style="dim"),
     )
-    console = Console()
+    # A narrow terminal wraps the widest table; narrower columns would hide its figures.
+    console = Console(width=max(WIDEST_TABLE, Console().width))
     console.print(describe(), highlight=False, soft_wrap=True)
     print_result(result, console)
     if out is not None:
