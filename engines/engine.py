@@ -1,7 +1,7 @@
 """What an engine is: crops in, targets out, with or without a network behind it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engines.estimates import Estimates
 from engines.geometry import Grid
 from engines.psf_fit_settings import PSF_FIT, PsfFitSettings
+from engines.runtimes.base import RuntimeOptions
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -111,6 +112,7 @@ def open_engine(
     threads: int = 0,
     psf: Psf | None = None,
     psf_fit: PsfFitSettings | None = None,
+    options: RuntimeOptions | None = None,
 ) -> Engine:
     """Load a model by name or folder into a runtime; `psf-fit` needs neither.
 
@@ -118,6 +120,7 @@ def open_engine(
         threads: CPU threads of one batch; 0: one for each core.
         psf: the sensor's PSF sigma along x and y, px; None: what the model was made for.
         psf_fit: settings of `psf-fit`, in place of `psf`.
+        options: what else runtimes can be told; its threads give way to `threads`.
 
     Raises:
         ModelError: the model or the runtime is not there, does not work or is not for this PSF.
@@ -128,4 +131,5 @@ def open_engine(
         return PsfFitEngine(psf_fit) if psf_fit else PsfFitEngine.for_gaussian(psf)
     from engines.model_engine import open_model_engine
 
-    return open_model_engine(model, runtime, threads=threads, psf=psf)
+    options = replace(options or RuntimeOptions(), threads=threads)
+    return open_model_engine(model, runtime, psf=psf, options=options)

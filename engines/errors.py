@@ -9,5 +9,9 @@ class ModelError(DscsnetError):
     """A model folder is missing, altered or does not fit its engine."""
 
 
+class GoldenCheckFailed(ModelError):
+    """A runtime does not compute what a model's float64 reference does."""
+
+
 class InferenceError(DscsnetError):
     """A runtime could not execute a batch."""

@@ -1,5 +1,7 @@
 """The engine of a model: a runtime executes its network, the readout that its card names reads."""
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +9,27 @@ from numpy.typing import NDArray
 
 from engines.card import GridReadout
 from engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
-from engines.errors import InferenceError, ModelError
+from engines.errors import GoldenCheckFailed, InferenceError, ModelError
 from engines.estimates import Estimates
 from engines.geometry import Grid
 from engines.model import Golden, Model, load_model
 from engines.readouts import read_grid, read_gridless
-from engines.runtimes import Runtime, open_runtime
+from engines.runtimes import Runtime, RuntimeOptions, Unavailable, candidates, open_runtime
 
-#: Relative L2 error against the float64 reference that the golden check allows.
-GOLDEN_TOLERANCE = 1e-4
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A runtime that `auto` passed over.
+
+    Attributes:
+        cause: `no_driver`, `no_library`, `refused`, `golden_check`.
+    """
+
+    runtime: str
+    cause: str
+    reason: str
 
 
 class ModelEngine:
@@ -23,10 +37,17 @@ class ModelEngine:
 
     Args:
         psf: PSF sigma along x and y, px; None: the width that the model's card gives.
+        fallbacks: faster runtimes that did not work here.
     """
 
-    def __init__(self, model: Model, runtime: Runtime, psf: Psf | None = None) -> None:
-        self.model, self.runtime = model, runtime
+    def __init__(
+        self,
+        model: Model,
+        runtime: Runtime,
+        psf: Psf | None = None,
+        fallbacks: tuple[Fallback, ...] = (),
+    ) -> None:
+        self.model, self.runtime, self.fallbacks = model, runtime, fallbacks
         width = model.card.psf_sigma
         self._psf = psf or (width, width)
 
@@ -88,21 +109,29 @@ class ModelEngine:
         """Golden check, then one batch of each size so that no first frame pays for set-up.
 
         Raises:
-            ModelError: this runtime does not compute what the model's reference does.
+            GoldenCheckFailed: this runtime does not compute what the model's reference does.
         """
-        golden = self.model.golden()
-        error = self._error_on(golden)
-        if not error <= GOLDEN_TOLERANCE:
-            raise ModelError(
-                f"{self.name} on {self.runtime_name}: golden check failed: "
-                f"relative error {error:.1e}, at most {GOLDEN_TOLERANCE:.0e} allowed"
-            )
-        crops = golden.inputs["crops"]
+        crops = self.check_golden().inputs["crops"]
         for size in batch_sizes:
             pixels = np.ascontiguousarray(crops[np.arange(size) % len(crops)])
             noise = np.ones(size, np.float32)
             batch = make_batch(self, pixels, np.ones(pixels.shape, bool), noise)
             self.read(self.run(batch), batch)
+
+    def check_golden(self) -> Golden:
+        """Compare with the float64 reference on the stored crops, which are returned.
+
+        Raises:
+            GoldenCheckFailed: the difference is not that of rounding.
+        """
+        golden = self.model.golden()
+        error, allowed = self._error_on(golden), self.runtime.tolerance
+        if not error <= allowed:
+            raise GoldenCheckFailed(
+                f"{self.name} on {self.runtime_name}: golden check failed: "
+                f"relative error {error:.1e}, at most {allowed:.0e} allowed"
+            )
+        return golden
 
     def close(self) -> None:
         """Free the runtime."""
@@ -110,7 +139,11 @@ class ModelEngine:
 
 
 def open_model_engine(
-    name: str | Path, runtime: str, *, threads: int, psf: Psf | None
+    name: str | Path,
+    runtime: str = "auto",
+    *,
+    psf: Psf | None = None,
+    options: RuntimeOptions | None = None,
 ) -> ModelEngine:
     """Load a model into a runtime; see `open_engine`."""
     model = load_model(name)
@@ -121,4 +154,31 @@ def open_model_engine(
             f"PSF sigma {given} px: the model {model.card.name} holds for {low:g} to {high:g} px; "
             "take another model, the engine psf-fit, or train a model for this sensor"
         )
-    return ModelEngine(model, open_runtime(runtime, model.network_path, threads=threads), psf)
+    *faster, last = candidates(runtime)
+    fallbacks: list[Fallback] = []
+    for kind in faster:
+        try:
+            return _checked(ModelEngine(model, open_runtime(kind, model, options), psf))
+        except (ModelError, InferenceError) as error:
+            fallbacks.append(_fallback(kind, error))
+    return ModelEngine(model, open_runtime(last, model, options), psf, tuple(fallbacks))
+
+
+def _checked(engine: ModelEngine) -> ModelEngine:
+    try:
+        engine.check_golden()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _fallback(kind: str, error: Exception) -> Fallback:
+    if isinstance(error, Unavailable):
+        cause = error.cause
+    else:
+        cause = "golden_check" if isinstance(error, GoldenCheckFailed) else "refused"
+    # To have no GPU is no fault.
+    level = logging.INFO if cause == "no_driver" else logging.WARNING
+    log.log(level, "runtime %s is passed over: %s", kind, error)
+    return Fallback(kind, cause, str(error))

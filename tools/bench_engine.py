@@ -9,6 +9,7 @@ import numpy as np
 from engines.engine import CropBatch, Engine
 from engines.imaging import render
 from engines.model_engine import ModelEngine, open_model_engine
+from engines.runtimes import RuntimeOptions
 
 SECONDS = 1.0
 #: PSF sigma of the benchmarks' targets, px.
@@ -47,7 +48,7 @@ def bench_engine(
 ) -> Iterator[EngineSpeed]:
     """Network alone, network with readout, and eager PyTorch if it is installed."""
     for threads in thread_counts:
-        engine = open_model_engine(model, "auto", threads=threads, psf=None)
+        engine = open_model_engine(model, "auto", options=RuntimeOptions(threads=threads))
         label = f"{engine.runtime.name}, {threads} thread{'s' * (threads > 1)}"
         for number in batches:
             batch = bench_batch(engine.grid.crop_size, number)

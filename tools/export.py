@@ -23,6 +23,7 @@ from engines.model_engine import open_model_engine
 from engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
 from engines.networks.offgrid.network import INPUTS
+from engines.runtimes import RuntimeOptions
 from tools.build_model import AnyModel
 from tools.checkpoint import TrainedRun
 from tools.field_simulation import FieldScenes, FieldSimulator
@@ -68,7 +69,7 @@ def export_model(run: TrainedRun, folder: Path) -> ModelCard:
 def _calibrated(config: TrainConfig, readout: GridlessReadout, folder: Path) -> GridlessReadout:
     """The readout with sigmas and scores fitted on crops of the model's own protocol."""
     batch, true = calibration_crops(config)
-    engine = open_model_engine(folder, "onnxruntime", threads=1, psf=None)
+    engine = open_model_engine(folder, "onnxruntime", options=RuntimeOptions(threads=1))
     parts = [
         engine.run(batch.part(first, first + GOLDEN_CROPS**2))
         for first in range(0, len(batch), GOLDEN_CROPS**2)

@@ -1,55 +1,73 @@
-"""What every runtime offers, and how one is chosen."""
+"""What every runtime offers, and what it can be told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import ModelError
+from engines.errors import InferenceError, ModelError
 
 Arrays = Mapping[str, NDArray[np.float32]]
+Precision = Literal["fp16", "fp32"]
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """What runtimes can be told; each heeds what concerns it.
+
+    Attributes:
+        threads: CPU threads of one batch; 0: one for each core.
+        device: number of the GPU.
+        precision: on a GPU; fp16: the layers in half precision, where that does no harm.
+        cache: folder of compiled engines; None: the user's cache folder.
+    """
+
+    threads: int = 0
+    device: int = 0
+    precision: Precision = "fp16"
+    cache: Path | None = None
+
+
+class Unavailable(ModelError):
+    """A runtime cannot work on this machine.
+
+    Attributes:
+        cause: `no_driver`, `no_library`, `refused`: what to count it as.
+    """
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class DeviceError(InferenceError):
+    """The GPU failed in a way that no later batch can work."""
 
 
 class Runtime(Protocol):
-    """Executes one ONNX model; used by one thread at a time."""
+    """Executes one model's network.
+
+    Attributes:
+        tolerance: relative L2 error against the float64 reference that is normal for it.
+    """
 
     @property
     def name(self) -> str:
         """Runtime, version and device, as published in messages."""
+
+    @property
+    def tolerance(self) -> float: ...
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """One batch; the first axis of every array is the batch.
 
         Raises:
             InferenceError: the batch could not be executed.
+            DeviceError: nor will any other be.
         """
 
     def close(self) -> None:
         """Free what the runtime holds."""
-
-
-def _open_onnxruntime(network: Path, threads: int) -> Runtime:
-    from engines.runtimes.onnx import OnnxRuntime
-
-    return OnnxRuntime(network, threads=threads)
-
-
-_OPENERS: dict[str, Callable[[Path, int], Runtime]] = {"onnxruntime": _open_onnxruntime}
-RUNTIMES = ("auto", *_OPENERS)
-
-
-def open_runtime(kind: str, network: Path, *, threads: int = 0) -> Runtime:
-    """Open `network` in a runtime; `auto` takes the fastest that works here.
-
-    Args:
-        threads: CPU threads of one batch; 0: one for each core.
-
-    Raises:
-        ModelError: unknown runtime, or the file is no network it can execute.
-    """
-    kind = "onnxruntime" if kind == "auto" else kind
-    if kind not in _OPENERS:
-        raise ModelError(f'no runtime "{kind}"; there are {", ".join(RUNTIMES)}')
-    return _OPENERS[kind](network, threads)

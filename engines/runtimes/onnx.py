@@ -40,6 +40,10 @@ class OnnxRuntime:
     def name(self) -> str:
         return f"onnxruntime {onnxruntime.__version__} CPU"
 
+    @property
+    def tolerance(self) -> float:
+        return 1e-4
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         try:
             results = self._session.run(self._outputs, dict(inputs))

@@ -1,6 +1,7 @@
 """Model folders and runtimes: what is shipped works, what is altered is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from engines.engine import make_batch, open_engine
 from engines.errors import InferenceError, ModelError
 from engines.model import CARD, GOLDEN, NETWORK, load_model, shipped_models
 from engines.model_engine import ModelEngine, open_model_engine
-from engines.runtimes import Runtime, open_runtime
+from engines.runtimes import Runtime, RuntimeOptions, open_runtime
 
 SHIPPED = shipped_models()
 
@@ -31,7 +32,7 @@ class RuntimeContract:
     @pytest.fixture(params=SHIPPED, name="engine")
     def _engine(self, request: pytest.FixtureRequest) -> ModelEngine:
         model = load_model(request.param)
-        return ModelEngine(model, open_runtime(self.kind, model.network_path, threads=1))
+        return ModelEngine(model, open_runtime(self.kind, model, RuntimeOptions(threads=1)))
 
     def test_agrees_with_the_float64_reference(self, engine: ModelEngine) -> None:
         assert engine.golden_error() < 1e-5
@@ -75,6 +76,7 @@ class WrongRuntime:
     """A runtime that computes something else."""
 
     name = "wrong"
+    tolerance = 1e-4
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -87,14 +89,14 @@ class WrongRuntime:
 
 
 def test_golden_check_refuses_a_runtime_that_is_off() -> None:
-    engine = open_model_engine(SHIPPED[0], "auto", threads=1, psf=None)
+    engine = open_model_engine(SHIPPED[0], "auto", options=RuntimeOptions(threads=1))
     wrong = ModelEngine(engine.model, WrongRuntime(engine.runtime))
     with pytest.raises(ModelError, match="golden check failed: relative error"):
         wrong.check()
 
 
 def test_an_output_without_a_finite_crop_is_an_error() -> None:
-    engine = open_model_engine(SHIPPED[0], "auto", threads=1, psf=None)
+    engine = open_model_engine(SHIPPED[0], "auto", options=RuntimeOptions(threads=1))
     pixels = np.full((1, 11, 11), np.nan, np.float32)
     batch = make_batch(engine, pixels, np.ones(pixels.shape, bool), np.ones(1, np.float32))
     with pytest.raises(InferenceError, match="not finite"):
@@ -113,9 +115,9 @@ def test_extreme_crops_give_finite_grids(name: str) -> None:
     pixels[1] = 1e6
     pixels[2] = -1e6
     pixels[3, ::2, ::2] = 65535
-    grids = open_model_engine(name, "auto", threads=1, psf=None).runtime.run({"crops": pixels})[
-        "grid"
-    ]
+    grids = open_model_engine(name, "auto", options=RuntimeOptions(threads=1)).runtime.run(
+        {"crops": pixels}
+    )["grid"]
     assert np.isfinite(grids).all()
 
 
@@ -165,10 +167,10 @@ def test_a_wrong_card_is_refused(folder: Path, old: str, new: str, message: str)
 
 
 def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"no network")
+    model = replace(load_model(SHIPPED[0]), folder=tmp_path)
+    model.network_path.write_bytes(b"no network")
     with pytest.raises(ModelError, match=r"model\.onnx: ONNX Runtime cannot load it"):
-        open_runtime("onnxruntime", path)
+        open_runtime("onnxruntime", model)
 
 
 def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
@@ -176,5 +178,5 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
         load_model("nothing")
     with pytest.raises(ModelError, match=r"no model\.yaml in this folder"):
         load_model(tmp_path)
-    with pytest.raises(ModelError, match='no runtime "abacus"; there are auto, onnxruntime'):
-        open_runtime("abacus", tmp_path)
+    with pytest.raises(ModelError, match='no runtime "abacus"; there are auto, tensorrt, torch'):
+        open_engine(SHIPPED[0], "abacus")

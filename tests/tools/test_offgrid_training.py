@@ -25,6 +25,7 @@ from engines.networks.offgrid import (  # noqa: E402
 )
 from engines.networks.offgrid.head import Distribution  # noqa: E402
 from engines.networks.offgrid.network import INPUTS  # noqa: E402
+from engines.runtimes import RuntimeOptions  # noqa: E402
 from tools.checkpoint import read_run  # noqa: E402
 from tools.export import calibration_crops, export_model, reference_outputs  # noqa: E402
 from tools.field_simulation import FieldProtocol  # noqa: E402
@@ -127,7 +128,7 @@ def test_an_exported_model_is_the_network(trunk: str, protocol: str, tmp_path: P
     trainer.save()
     folder = tmp_path / "model"
     card = export_model(read_run(trainer.folder), folder)
-    engine = open_model_engine(folder, "onnxruntime", threads=1, psf=None)
+    engine = open_model_engine(folder, "onnxruntime", options=RuntimeOptions(threads=1))
     engine.check(batch_sizes=(1, 5))
     assert card == load_model(folder).card
     assert (card.inputs, card.outputs) == (INPUTS, OUTPUTS)

@@ -19,6 +19,7 @@ from engines.networks.offgrid import OffGridConfig  # noqa: E402
 from engines.networks.one_stage import OneStageConfig  # noqa: E402
 from engines.networks.registry import AnyNetworkConfig  # noqa: E402
 from engines.networks.srcnn import SRCNNConfig  # noqa: E402
+from engines.runtimes import RuntimeOptions  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
 from tools.checkpoint import read_run  # noqa: E402
 from tools.evaluation import evaluate  # noqa: E402
@@ -46,7 +47,7 @@ CONFIG = TrainConfig(
 
 
 def opened(folder: Path) -> ModelEngine:
-    return open_model_engine(folder, "auto", threads=1, psf=None)
+    return open_model_engine(folder, "auto", options=RuntimeOptions(threads=1))
 
 
 @pytest.fixture(scope="module", name="trained")

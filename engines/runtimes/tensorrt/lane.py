@@ -1,0 +1,175 @@
+"""A lane: one stream with its own page-locked and device memory, used by one piece at a time.
+
+While one lane's kernels run, another's copies do: that is what two of them are for.
+"""
+
+import logging
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InferenceError
+from engines.runtimes.base import Arrays
+from engines.runtimes.tensorrt.graphs import Graph, Graphs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One input or output in both memories.
+
+    Attributes:
+        host: (largest bucket, ...) page-locked array, in the allocation `memory`.
+        device: the driver's allocation; `int()` is its address.
+    """
+
+    host: NDArray[Any]
+    memory: Any
+    device: Any
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One input or output of the engine: the shape of one crop's share, and the type."""
+
+    name: str
+    is_input: bool
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def bindings_of(trt: ModuleType, engine: Any) -> tuple[Binding, ...]:
+    """The engine's inputs and outputs."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    return tuple(
+        Binding(
+            name,
+            engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
+            tuple(engine.get_tensor_shape(name))[1:],
+            np.dtype(trt.nptype(engine.get_tensor_dtype(name))),
+        )
+        for name in names
+    )
+
+
+class Lane:
+    """Memory, stream and execution contexts; every call comes from the engine's own thread.
+
+    Args:
+        cuda: `pycuda.driver`.
+        graphs: None: work is enqueued piece by piece.
+        buckets: batch sizes, rising, in the order of the engine's profiles.
+
+    Raises:
+        InferenceError: a context cannot be made.
+    """
+
+    def __init__(
+        self,
+        trt: ModuleType,
+        cuda: Any,
+        graphs: Graphs | None,
+        engine: Any,
+        buckets: tuple[int, ...],
+    ) -> None:
+        self._cuda = cuda
+        self._stream = cuda.Stream()
+        # A wait that sleeps: the cores have frames to receive meanwhile.
+        flags = cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
+        self._done = cuda.Event(flags)
+        self._bindings = bindings_of(trt, engine)
+        self._slots = {b.name: self._slot(b, buckets[-1]) for b in self._bindings}
+        sizes = [engine.get_device_memory_size_for_profile_v2(i) for i in range(len(buckets))]
+        # The contexts of one lane never run at once, so they share their working memory.
+        self._workspace = cuda.mem_alloc(max(*sizes, 256))
+        self._contexts = {
+            bucket: self._context(trt, engine, profile, bucket, max(*sizes, 256))
+            for profile, bucket in enumerate(buckets)
+        }
+        self._graphs: dict[int, Graph] = {}
+        for bucket in buckets:
+            self._first_run(graphs, bucket)
+
+    def start(self, inputs: Arrays, first: int, last: int, bucket: int) -> None:
+        """Copy rows first..last-1 in, and put one batch of the bucket's size on the stream."""
+        for binding in self._bindings:
+            if binding.is_input:
+                self._slots[binding.name].host[: last - first] = inputs[binding.name][first:last]
+        if graph := self._graphs.get(bucket):
+            graph.launch(self._stream.handle)
+        else:
+            self._enqueue(bucket)
+        self._done.record(self._stream)
+
+    def finish(self, outputs: dict[str, NDArray[np.float32]], first: int, last: int) -> None:
+        """Wait for the batch, and copy its rows to first..last-1 of `outputs`."""
+        self._done.synchronize()
+        for binding in self._bindings:
+            if not binding.is_input:
+                rows = self._slots[binding.name].host[: last - first]
+                outputs[binding.name][first:last] = rows
+
+    def close(self) -> None:
+        """Free all of it; what still runs is waited for."""
+        self._stream.synchronize()
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
+        self._contexts.clear()
+        for slot in self._slots.values():
+            slot.device.free()
+            slot.memory.free()
+        self._slots.clear()
+        self._workspace.free()
+
+    def _slot(self, binding: Binding, rows: int) -> Slot:
+        host = self._cuda.pagelocked_zeros((rows, *binding.shape), binding.dtype)
+        return Slot(host, host.base, self._cuda.mem_alloc(host.nbytes))
+
+    def _context(self, trt: ModuleType, engine: Any, profile: int, bucket: int, memory: int) -> Any:
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = engine.create_execution_context(strategy)
+        if context is None:
+            raise InferenceError(f"no execution context for batches of {bucket}")
+        context.set_device_memory(int(self._workspace), memory)
+        if not context.set_optimization_profile_async(profile, self._stream.handle):
+            raise InferenceError(f"the engine has no profile {profile} for batches of {bucket}")
+        for binding in self._bindings:
+            if not context.set_tensor_address(binding.name, int(self._slots[binding.name].device)):
+                raise InferenceError(f"no address accepted for {binding.name}")
+            if binding.is_input and not context.set_input_shape(
+                binding.name, (bucket, *binding.shape)
+            ):
+                raise InferenceError(f"{binding.name} does not take batches of {bucket}")
+        if missing := context.infer_shapes():
+            raise InferenceError(f"shapes of {', '.join(missing)} are not settled")
+        return context
+
+    def _first_run(self, graphs: Graphs | None, bucket: int) -> None:
+        """Once without a graph, since the library sets itself up then; and then record one."""
+        self._enqueue(bucket)
+        self._stream.synchronize()
+        if graphs is None:
+            return
+        try:
+            graph = graphs.record(self._stream.handle, lambda: self._enqueue(bucket))
+        except InferenceError as error:
+            log.warning("batches of %d run without a CUDA graph: %s", bucket, error)
+            return
+        self._graphs[bucket] = graph
+
+    def _enqueue(self, bucket: int) -> None:
+        for binding in self._bindings:
+            if binding.is_input:
+                slot = self._slots[binding.name]
+                self._cuda.memcpy_htod_async(slot.device, slot.host[:bucket], self._stream)
+        if not self._contexts[bucket].execute_async_v3(self._stream.handle):
+            raise InferenceError(f"TensorRT could not start a batch of {bucket}")
+        for binding in self._bindings:
+            if not binding.is_input:
+                slot = self._slots[binding.name]
+                self._cuda.memcpy_dtoh_async(slot.host[:bucket], slot.device, self._stream)

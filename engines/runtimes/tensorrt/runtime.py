@@ -1,0 +1,136 @@
+"""The TensorRT runtime: a compiled engine on a GPU, driven through pycuda."""
+
+import atexit
+import logging
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InferenceError
+from engines.runtimes.base import Arrays, Unavailable
+from engines.runtimes.tensorrt.build import BuildSettings
+from engines.runtimes.tensorrt.graphs import Graphs
+from engines.runtimes.tensorrt.lane import Lane, bindings_of
+from engines.runtimes.tensorrt.library import library_name, make_logger
+from engines.runtimes.tensorrt.worker import AnyLane, Job, Worker
+
+log = logging.getLogger(__name__)
+
+#: One lane's copies run while the other's kernels do.
+LANES = 2
+#: Relative L2 error against the float64 reference, by precision; half precision has 11 bits.
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3}
+
+
+class TensorRtRuntime:
+    """Executes a compiled engine; `run` may be called from several threads at once.
+
+    Args:
+        plan: the compiled engine.
+        cuda: `pycuda.driver`, initialised.
+        graphs: CUDA graphs; None: without.
+
+    Raises:
+        Unavailable: the library or the device refuses the engine.
+    """
+
+    def __init__(
+        self,
+        trt: ModuleType,
+        cuda: Any,
+        graphs: Graphs | None,
+        plan: bytes,
+        settings: BuildSettings,
+        device: int = 0,
+    ) -> None:
+        self._trt, self._cuda, self._settings = trt, cuda, settings
+        self._graphs, self._messages = graphs, make_logger(trt)
+        self._device = cuda.Device(device)
+        self._outputs: dict[str, tuple[int, ...]] = {}
+        self._inputs: dict[str, tuple[int, ...]] = {}
+        errors = (cuda.Error,)
+        try:
+            self._worker = Worker(partial(self._open, plan), settings.buckets, errors)
+        except errors as error:
+            reason = f"{self._device.name()}: {' '.join(str(error).split())}"
+            raise Unavailable(reason, "refused") from None
+        except InferenceError as error:
+            reason = f"{library_name(trt)}: {error}: {self._messages.last_error()}"
+            raise Unavailable(reason, "refused") from None
+        # A context left on a thread's stack when the process ends would abort it.
+        atexit.register(self.close)
+
+    @property
+    def name(self) -> str:
+        precision = self._settings.precision
+        return f"{library_name(self._trt)} {precision} on {self._device.name()}"
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE[self._settings.precision]
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        number = self._check(inputs)
+        outputs = {
+            name: np.empty((number, *shape), np.float32) for name, shape in self._outputs.items()
+        }
+        self._worker.execute(Job(inputs, outputs), number)
+        return outputs
+
+    def close(self) -> None:
+        """Free the device's memory and leave its context."""
+        atexit.unregister(self.close)
+        self._worker.close()
+
+    def _check(self, inputs: Arrays) -> int:
+        """The number of crops, once every array is as the engine takes it."""
+        numbers = {len(value) for value in inputs.values()}
+        shapes = {name: value.shape[1:] for name, value in inputs.items()}
+        if shapes != self._inputs or len(numbers) != 1:
+            got = ", ".join(f"{name} {value.shape}" for name, value in inputs.items())
+            want = ", ".join(f"{name} (n, {str(s)[1:]}" for name, s in self._inputs.items())
+            raise InferenceError(f"TensorRT: inputs must be {want}; got {got}")
+        return numbers.pop()
+
+    def _open(self, plan: bytes) -> tuple[list[AnyLane], Callable[[], None]]:
+        """On the engine's thread: context, engine, lanes; and what frees them."""
+        # The primary context is the one that other libraries in this process use, too.
+        context = self._device.retain_primary_context()
+        context.push()
+        lanes: list[AnyLane] = []
+        held: list[Any] = []
+        free = partial(self._free, context, lanes, held)
+        try:
+            runtime = self._trt.Runtime(self._messages)
+            engine = runtime.deserialize_cuda_engine(plan)
+            if engine is None:
+                raise InferenceError("the compiled engine is refused")
+            held += [engine, runtime]
+            for binding in bindings_of(self._trt, engine):
+                known = self._inputs if binding.is_input else self._outputs
+                known[binding.name] = binding.shape
+            for _ in range(LANES):
+                lanes.append(
+                    Lane(self._trt, self._cuda, self._graphs, engine, self._settings.buckets)
+                )
+        except BaseException:
+            free()
+            raise
+        return lanes, free
+
+    def _free(self, context: Any, lanes: list[AnyLane], held: list[Any]) -> None:
+        try:
+            for lane in lanes:
+                lane.close()
+        except (self._cuda.Error, InferenceError) as error:
+            log.warning("the GPU's memory could not be freed: %s", error)
+        finally:
+            lanes.clear()
+            while held:  # the engine before the runtime that made it
+                held.pop(0)
+            context.pop()
+            context.detach()

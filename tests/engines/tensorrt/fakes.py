@@ -1,0 +1,332 @@
+"""Stand-ins for pycuda, TensorRT's runtime and CUDA graphs that run without a GPU.
+
+Nothing is executed when it is put on a stream: only when somebody waits for it, like on a GPU that
+is as late as it may be. So a buffer that is used again too early gives wrong numbers here. Engines
+compute through ONNX Runtime on the "device's" memory.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from engines.errors import InferenceError
+
+Work = Callable[[], None]
+
+
+class CudaError(Exception):
+    """What pycuda raises."""
+
+
+class Stream:
+    """Work that waits, in order; in a capture it is recorded instead."""
+
+    def __init__(self, cuda: "FakeCuda") -> None:
+        self.cuda, self.waiting, self.handle = cuda, [], id(self)
+        self.recording: list[Work] | None = None
+        cuda.streams[self.handle] = self
+
+    def add(self, work: Work) -> None:
+        (self.waiting if self.recording is None else self.recording).append(work)
+
+    def synchronize(self) -> None:
+        self.cuda.note("wait")
+        self.run()
+
+    def run(self, until: int | None = None) -> None:
+        assert self.recording is None, "no waiting during a capture"
+        if self.cuda.broken:
+            raise CudaError(self.cuda.broken)
+        number = len(self.waiting) if until is None else until
+        work, self.waiting = self.waiting[:number], self.waiting[number:]
+        for step in work:
+            step()
+
+
+class Event:
+    def __init__(self, cuda: "FakeCuda", flags: int) -> None:
+        self.cuda, self.flags, self.place = cuda, flags, None
+
+    def record(self, stream: Stream) -> None:
+        self.place = (stream, len(stream.waiting))
+
+    def synchronize(self) -> None:
+        self.cuda.note("finish")
+        stream, number = self.place
+        stream.run(number)
+
+
+class HostMemory:
+    """Page-locked memory; numpy arrays on it have it as their base."""
+
+    def __init__(self, cuda: "FakeCuda", array: np.ndarray) -> None:
+        self.cuda, self.array = cuda, array
+        self.__array_interface__ = array.__array_interface__
+        cuda.live["host"] += 1
+
+    def free(self) -> None:
+        self.cuda.note("free")
+        self.cuda.live["host"] -= 1
+
+
+class DeviceMemory:
+    def __init__(self, cuda: "FakeCuda", size: int) -> None:
+        self.cuda, self.bytes = cuda, np.zeros(size, np.uint8)
+        cuda.memory[int(self)] = self.bytes
+        cuda.live["device"] += 1
+
+    def __int__(self) -> int:
+        return int(self.bytes.ctypes.data)
+
+    def free(self) -> None:
+        self.cuda.note("free")
+        del self.cuda.memory[int(self)]
+        self.cuda.live["device"] -= 1
+
+
+class Context:
+    """The primary context; `stacks` counts how often each thread has pushed it."""
+
+    def __init__(self, cuda: "FakeCuda") -> None:
+        self.cuda = cuda
+
+    def push(self) -> None:
+        self.cuda.stacks[threading.get_ident()] += 1
+
+    def pop(self) -> None:
+        assert self.cuda.stacks[threading.get_ident()] > 0
+        self.cuda.stacks[threading.get_ident()] -= 1
+
+    def detach(self) -> None:
+        self.cuda.retained -= 1
+
+
+class FakeCuda:
+    """Looks like `pycuda.driver`."""
+
+    Error = CudaError
+    event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.live: Counter[str] = Counter()
+        self.stacks: Counter[int] = Counter()
+        self.order: list[str] = []
+        self.streams: dict[int, Stream] = {}
+        self.memory: dict[int, np.ndarray] = {}
+        self.retained = 0
+        self.broken = ""
+        self.out_of_memory = False
+        outer = self
+
+        class Device:
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            @staticmethod
+            def count() -> int:
+                return 1
+
+            def name(self) -> str:
+                return "Fake GPU"
+
+            def compute_capability(self) -> tuple[int, int]:
+                return 8, 6
+
+            def retain_primary_context(self) -> Context:
+                outer.retained += 1
+                return Context(outer)
+
+        self.Device = Device
+
+    def note(self, what: str) -> None:
+        """Every call needs the context on its own thread."""
+        assert self.stacks[threading.get_ident()] == 1, f"{what} without a context"
+        self.calls[what] += 1
+        self.order.append(what)
+
+    def Stream(self) -> Stream:
+        self.note("stream")
+        return Stream(self)
+
+    def Event(self, flags: int) -> Event:
+        self.note("event")
+        return Event(self, flags)
+
+    def pagelocked_zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        self.note("pagelocked")
+        return np.asarray(HostMemory(self, np.zeros(shape, dtype)))
+
+    def mem_alloc(self, size: int) -> DeviceMemory:
+        self.note("alloc")
+        if self.out_of_memory:
+            raise CudaError("cuMemAlloc failed: out of memory")
+        return DeviceMemory(self, size)
+
+    def memcpy_htod_async(self, target: DeviceMemory, source: np.ndarray, stream: Stream) -> None:
+        self.note("copy in")
+
+        def work() -> None:
+            target.bytes[: source.nbytes] = source.reshape(-1).view(np.uint8)
+
+        stream.add(work)
+
+    def memcpy_dtoh_async(self, target: np.ndarray, source: DeviceMemory, stream: Stream) -> None:
+        self.note("copy out")
+
+        def work() -> None:
+            target.reshape(-1).view(np.uint8)[:] = source.bytes[: target.nbytes]
+
+        stream.add(work)
+
+
+class FakeGraph:
+    def __init__(self, cuda: FakeCuda, work: list[Work]) -> None:
+        self.cuda, self.work = cuda, work
+
+    def launch(self, stream: int) -> None:
+        self.cuda.note("launch")
+        if self.cuda.broken:
+            raise CudaError(self.cuda.broken)
+        for step in self.work:
+            self.cuda.streams[stream].add(step)
+
+    def close(self) -> None:
+        self.cuda.live["graph"] -= 1
+
+
+class FakeGraphs:
+    """Looks like `Graphs`; `refuse`: sizes that cannot be recorded are not known, so all are."""
+
+    def __init__(self, cuda: FakeCuda, *, refuse: bool = False) -> None:
+        self.cuda, self.refuse = cuda, refuse
+
+    def record(self, stream: int, work: Callable[[], None]) -> FakeGraph:
+        self.cuda.note("record")
+        if self.refuse:
+            raise InferenceError("cuStreamEndCapture: CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
+        target = self.cuda.streams[stream]
+        assert not target.waiting, "set-up must have ended before a capture"
+        target.recording = []
+        work()
+        recorded, target.recording = target.recording, None
+        self.cuda.live["graph"] += 1
+        return FakeGraph(self.cuda, recorded)
+
+
+class ExecutionContext:
+    def __init__(self, engine: "Engine") -> None:
+        self.engine, self.profile, self.memory = engine, -1, 0
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.addresses: dict[str, int] = {}
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert len(self.engine.cuda.memory[address]) >= size
+        self.memory = size
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        self.profile = profile
+        return profile < len(self.engine.buckets)
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return address in self.engine.cuda.memory
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes[name] = shape
+        return shape[0] == self.engine.buckets[self.profile]
+
+    def infer_shapes(self) -> list[str]:
+        return [i.name for i in self.engine.session.get_inputs() if i.name not in self.shapes]
+
+    def execute_async_v3(self, stream: int) -> bool:
+        cuda = self.engine.cuda
+        cuda.note("execute")
+        assert self.memory >= self.engine.get_device_memory_size_for_profile_v2(self.profile)
+        if self.engine.refusals:
+            self.engine.refusals -= 1
+            return False
+        cuda.streams[stream].add(self.compute)
+        return True
+
+    def compute(self) -> None:
+        memory = self.engine.cuda.memory
+        given = {}
+        for name, shape in self.shapes.items():
+            size = int(np.prod(shape)) * 4
+            given[name] = memory[self.addresses[name]][:size].view(np.float32).reshape(shape)
+        names = [output.name for output in self.engine.session.get_outputs()]
+        for name, value in zip(names, self.engine.session.run(names, given), strict=True):
+            raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+            memory[self.addresses[name]][: raw.size] = raw
+
+
+class Engine:
+    """Looks like `ICudaEngine`; the plan is an ONNX file."""
+
+    def __init__(self, cuda: FakeCuda, plan: bytes, buckets: tuple[int, ...]) -> None:
+        self.cuda, self.buckets, self.refusals, self.contexts = cuda, buckets, 0, 0
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(plan, options)
+        self.tensors = {
+            **{t.name: (t, "in") for t in self.session.get_inputs()},
+            **{t.name: (t, "out") for t in self.session.get_outputs()},
+        }
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> str:
+        return self.tensors[name][1]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (-1, *self.tensors[name][0].shape[1:])
+
+    def get_tensor_dtype(self, name: str) -> str:
+        return "float32"
+
+    def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
+        return 1000 * self.buckets[profile]
+
+    def create_execution_context(self, strategy: str) -> ExecutionContext:
+        assert strategy == "user"
+        self.contexts += 1
+        return ExecutionContext(self)
+
+
+class FakeTensorRt:
+    """Looks like the module `tensorrt`, as far as executing goes."""
+
+    __name__, __version__ = "tensorrt_fake", "1.0"
+    TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")
+    ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user")
+
+    class ILogger:
+        INTERNAL_ERROR, ERROR, WARNING, INFO = range(4)
+
+    def __init__(self, cuda: FakeCuda, buckets: tuple[int, ...]) -> None:
+        self.cuda, self.buckets = cuda, buckets
+        self.engines: list[Engine] = []
+
+    def nptype(self, dtype: str) -> type:
+        return np.dtype(dtype).type
+
+    def Runtime(self, messages: Any) -> Any:
+        def deserialize(plan: bytes) -> Engine | None:
+            if not plan:
+                messages.log(FakeTensorRt.ILogger.ERROR, "magic tag\ndoes not match")
+                return None
+            self.engines.append(Engine(self.cuda, plan, self.buckets))
+            return self.engines[-1]
+
+        return SimpleNamespace(deserialize_cuda_engine=deserialize)

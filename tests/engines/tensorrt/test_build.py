@@ -1,0 +1,131 @@
+"""Compiling ahead of time, without a GPU, every model that is shipped."""
+
+import logging
+
+import pytest
+
+from engines.errors import ModelError
+from engines.model import load_model, shipped_models
+from engines.runtimes import Unavailable
+from engines.runtimes.tensorrt import (
+    BUCKETS,
+    BuildSettings,
+    Target,
+    capabilities,
+    compile_network,
+    library_name,
+    load_library,
+    network_bytes,
+)
+from engines.runtimes.tensorrt import library as library_module
+
+trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux only")
+onnx = pytest.importorskip("onnx")
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_every_shipped_model_compiles(name: str) -> None:
+    model = load_model(name)
+    # All profiles for what the node runs by default; two are enough to see the others compile.
+    buckets = BUCKETS if name.startswith("field") else (1, 64)
+    settings = BuildSettings("fp16", buckets, capability="8.6")
+    compiled = compile_network(trt, network_bytes(model, "fp16"), settings)
+    assert len(compiled.plan) > model.network_path.stat().st_size / 2
+    assert tuple(tensor.name for tensor in compiled.inputs) == model.card.inputs
+    assert tuple(tensor.name for tensor in compiled.outputs) == model.card.outputs
+    golden = model.golden()
+    for tensor in (*compiled.inputs, *compiled.outputs):
+        assert tensor.type == "FLOAT"
+        stored = {**golden.inputs, **golden.outputs}[tensor.name]
+        assert tensor.shape == (-1, *stored.shape[1:])
+    assert compiled.profiles == tuple((bucket, bucket, bucket) for bucket in buckets)
+
+
+def test_single_precision_for_the_default_gpus(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    with caplog.at_level(logging.INFO):
+        compiled = compile_network(
+            trt,
+            network_bytes(load_model("csist100k-mlp"), "fp32"),
+            BuildSettings("fp32", (1, 16)),
+            told.append,
+        )
+    assert compiled.profiles == ((1, 1, 1), (16, 16, 16))
+    assert told[0] == f"{library_name(trt)}: compiling {compiled.layers} layers, fp32"
+    assert any("steps)" in line for line in told[1:])
+
+
+def network(operator: str, **attributes: object) -> bytes:
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x"], ["y"], "the node", **attributes)],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+
+
+def test_a_refused_operator_is_named() -> None:
+    with pytest.raises(ModelError, match=r"refuses the network: Det \(the node\)"):
+        compile_network(trt, network("Det"), BuildSettings("fp32", (1,)))
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(ModelError, match="refuses the network"):
+        compile_network(trt, b"no network", BuildSettings("fp32", (1,)))
+
+
+@pytest.mark.parametrize("capability", ["9.0", "eight"])
+def test_a_capability_that_is_not_compiled_for(capability: str) -> None:
+    settings = BuildSettings("fp32", (1,), capability)
+    with pytest.raises(ModelError, match=rf"not compile for .* {capability}; it does for .*8\.6"):
+        compile_network(trt, network("Relu"), settings)
+
+
+def test_capabilities_are_told() -> None:
+    assert {"8.0", "8.6", "8.9", "12.0"} <= set(capabilities(trt))
+
+
+class Device:
+    """A GPU at hand."""
+
+    def __init__(self, capability: tuple[int, int]) -> None:
+        self._capability = capability
+
+    def name(self) -> str:
+        return "Some GPU"
+
+    def compute_capability(self) -> tuple[int, int]:
+        return self._capability
+
+
+def test_an_engine_made_ahead_is_the_one_that_the_gpu_looks_for() -> None:
+    assert Target.of_device(trt, Device((8, 6))) == Target.of_capability("8.6")
+    # Not compiled for by name: the library decides, and the engine serves this GPU alone.
+    assert Target.of_device(trt, Device((9, 0))) == Target("Some GPU 9.0", None)
+
+
+def test_full_tensorrt_compiles_for_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "is_rtx", lambda trt: False)
+    assert capabilities(trt) == ()
+    assert Target.of_device(trt, Device((8, 6))) == Target("Some GPU 8.6", None)
+    with pytest.raises(ModelError, match="only for this machine's GPU"):
+        compile_network(trt, network("Relu"), BuildSettings("fp32", (1,), "8.6"))
+
+
+def test_full_tensorrt_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def find(name: str) -> object:
+        asked.append(name)
+        if name == "tensorrt":
+            raise ModuleNotFoundError(name=name)
+        raise OSError("libcudart.so: cannot open")
+
+    monkeypatch.setattr(library_module.importlib, "import_module", find)
+    with pytest.raises(Unavailable, match=r"tensorrt is not installed, tensorrt_rtx: libcudart"):
+        load_library()
+    assert asked == ["tensorrt", "tensorrt_rtx"]
