@@ -14,7 +14,7 @@ from engines.estimates import Estimates
 from engines.geometry import Grid
 from engines.model import Golden, Model, load_model
 from engines.readouts import read_grid, read_gridless
-from engines.runtimes import Runtime, RuntimeOptions, Unavailable, candidates, open_runtime
+from engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
 
 log = logging.getLogger(__name__)
 
@@ -154,14 +154,15 @@ def open_model_engine(
             f"PSF sigma {given} px: the model {model.card.name} holds for {low:g} to {high:g} px; "
             "take another model, the engine psf-fit, or train a model for this sensor"
         )
-    *faster, last = candidates(runtime)
+    options = options or RuntimeOptions()
+    *faster, (_, last) = openers(runtime)
     fallbacks: list[Fallback] = []
-    for kind in faster:
+    for kind, opener in faster:
         try:
-            return _checked(ModelEngine(model, open_runtime(kind, model, options), psf))
+            return _checked(ModelEngine(model, opener(model, options), psf, tuple(fallbacks)))
         except (ModelError, InferenceError) as error:
             fallbacks.append(_fallback(kind, error))
-    return ModelEngine(model, open_runtime(last, model, options), psf, tuple(fallbacks))
+    return ModelEngine(model, last(model, options), psf, tuple(fallbacks))
 
 
 def _checked(engine: ModelEngine) -> ModelEngine:

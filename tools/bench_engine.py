@@ -87,11 +87,11 @@ def _eager_peer(
     try:
         import torch
 
-        from tools.shipped import load_network
+        from engines.networks.stored import load_network
     except ModuleNotFoundError:
         return
     torch.set_num_threads(threads)
-    network = load_network(engine.model)
+    network = load_network(engine.model.folder)
     label = f"torch {torch.__version__} eager, {threads} thread{'s' * (threads > 1)}: network"
     for number in batches:
         batch = bench_batch(engine.grid.crop_size, number)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engines.networks.stored import AnyModel, build_model
 from pipeline.errors import ConfigError
-from tools.build_model import AnyModel, build_model
 from tools.train_config import Optimisation, TrainConfig, stored_train_config
 
 CHECKPOINT = "checkpoint.pt"
@@ -73,7 +73,7 @@ def read_run(folder: Path, config: TrainConfig | None = None) -> TrainedRun:
     if config is not None:
         check_same_network(path, stored, config)
     config = config or stored
-    model = build_model(config)
+    model = build_model(config.network, config.normalisation)
     weights: dict[str, Tensor] = state["average"]
     model.load_state_dict({k: v for k, v in weights.items() if k != WITHOUT_EFFECT})
     return TrainedRun(config, model.eval(), Progress(**state["progress"]))

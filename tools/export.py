@@ -23,14 +23,13 @@ from engines.model_engine import open_model_engine
 from engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
 from engines.networks.offgrid.network import INPUTS
+from engines.networks.stored import RECIPE, WEIGHTS, AnyModel
 from engines.runtimes import RuntimeOptions
-from tools.build_model import AnyModel
 from tools.checkpoint import TrainedRun
 from tools.field_simulation import FieldScenes, FieldSimulator
 from tools.metrics import Points
 from tools.offgrid_objective import network_inputs
 from tools.readout_calibration import calibrate_readout
-from tools.shipped import RECIPE, WEIGHTS
 from tools.simulation import Scenes, Simulator, true_points
 from tools.train_config import TrainConfig
 

@@ -10,8 +10,8 @@ from engines.card import GridReadout
 from engines.networks.base import StartedNetwork
 from engines.networks.deployed import Deployed
 from engines.networks.registry import GridNetworkConfig
+from engines.networks.stored import build_model
 from engines.readouts.grid import limits
-from tools.build_model import build_model
 from tools.metrics import Points, average_precision
 from tools.simulation import ROUNDING, Scenes, Simulator, render_grid, true_points
 from tools.train_config import TrainConfig
@@ -27,7 +27,7 @@ class GridObjective:
         assert isinstance(config.readout, GridReadout), "checked by the configuration"
         self.config, self.network, self.readout = config, network, config.readout
         self.device = device
-        model = build_model(config)
+        model = build_model(config.network, config.normalisation)
         assert isinstance(model, Deployed), "a grid network is one"
         self.model = model.to(device)
         self.predict = self.model.network.with_auxiliary_loss

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from engines.networks.offgrid import OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
-from tools.build_model import build_model
+from engines.networks.stored import build_model
 from tools.field_simulation import FieldScenes, FieldSimulator
 from tools.metrics import DISTANCES, Points, average_precision
 from tools.set_loss import assignments, set_loss
@@ -43,7 +43,7 @@ class OffGridObjective:
 
     def __init__(self, config: TrainConfig, network: OffGridConfig, device: str) -> None:
         self.config, self.network, self.device = config, network, device
-        model = build_model(config)
+        model = build_model(config.network, config.normalisation)
         assert isinstance(model, OffGridNetwork), "an off-grid network is one"
         self.model = model.to(device)
         self.predict: Callable[..., Distribution] = self.model

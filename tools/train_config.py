@@ -12,6 +12,7 @@ from engines.networks.config import NetworkConfig
 from engines.networks.deployed import Normalisation
 from engines.networks.offgrid import OffGridConfig
 from engines.networks.registry import AnyNetworkConfig
+from engines.networks.stored import with_kind
 from pipeline.errors import ConfigError
 from pipeline.yaml_file import read_yaml
 from tools.field_simulation import FieldProtocol
@@ -84,11 +85,7 @@ def find_train_configs(paths: Iterable[Path]) -> list[Path]:
 def stored_train_config(values: Any) -> TrainConfig:
     """The configuration kept in a checkpoint or model folder, as plain values.
 
-    Those of before there was more than one kind of network say nothing of it: it was DSCSNet.
-
     Raises:
         msgspec.ValidationError: they are no training configuration.
     """
-    if isinstance(values, dict) and isinstance(values.get("network"), dict):
-        values = {**values, "network": {"kind": "dscsnet", **values["network"]}}
-    return msgspec.convert(values, TrainConfig)
+    return msgspec.convert(with_kind(values), TrainConfig)

@@ -12,8 +12,8 @@ import msgspec
 import torch
 from torch import nn
 
+from engines.networks.stored import build_model
 from pipeline.errors import ConfigError
-from tools.build_model import build_model
 from tools.checkpoint import (
     CHECKPOINT,
     WITHOUT_EFFECT,
@@ -139,7 +139,7 @@ class Trainer:
 
     def average_model(self) -> nn.Module:
         """The network with the averaged weights, in evaluation mode."""
-        model: nn.Module = build_model(self.config)
+        model: nn.Module = build_model(self.config.network, self.config.normalisation)
         model.load_state_dict(self.average)
         return model.to(self.device).eval()
 

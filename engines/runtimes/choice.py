@@ -1,7 +1,7 @@
 """Which runtime a model is given: the one that was asked for, or the fastest that works here."""
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from engines.errors import ModelError
 from engines.model import Model
@@ -20,36 +20,45 @@ def _open_onnxruntime(model: Model, options: RuntimeOptions) -> Runtime:
 
 
 def _open_tensorrt(model: Model, options: RuntimeOptions) -> Runtime:
+    require_driver()
     from engines.runtimes.tensorrt import open_tensorrt
 
     return open_tensorrt(model, options)
 
 
 def _open_torch(model: Model, options: RuntimeOptions) -> Runtime:
-    from engines.runtimes.torch_cuda import open_torch
+    from engines.runtimes.torch_runtime import open_torch
 
     return open_torch(model, options)
 
 
-#: The fastest first.
+def _open_torch_on_gpu(model: Model, options: RuntimeOptions) -> Runtime:
+    require_driver()
+    from engines.runtimes.torch_runtime import open_torch
+
+    return open_torch(model, options, need_gpu=True)
+
+
 OPENERS: dict[str, Opener] = {
+    "onnxruntime": _open_onnxruntime,
     "tensorrt": _open_tensorrt,
     "torch": _open_torch,
-    "onnxruntime": _open_onnxruntime,
 }
-RUNTIMES = ("auto", *OPENERS)
-GPU_RUNTIMES = ("tensorrt", "torch")
+#: What `auto` tries, the fastest first.
+FASTEST_FIRST: tuple[tuple[str, Opener], ...] = (
+    ("tensorrt", _open_tensorrt),
+    ("torch", _open_torch_on_gpu),
+    ("onnxruntime", _open_onnxruntime),
+)
 
 
-def candidates(kind: str) -> Iterator[str]:
-    """Runtimes to try, in this order; `auto`: every one.
+def openers(kind: str) -> tuple[tuple[str, Opener], ...]:
+    """Runtimes to try, in this order, and what opens them; for `auto` more than one.
 
     Raises:
         ModelError: unknown runtime.
     """
-    if kind not in RUNTIMES:
-        raise ModelError(f'no runtime "{kind}"; there are {", ".join(RUNTIMES)}')
-    yield from OPENERS if kind == "auto" else (kind,)
+    return FASTEST_FIRST if kind == "auto" else ((kind, _opener(kind)),)
 
 
 def open_runtime(kind: str, model: Model, options: RuntimeOptions | None = None) -> Runtime:
@@ -57,13 +66,15 @@ def open_runtime(kind: str, model: Model, options: RuntimeOptions | None = None)
 
     Raises:
         Unavailable: the runtime cannot work on this machine.
-        ModelError: the model has no network that it can execute.
+        ModelError: unknown runtime, or the model has no network that it can execute.
     """
+    return _opener(kind)(model, options or RuntimeOptions())
+
+
+def _opener(kind: str) -> Opener:
     if kind not in OPENERS:
-        raise ModelError(f'no runtime "{kind}"; there are {", ".join(OPENERS)}')
-    if kind in GPU_RUNTIMES:
-        require_driver()
-    return OPENERS[kind](model, options or RuntimeOptions())
+        raise ModelError(f'no runtime "{kind}"; there are auto, {", ".join(OPENERS)}')
+    return OPENERS[kind]
 
 
 def require_driver() -> None:

@@ -1,5 +1,6 @@
 """Model folders and runtimes: what is shipped works, what is altered is refused."""
 
+import ctypes
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from engines.engine import make_batch, open_engine
 from engines.errors import InferenceError, ModelError
-from engines.model import CARD, GOLDEN, NETWORK, load_model, shipped_models
+from engines.model import CARD, GOLDEN, NETWORK, Model, load_model, shipped_models
 from engines.model_engine import ModelEngine, open_model_engine
-from engines.runtimes import Runtime, RuntimeOptions, open_runtime
+from engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
+from engines.runtimes.choice import DRIVER
+from tests.engines.runtime_contract import RuntimeContract
 
 SHIPPED = shipped_models()
 
@@ -22,48 +25,6 @@ def _folder(tmp_path: Path) -> Path:
     copy = tmp_path / "model"
     shutil.copytree(load_model(SHIPPED[0]).folder, copy)
     return copy
-
-
-class RuntimeContract:
-    """What every runtime must do; a runtime's test class inherits it."""
-
-    kind: str
-
-    @pytest.fixture(params=SHIPPED, name="engine")
-    def _engine(self, request: pytest.FixtureRequest) -> ModelEngine:
-        model = load_model(request.param)
-        return ModelEngine(model, open_runtime(self.kind, model, RuntimeOptions(threads=1)))
-
-    def test_agrees_with_the_float64_reference(self, engine: ModelEngine) -> None:
-        assert engine.golden_error() < 1e-5
-
-    def test_a_batch_gives_what_its_members_give(self, engine: ModelEngine) -> None:
-        inputs = engine.model.golden().inputs
-        together = engine.runtime.run(inputs)
-        for index in range(len(inputs["crops"])):
-            alone = engine.runtime.run({k: v[index : index + 1] for k, v in inputs.items()})
-            for name, values in alone.items():
-                scale = np.abs(values).max()
-                np.testing.assert_allclose(together[name][index], values[0], atol=2e-5 * scale)
-
-    @pytest.mark.parametrize("number", [1, 2, 3, 64, 65, 300])
-    def test_any_batch_size(self, engine: ModelEngine, number: int) -> None:
-        golden = engine.model.golden()
-        rows = np.arange(number) % len(golden.inputs["crops"])
-        outputs = engine.runtime.run({name: v[rows] for name, v in golden.inputs.items()})
-        assert sorted(outputs) == sorted(engine.model.card.outputs)
-        for name, values in outputs.items():
-            assert values.shape == (number, *golden.outputs[name].shape[1:])
-            assert values.dtype == np.float32
-
-    def test_a_wrong_input_is_one_clear_error(self, engine: ModelEngine) -> None:
-        with pytest.raises(InferenceError) as error:
-            engine.runtime.run({"crops": np.zeros((1, 4, 4), np.float32)})
-        assert "\n" not in str(error.value)
-
-    def test_the_check_passes(self, engine: ModelEngine) -> None:
-        engine.check(batch_sizes=(1, 2))
-        engine.close()
 
 
 class TestOnnxRuntime(RuntimeContract):
@@ -121,8 +82,48 @@ def test_extreme_crops_give_finite_grids(name: str) -> None:
     assert np.isfinite(grids).all()
 
 
-def test_auto_names_what_it_took() -> None:
-    assert open_engine(SHIPPED[0], "auto").runtime_name.startswith("onnxruntime ")
+def no_driver(model: Model, options: RuntimeOptions) -> Runtime:
+    raise Unavailable("no driver here", "no_driver")
+
+
+def refused(model: Model, options: RuntimeOptions) -> Runtime:
+    raise ModelError("refused operator")
+
+
+def wrong(model: Model, options: RuntimeOptions) -> Runtime:
+    return WrongRuntime(open_runtime("onnxruntime", model, options))
+
+
+def right(model: Model, options: RuntimeOptions) -> Runtime:
+    return open_runtime("onnxruntime", model, options)
+
+
+def test_auto_says_what_it_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = (("one", no_driver), ("two", refused), ("three", wrong), ("four", right))
+    monkeypatch.setattr("engines.runtimes.choice.FASTEST_FIRST", tried)
+    caplog.set_level("INFO")
+    engine = open_model_engine(SHIPPED[0])
+    assert engine.runtime_name.startswith("onnxruntime ")
+    causes = [(fallback.runtime, fallback.cause) for fallback in engine.fallbacks]
+    assert causes == [("one", "no_driver"), ("two", "refused"), ("three", "golden_check")]
+    assert "golden check failed" in caplog.text
+    # To have no GPU is nothing to be warned of; one that does not work is.
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "WARNING"]
+
+
+def test_auto_takes_the_first_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.runtimes.choice.FASTEST_FIRST", (("one", right), ("two", refused)))
+    assert open_model_engine(SHIPPED[0]).fallbacks == ()
+
+
+def test_a_runtime_that_was_asked_for_is_not_replaced() -> None:
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        with pytest.raises(Unavailable, match="no NVIDIA driver"):
+            open_engine(SHIPPED[0], "tensorrt")
 
 
 def test_cards_of_shipped_models_have_figures() -> None:
@@ -178,5 +179,7 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
         load_model("nothing")
     with pytest.raises(ModelError, match=r"no model\.yaml in this folder"):
         load_model(tmp_path)
-    with pytest.raises(ModelError, match='no runtime "abacus"; there are auto, tensorrt, torch'):
+    with pytest.raises(
+        ModelError, match='no runtime "abacus"; there are auto, onnx'
+    ):
         open_engine(SHIPPED[0], "abacus")

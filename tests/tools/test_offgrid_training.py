@@ -15,7 +15,7 @@ import tools.offgrid_objective  # noqa: E402
 from engines.card import GridlessReadout, GridReadout  # noqa: E402
 from engines.engine import finite_crops, make_batch  # noqa: E402
 from engines.model import load_model  # noqa: E402
-from engines.model_engine import GOLDEN_TOLERANCE, open_model_engine  # noqa: E402
+from engines.model_engine import open_model_engine  # noqa: E402
 from engines.networks.offgrid import (  # noqa: E402
     OUTPUTS,
     MlpTrunk,
@@ -25,12 +25,12 @@ from engines.networks.offgrid import (  # noqa: E402
 )
 from engines.networks.offgrid.head import Distribution  # noqa: E402
 from engines.networks.offgrid.network import INPUTS  # noqa: E402
+from engines.networks.stored import load_network  # noqa: E402
 from engines.runtimes import RuntimeOptions  # noqa: E402
 from tools.checkpoint import read_run  # noqa: E402
 from tools.export import calibration_crops, export_model, reference_outputs  # noqa: E402
 from tools.field_simulation import FieldProtocol  # noqa: E402
 from tools.set_loss import assignments, set_loss  # noqa: E402
-from tools.shipped import load_network  # noqa: E402
 from tools.simulation import Protocol  # noqa: E402
 from tools.train_config import Optimisation, TrainConfig  # noqa: E402
 from tools.training import Trainer  # noqa: E402
@@ -140,7 +140,7 @@ def test_an_exported_model_is_the_network(trunk: str, protocol: str, tmp_path: P
 
     golden = engine.model.golden()
     assert golden.inputs["crops"].shape == (16, 11, 11)
-    network = load_network(engine.model)
+    network = load_network(engine.model.folder)
     assert isinstance(network, OffGridNetwork)
     for number in (1, 5):
         inputs = {name: value[-number:] for name, value in golden.inputs.items()}
@@ -148,7 +148,7 @@ def test_an_exported_model_is_the_network(trunk: str, protocol: str, tmp_path: P
         found = engine.runtime.run(inputs)
         for name in OUTPUTS:
             error = np.linalg.norm(found[name] - expected[name])
-            assert error < GOLDEN_TOLERANCE * np.linalg.norm(expected[name]), name
+            assert error < engine.runtime.tolerance * np.linalg.norm(expected[name]), name
     batch = make_batch(
         engine,
         golden.inputs["crops"],

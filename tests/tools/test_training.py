@@ -19,12 +19,12 @@ from engines.networks.offgrid import OffGridConfig  # noqa: E402
 from engines.networks.one_stage import OneStageConfig  # noqa: E402
 from engines.networks.registry import AnyNetworkConfig  # noqa: E402
 from engines.networks.srcnn import SRCNNConfig  # noqa: E402
+from engines.networks.stored import load_network  # noqa: E402
 from engines.runtimes import RuntimeOptions  # noqa: E402
 from pipeline.errors import ConfigError  # noqa: E402
 from tools.checkpoint import read_run  # noqa: E402
 from tools.evaluation import evaluate  # noqa: E402
 from tools.export import export_model, reference_outputs  # noqa: E402
-from tools.shipped import load_network  # noqa: E402
 from tools.simulation import Protocol  # noqa: E402
 from tools.train_config import (  # noqa: E402
     Optimisation,
@@ -106,7 +106,7 @@ def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> N
     for file in tmp_path.iterdir():
         assert str(ROOT).encode() not in file.read_bytes(), f"{file.name} names a source file"
     crops = np.random.default_rng(0).uniform(0, 300, (5, 11, 11)).astype(np.float32)
-    reference = reference_outputs(load_network(engine.model), {"crops": crops})["grid"]
+    reference = reference_outputs(load_network(engine.model.folder), {"crops": crops})["grid"]
     for number in (1, 5):
         result = engine.runtime.run({"crops": crops[:number]})["grid"]
         error = np.linalg.norm(result - reference[:number]) / np.linalg.norm(reference[:number])

@@ -1,7 +1,6 @@
 """TensorRT: models compiled for NVIDIA GPUs, kept in a cache, executed through pycuda."""
 
 from engines.runtimes.tensorrt.build import (
-    BUCKETS,
     BuildSettings,
     Compiled,
     compile_network,
@@ -19,7 +18,6 @@ from engines.runtimes.tensorrt.opening import (
 from engines.runtimes.tensorrt.runtime import TensorRtRuntime
 
 __all__ = [
-    "BUCKETS",
     "BuildSettings",
     "Compiled",
     "EngineCache",

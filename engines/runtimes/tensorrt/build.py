@@ -9,16 +9,13 @@ from typing import Any
 from engines.errors import ModelError
 from engines.model import Model
 from engines.runtimes.base import Precision
+from engines.runtimes.split import BUCKETS
 from engines.runtimes.tensorrt.library import (
     library_name,
     make_logger,
     set_capability,
     strongly_typed,
 )
-
-#: Batches of these sizes are what is executed; a batch in between is filled up. Each has its own
-#: optimisation profile, whose kernels are chosen for that size.
-BUCKETS = (1, 8, 64, 256, 1024)
 
 Tell = Callable[[str], None]
 
@@ -28,6 +25,7 @@ class BuildSettings:
     """How a network is compiled.
 
     Attributes:
+        buckets: batch sizes, rising; each has its own optimisation profile.
         capability: compute capability to compile for, like `8.6`, which needs no such GPU; None:
             the library's own choice, which is the GPU at hand.
     """

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from engines.errors import InferenceError
 from engines.runtimes.base import Arrays, DeviceError
+from engines.runtimes.split import split
 
-#: Up to this size a batch is filled up however few crops it has: the GPU hardly notices.
-SMALL = 64
 #: A batch that waits longer than this for the GPU is given up, s.
 PATIENCE_S = 30.0
 
@@ -51,25 +50,6 @@ class Piece:
     first: int
     last: int
     bucket: int
-
-
-def split(number: int, buckets: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """(first, last, bucket) of the pieces of a batch.
-
-    A piece is filled up to its bucket where that at most doubles it or the bucket is small;
-    otherwise the largest bucket that is full comes first.
-    """
-    pieces, first = [], 0
-    while first < number:
-        left = number - first
-        above = next((b for b in buckets if b >= left), None)
-        if above is not None and (above <= SMALL or above <= 2 * left):
-            bucket = above
-        else:
-            bucket = max((b for b in buckets if b <= left), default=buckets[0])
-        pieces.append((first, min(first + bucket, number), bucket))
-        first += bucket
-    return pieces
 
 
 class Worker:

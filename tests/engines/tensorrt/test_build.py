@@ -7,8 +7,8 @@ import pytest
 from engines.errors import ModelError
 from engines.model import load_model, shipped_models
 from engines.runtimes import Unavailable
+from engines.runtimes.split import BUCKETS
 from engines.runtimes.tensorrt import (
-    BUCKETS,
     BuildSettings,
     Target,
     capabilities,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from engines.errors import InferenceError
 from engines.model import load_model
 from engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime
+from engines.runtimes.split import SMALL, split
 from engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
-from engines.runtimes.tensorrt.worker import SMALL, split
 from tests.engines.tensorrt.fakes import FakeCuda, FakeGraphs, FakeTensorRt
 
 MODEL = "csist100k-mlp"

@@ -1,0 +1,220 @@
+"""The PyTorch runtime: for GPUs without TensorRT, and for development on a CPU.
+
+On a GPU each batch size is captured as a CUDA graph once, so a batch costs one launch.
+"""
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InferenceError, ModelError
+from engines.model import Model
+from engines.runtimes.base import Arrays, DeviceError, Precision, RuntimeOptions, Unavailable
+from engines.runtimes.split import BUCKETS, split
+
+try:
+    import torch
+    from torch import Tensor, nn
+
+    from engines.networks.stored import RECIPE, WEIGHTS, load_network
+except ModuleNotFoundError as error:
+    raise Unavailable(
+        f'{error.name} is not installed: install "dscsnet[train]"', "no_library"
+    ) from None
+
+#: Relative L2 error against the float64 reference, by precision.
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3}
+
+#: Names of a stage's or head's last layer.
+LAST_LAYERS = ("last", "leave")
+
+Results = tuple[Tensor, ...]
+
+
+class TorchRuntime:
+    """Executes a network's PyTorch module; `run` may be called from several threads.
+
+    Args:
+        network: in evaluation mode; taken over.
+        device: `cpu`, `cuda:0` ...; on the CPU the precision is always fp32.
+        buckets: batch sizes, rising; on a GPU others are filled up.
+
+    Raises:
+        Unavailable: the device refuses the network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        golden: Arrays,
+        outputs: tuple[str, ...],
+        device: str,
+        precision: Precision,
+        buckets: tuple[int, ...] = BUCKETS,
+    ) -> None:
+        self._device = torch.device(device)
+        self._precision = precision if self._device.type == "cuda" else "fp32"
+        self._network, self._outputs = network, outputs
+        self._buckets, self._lock = buckets, threading.Lock()
+        self._broken = ""
+        if self._precision == "fp16":
+            halve_layers(network)
+        self._shapes = {name: value.shape[1:] for name, value in golden.items()}
+        self._graphs: dict[int, _Captured] = {}
+        try:
+            network.to(self._device)
+            if self._device.type == "cuda":
+                self._capture()
+        except RuntimeError as error:
+            raise Unavailable(f"{device}: {_first_line(error)}", "refused") from None
+
+    @property
+    def name(self) -> str:
+        place = "CPU"
+        if self._device.type == "cuda":
+            place = f"{self._precision} on {torch.cuda.get_device_name(self._device)}"
+        return f"torch {torch.__version__} {place}"
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE[self._precision]
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        number = self._check(inputs)
+        with self._lock:
+            if self._broken:
+                raise DeviceError(self._broken)
+            try:
+                results = self._on_gpu(inputs, number) if self._graphs else self._direct(inputs)
+            except torch.cuda.OutOfMemoryError as error:
+                raise InferenceError(f"torch: {_first_line(error)}") from None
+            except RuntimeError as error:
+                if self._device.type == "cuda":
+                    # Errors of kernels are sticky: the context is lost.
+                    self._broken = f"the GPU failed: {_first_line(error)}"
+                    raise DeviceError(self._broken) from None
+                raise InferenceError(f"torch: {_first_line(error)}") from None
+        return dict(zip(self._outputs, results, strict=True))
+
+    def close(self) -> None:
+        """Free the graphs and the network."""
+        with self._lock:
+            self._graphs.clear()
+            self._broken = self._broken or "the engine is closed"
+
+    def _check(self, inputs: Arrays) -> int:
+        numbers = {len(value) for value in inputs.values()}
+        shapes = {name: value.shape[1:] for name, value in inputs.items()}
+        if shapes != self._shapes or len(numbers) != 1:
+            got = ", ".join(f"{name} {value.shape}" for name, value in inputs.items())
+            want = ", ".join(f"{name} (n, {str(s)[1:]}" for name, s in self._shapes.items())
+            raise InferenceError(f"torch: inputs must be {want}; got {got}")
+        return numbers.pop()
+
+    def _direct(self, inputs: Arrays) -> list[NDArray[np.float32]]:
+        given = [torch.from_numpy(np.array(inputs[name])) for name in self._shapes]
+        with torch.inference_mode():
+            return [value.numpy() for value in _as_tuple(self._network(*given))]
+
+    def _on_gpu(self, inputs: Arrays, number: int) -> list[NDArray[np.float32]]:
+        parts = [
+            self._graphs[bucket].run([inputs[name][first:last] for name in self._shapes])
+            for first, last, bucket in split(number, self._buckets)
+        ] or [self._graphs[self._buckets[0]].none()]
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+    def _capture(self) -> None:
+        # Rounding of fp32 products to TF32 would be ten times the tolerance.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        with torch.cuda.device(self._device), torch.inference_mode():
+            for bucket in reversed(self._buckets):  # the largest first: the rest shares its memory
+                shapes = [(bucket, *shape) for shape in self._shapes.values()]
+                self._graphs[bucket] = _Captured(self._network, shapes, self._device)
+
+
+class _Captured:
+    """One batch size: page-locked arrays, their copies on the GPU, and a graph of it all."""
+
+    def __init__(
+        self, network: nn.Module, shapes: list[tuple[int, ...]], device: torch.device
+    ) -> None:
+        self._host_inputs = [torch.ones(shape, pin_memory=True) for shape in shapes]
+        inputs = [value.to(device) for value in self._host_inputs]
+        stream = torch.cuda.Stream(device)
+        # Libraries set themselves up in the first runs, which cannot be captured.
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                results = _as_tuple(network(*inputs))
+        stream.synchronize()
+        self._host_results = [torch.empty(r.shape, pin_memory=True) for r in results]
+        self._graph = torch.cuda.CUDAGraph()
+        self._stream = stream
+        with torch.cuda.graph(self._graph, stream=stream):
+            for value, host in zip(inputs, self._host_inputs, strict=True):
+                value.copy_(host, non_blocking=True)
+            for host, value in zip(self._host_results, _as_tuple(network(*inputs)), strict=True):
+                host.copy_(value, non_blocking=True)
+
+    def run(self, rows: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Results of up to a bucket of rows."""
+        for host, given in zip(self._host_inputs, rows, strict=True):
+            host.numpy()[: len(given)] = given
+        with torch.cuda.stream(self._stream):
+            self._graph.replay()
+        self._stream.synchronize()
+        return [host.numpy()[: len(rows[0])].copy() for host in self._host_results]
+
+    def none(self) -> list[NDArray[np.float32]]:
+        """Results of no rows."""
+        return [host.numpy()[:0].copy() for host in self._host_results]
+
+
+def halve_layers(network: nn.Module) -> None:
+    """Convolutions and linear layers compute in half precision, all else as it was.
+
+    The last layer of a stage or head stays single: on scene-compact those layers alone make an
+    error of 5e-3, all others together 1e-3.
+    """
+    for name, layer in network.named_modules():
+        last = name.rpartition(".")[2] in LAST_LAYERS
+        if type(layer) in (nn.Conv2d, nn.Linear) and not last:
+            layer.half()
+            layer.register_forward_pre_hook(lambda _, given: tuple(v.half() for v in given))
+            layer.register_forward_hook(lambda _, __, result: result.float())
+
+
+def open_torch(model: Model, options: RuntimeOptions, *, need_gpu: bool = False) -> TorchRuntime:
+    """Load a model's weights; on the GPU if PyTorch sees one, else on the CPU.
+
+    Raises:
+        Unavailable: no PyTorch, or no GPU where one is needed.
+        ModelError: the model folder has no weights.
+    """
+    for file in (WEIGHTS, RECIPE):
+        if file not in model.card.files:
+            raise ModelError(f"{model.folder}: no {file} on its card, which torch needs")
+    gpu = torch.cuda.is_available()
+    if need_gpu and not gpu:
+        raise Unavailable("PyTorch sees no GPU", "no_driver")
+    if gpu and not 0 <= options.device < torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise Unavailable(f"no GPU {options.device}: PyTorch sees {found}", "no_driver")
+    if not gpu and options.threads:
+        torch.set_num_threads(options.threads)
+    return TorchRuntime(
+        load_network(model.folder),
+        model.golden().inputs,
+        model.card.outputs,
+        f"cuda:{options.device}" if gpu else "cpu",
+        options.precision,
+    )
+
+
+def _as_tuple(result: Any) -> Results:
+    return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
