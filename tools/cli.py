@@ -5,7 +5,18 @@ import typer
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
 from pipeline.commands import model
-from tools.commands import bench, calibrate, curves, dataset, demo, evaluate, picture, show, train
+from tools.commands import (
+    bench,
+    build,
+    calibrate,
+    curves,
+    dataset,
+    demo,
+    evaluate,
+    picture,
+    show,
+    train,
+)
 
 COMMANDS = (
     detector_stub.detector,
@@ -21,20 +32,22 @@ COMMANDS = (
 )
 
 
-def build() -> typer.Typer:
+def new_cli() -> typer.Typer:
     """Return the app with all commands."""
     app = new_app("Unmix closely spaced infrared point targets from a detector's candidate spots.")
     add_commands(app)
     for command in COMMANDS:
         app.command()(command)
     model.app.command()(train.export)
+    model.app.command()(build.build)
+    model.app.command()(build.precision)
     app.add_typer(dataset.app, name="dataset")
     return app
 
 
 def main() -> None:
     """Entry point of `dscsnet`."""
-    run(build())
+    run(new_cli())
 
 
 if __name__ == "__main__":

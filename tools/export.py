@@ -78,9 +78,19 @@ def _calibrated(config: TrainConfig, readout: GridlessReadout, folder: Path) -> 
 
 
 def calibration_crops(config: TrainConfig) -> tuple[CropBatch, Points]:
+    """Crops for the calibration of a readout; see `protocol_crops`."""
+    return protocol_crops(config, CALIBRATION_CROPS, CALIBRATION_SEED)
+
+
+def protocol_crops(config: TrainConfig, crops: int, seed: int) -> tuple[CropBatch, Points]:
     """Crops of a protocol that the network has not seen, as it is given them, and the truth."""
-    scenes = _draw(config, CALIBRATION_CROPS, CALIBRATION_SEED, pool=2000)
-    pixels, noise, psf = (_as_stored(value) for value in network_inputs(scenes, config))
+    scenes = _draw(config, crops, seed, pool=2000)
+    if isinstance(config.network, OffGridConfig):
+        pixels, noise, psf = (_as_stored(value) for value in network_inputs(scenes, config))
+    else:
+        assert isinstance(scenes, Scenes), "a grid network has no field crops"
+        pixels, noise = _as_stored(scenes.crops), _as_stored(scenes.noise)
+        psf = np.full((crops, 2), config.protocol.psf_sigma, np.float32)
     return CropBatch(pixels, np.ones(pixels.shape, bool), noise, psf), true_points(scenes)
 
 

@@ -8,14 +8,21 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.model import load_model, shipped_models
+from engines.runtimes.tensorrt import EngineCache
 
 app = typer.Typer(no_args_is_help=True, help="List, show, export and build models.")
 
 
 @app.command("list")
 def list_models() -> None:
-    """List the models that come with the package."""
-    table = Table("model", "description", "crop px", "PSF sigma px", "crops seen", box=None)
+    """List the models that come with the package, and for which GPUs they are compiled."""
+    compiled: dict[str, list[str]] = {}
+    for note in EngineCache().entries():
+        compiled.setdefault(note.key.model, []).append(f"{note.key.precision} {note.key.device}")
+    table = Table(box=None)
+    table.add_column("model", no_wrap=True)
+    for heading in ("description", "crop px", "PSF sigma px", "crops seen", "compiled for"):
+        table.add_column(heading)
     for name in shipped_models():
         card = load_model(name).card
         table.add_row(
@@ -24,6 +31,7 @@ def list_models() -> None:
             f"{card.crop_size}",
             f"{card.psf_sigma:g}",
             f"{card.training.crops:,}",
+            ", ".join(sorted(set(compiled.get(name, [])))),
         )
     Console().print(table)
 

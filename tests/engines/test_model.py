@@ -179,7 +179,5 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
         load_model("nothing")
     with pytest.raises(ModelError, match=r"no model\.yaml in this folder"):
         load_model(tmp_path)
-    with pytest.raises(
-        ModelError, match='no runtime "abacus"; there are auto, onnx'
-    ):
+    with pytest.raises(ModelError, match='no runtime "abacus"; there are auto, onnx'):
         open_engine(SHIPPED[0], "abacus")

@@ -13,7 +13,7 @@ from detector_stub.config import DetectorConfig, SimulatorConfig, load
 from engines.errors import ModelError
 from pipeline.config import EngineSettings, NodeConfig, load_config
 from tools import demo
-from tools.cli import build
+from tools.cli import new_cli
 from tools.demo import DemoSettings, Interrupted, make_configs, run_demo
 from tools.processes import ProgramError, free_ports
 
@@ -59,7 +59,7 @@ def test_a_model_that_is_not_there_is_said_before_anything_starts(tmp_path: Path
 def test_a_short_run_from_the_command_line(tmp_path: Path) -> None:
     output = tmp_path / "out"
     result = CliRunner().invoke(
-        build(), ["demo", "--frames", "12", "--rate", "50", "--output", str(output)]
+        new_cli(), ["demo", "--frames", "12", "--rate", "50", "--output", str(output)]
     )
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
