@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, field
 
 from engines.psf_fit_settings import PSF_FIT, PsfFitSettings
+from pipeline.recording.settings import Recording
 from pipeline.sockets import Channel
 from pipeline.yaml_file import read_yaml
 
@@ -161,6 +162,7 @@ class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batch: Batching = Batching()
     crop: Crop = Crop()
     engine: EngineSettings = EngineSettings()
+    record: Recording = Recording()
     http: Http = Http()
     log: Logging = Logging()
 
