@@ -203,12 +203,19 @@ def is_recording(spec: str) -> bool:
 
 
 def recording_files(specs: Sequence[str]) -> list[Path]:
-    """Return the recordings that are named: files, folders and globs of `.mcap`; may be none."""
+    """Return the recordings that are named: files, folders and globs of `.mcap`; may be none.
+
+    Raises:
+        RecordingError: a folder cannot be read.
+    """
     found: list[Path] = []
     for spec in specs:
         path = Path(spec)
         if path.is_dir():
-            found += sorted(entry for entry in path.iterdir() if _is_file(entry))
+            try:
+                found += sorted(entry for entry in path.iterdir() if _is_file(entry))
+            except OSError as error:
+                raise RecordingError(f"{spec}: cannot be read: {error.strerror}") from error
         elif path.suffix.lower() == SUFFIX and (path.exists() or not glob.has_magic(spec)):
             found.append(path)
         elif not path.exists():

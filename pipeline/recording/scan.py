@@ -109,16 +109,9 @@ class _Walk:
         self.contents = Contents()
 
     def run(self) -> None:
-        place = self._file.tell()
-        while place < self._size:
-            try:
-                end = self._record(place)
-            except DAMAGE as error:
-                self._lose(place, f"damaged: {error or type(error).__name__}")
-                break
-            if end is None:
-                break
-            place = end
+        place: int | None = self._file.tell()
+        while place is not None and place < self._size:
+            place = self._record(place)
         if not self.contents.complete and not self.contents.lost:
             self.contents.lost.append("it has no end; up to the last second may be missing")
         self._take_chunk()
@@ -132,28 +125,29 @@ class _Walk:
         head = self._file.read(_HEAD.size)
         opcode, length = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
         end = place + _HEAD.size + length
-        if len(head) < _HEAD.size or end > self._size:
-            self._lose(place, "the last record is cut")
+        if len(head) < _HEAD.size or end > self._size or opcode == 0:
+            self.contents.lost.append(f"it is cut; the last {self._size - place} bytes are lost")
             return None
-        if opcode == 0:
-            raise ValueError("no MCAP record")
-        if opcode not in (Opcode.MESSAGE_INDEX, Opcode.CHUNK):
+        if opcode != Opcode.MESSAGE_INDEX:
             self._take_chunk()
-        if opcode == Opcode.CHUNK:
-            self._take_chunk()
-            self._chunk = place
-        elif opcode == Opcode.FOOTER:
+        if opcode == Opcode.FOOTER:
             self.contents.complete = True
             return None
-        elif opcode == Opcode.MESSAGE:
-            message = read_message(self._payload(length))
-            self._add_places([Place(message.log_time, place, -1, message.channel_id)])
-        else:
-            self._small_record(opcode, length)
+        try:
+            self._take(opcode, place, length)
+        except DAMAGE as error:
+            self._indexes = []  # the chunk itself tells what is in it
+            what = f"a record of {length} bytes is damaged ({error or type(error).__name__})"
+            self.contents.lost.append(what)
         return end
 
-    def _small_record(self, opcode: int, length: int) -> None:
-        if opcode == Opcode.CHANNEL:
+    def _take(self, opcode: int, place: int, length: int) -> None:
+        if opcode == Opcode.CHUNK:
+            self._chunk = place
+        elif opcode == Opcode.MESSAGE:
+            message = self._parse(lambda stream: Message.read(stream, length), length)
+            self._add_places([Place(message.log_time, place, -1, message.channel_id)])
+        elif opcode == Opcode.CHANNEL:
             self._add_channel(self._parse(Channel.read, length))
         elif opcode == Opcode.MESSAGE_INDEX and self._chunk is not None:
             self._indexes.append(self._parse(MessageIndex.read, length))
@@ -164,11 +158,8 @@ class _Walk:
 
     def _parse(self, read: Callable[[ReadDataStream], T], length: int) -> T:
         if length > MAX_RECORD_BYTES:
-            raise ValueError(f"a record of {length} bytes")
-        return read(ReadDataStream(BytesIO(self._payload(length))))
-
-    def _payload(self, length: int) -> bytes:
-        return self._file.read(length)
+            raise ValueError("too long")
+        return read(ReadDataStream(BytesIO(self._file.read(length))))
 
     def _add_channel(self, channel: Channel) -> None:
         self.contents.channels.setdefault(channel.id, channel)
@@ -214,10 +205,6 @@ class _Walk:
     def _add_places(self, places: list[Place]) -> None:
         self._places.append(np.array(places, PLACES))
 
-    def _lose(self, place: int, why: str) -> None:
-        size = self._size - place
-        self.contents.lost.append(f"{why}; the last {size} bytes are lost")
-
 
 def load_chunk(file: IO[bytes], place: int) -> bytes:
     """Return the uncompressed data of the chunk whose record begins at `place`.
@@ -251,11 +238,6 @@ def _unpacked(chunk: Chunk) -> bytes:
     if chunk.compression == "lz4":
         return bytes(lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=most))
     raise ValueError(f"unknown compression {chunk.compression[:20]!r}")
-
-
-def read_message(record: bytes) -> Message:
-    """Return a message from the content of its record."""
-    return Message.read(ReadDataStream(BytesIO(record)), len(record))
 
 
 def message_data(data: bytes, offset: int) -> memoryview:
