@@ -78,6 +78,10 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_delay_ms: Annotated[
         float, Meta(ge=0, le=10_000, description="wait for a full batch at most, ms; 0: never")
     ] = 0.0
+    across_frames: Annotated[
+        bool,
+        Meta(description="frames share runs; false: each has its own, and the same targets always"),
+    ] = True
 
 
 class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
