@@ -84,25 +84,28 @@ def _bench_recorder(
     from tools.bench_recorder import bench_recorder
 
     table = Table(
-        *("spots", "frames/s off", "on", "cost %", "at Hz", "p50 ms off", "on", "cost %"),
-        *("p99 ms off", "on", "frames recorded %"),
+        *("spots", "frames/s", "cost %", "CPU ms", "cost %", "at Hz"),
+        *("p50 ms", "cost %", "p99 ms", "recorded %"),
         title=f"Recorder in the node: 640x512 16-bit frames, {rounds} rounds of {frames} frames",
         box=None,
     )
     for cost in bench_recorder(model, candidates, frames=frames, threads=threads, rounds=rounds):
         table.add_row(
             str(cost.candidates),
-            *(f"{rate:.0f}" for rate in cost.frames_per_s),
+            "{:.0f} / {:.0f}".format(*cost.frames_per_s),
             f"{cost.throughput_cost:+.1f}",
+            "{:.2f} / {:.2f}".format(*cost.cpu_ms),
+            f"{cost.cpu_cost:+.1f}",
             f"{cost.rate_hz:.0f}",
-            *(f"{value:.2f}" for value in cost.median_ms),
+            "{:.2f} / {:.2f}".format(*cost.median_ms),
             f"{cost.latency_cost:+.1f}",
-            *(f"{value:.2f}" for value in cost.slow_ms),
+            "{:.2f} / {:.2f}".format(*cost.slow_ms),
             f"{cost.recorded:.1f}",
         )
     console.print(table)
     console.print(
-        "two nodes, one with a recorder, are loaded in turn; frames/s (lossless, as fast as it "
-        "goes) and latencies are medians over the rounds, costs medians over the pairs of a round",
+        "off / on: two nodes, one with a recorder, are loaded in turn; frames/s (lossless, as fast "
+        "as it goes), CPU ms (of the node, a frame, meanwhile) and latencies are medians over the "
+        "rounds, costs medians over the pairs of a round; recorded: frames in the files",
         soft_wrap=True,
     )
