@@ -296,9 +296,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 with recorder.Recorder(Recording(file={str(tmp_path / "out.mcap")!r}), close_s=30) as it:
     for number in range(12):
         frame = Frame("cam", b"e" * 16, number, 7, np.full((100, 100), number, np.uint16))
-        before = it.snapshot()
         it.offer("frames", frame, encode(frame))
-        while it.snapshot()["written"] == before["written"] and it.snapshot()["dropped"] == before["dropped"]:
+        while sum((it.snapshot()["written"] | it.snapshot()["dropped"]).values()) <= number:
             time.sleep(0.01)
         while it.snapshot()["error"]:
             time.sleep(0.01)

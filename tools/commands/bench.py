@@ -84,28 +84,23 @@ def _bench_recorder(
     from tools.bench_recorder import bench_recorder
 
     table = Table(
-        *("spots", "frames/s", "cost %", "CPU ms", "cost %", "at Hz"),
-        *("p50 ms", "cost %", "p99 ms", "recorded %"),
+        *("spots", "of the node", "off", "on", "cost %"),
         title=f"Recorder in the node: 640x512 16-bit frames, {rounds} rounds of {frames} frames",
         box=None,
     )
     for cost in bench_recorder(model, candidates, frames=frames, threads=threads, rounds=rounds):
-        table.add_row(
-            str(cost.candidates),
-            "{:.0f} / {:.0f}".format(*cost.frames_per_s),
-            f"{cost.throughput_cost:+.1f}",
-            "{:.2f} / {:.2f}".format(*cost.cpu_ms),
-            f"{cost.cpu_cost:+.1f}",
-            f"{cost.rate_hz:.0f}",
-            "{:.2f} / {:.2f}".format(*cost.median_ms),
-            f"{cost.latency_cost:+.1f}",
-            "{:.2f} / {:.2f}".format(*cost.slow_ms),
-            f"{cost.recorded:.1f}",
-        )
+        at = f"ms, at {cost.rate_hz:.0f} Hz"
+        for what, (off, on), share in (
+            ("frames/s, lossless", cost.frames_per_s, f"{cost.throughput_cost:+.1f}"),
+            ("processor ms a frame", cost.cpu_ms, f"{cost.cpu_cost:+.1f}"),
+            (f"latency p50, {at}", cost.median_ms, f"{cost.latency_cost:+.1f}"),
+            (f"latency p99, {at}", cost.slow_ms, ""),
+        ):
+            table.add_row(str(cost.candidates), what, f"{off:.2f}", f"{on:.2f}", share)
+        table.add_row(str(cost.candidates), "frames recorded, %", "", f"{cost.recorded:.1f}")
     console.print(table)
     console.print(
-        "off / on: two nodes, one with a recorder, are loaded in turn; frames/s (lossless, as fast "
-        "as it goes), CPU ms (of the node, a frame, meanwhile) and latencies are medians over the "
-        "rounds, costs medians over the pairs of a round; recorded: frames in the files",
+        "two nodes, one with a recorder, are loaded in turn; figures are medians over the rounds, "
+        "costs medians over the pairs of a round",
         soft_wrap=True,
     )
