@@ -7,7 +7,7 @@ sockets, threads or accounting: the difference is what the node's messaging cost
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from engines.errors import DscsnetError
 from engines.imaging import render
 from pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
 from pipeline.messages import Detections, EngineInfo, Frame, Message, Targets, new_epoch
+from pipeline.recording.settings import Recording
 from pipeline.sockets import Channel, Receiver, Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
@@ -96,10 +97,10 @@ def bench_node(
     for number in candidates:
         load = make_load(number)
         loop = _plain_loop(model, load, frames, threads)
-        with _node(model, "lossless", threads) as chain:
+        with running_node(model, "lossless", threads) as chain:
             fast = chain.throughput(load, frames)
         rate = min(50.0, 0.3 * fast)
-        with _node(model, "live", threads) as chain:
+        with running_node(model, "live", threads) as chain:
             chain.paced(load, 20, rate)
             latency, overhead = chain.paced(load, frames, rate)
         spread = tuple(float(v) for v in np.percentile(latency, PERCENTILES))
@@ -109,8 +110,15 @@ def bench_node(
 class Chain:
     """A running node with this process as its publishers and listener."""
 
-    def __init__(self, frames: Sender, detections: Sender, targets: Receiver) -> None:
+    def __init__(
+        self,
+        frames: Sender,
+        detections: Sender,
+        targets: Receiver,
+        cpu_seconds: Callable[[], float],
+    ) -> None:
         self._frames, self._detections, self._targets = frames, detections, targets
+        self.cpu_seconds = cpu_seconds
 
     def throughput(self, load: Load, frames: int) -> float:
         """Frames a second, sent as fast as the node takes them; a tenth before is not timed."""
@@ -158,8 +166,10 @@ class Chain:
 
 
 @contextmanager
-def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
-    """A node process on free ports, ready."""
+def running_node(
+    model: str, mode: str, threads: int, record: Recording | None = None
+) -> Iterator[Chain]:
+    """A node process on free ports, ready, with a recorder if one is given."""
     endpoints = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
     lossless = mode == "lossless"
     config = NodeConfig(
@@ -171,6 +181,7 @@ def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
         join=Join(timeout_ms=10_000),
         overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
         engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
+        record=record or Recording(),
         http=Http(enabled=False),
     )
     with (
@@ -185,7 +196,7 @@ def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
         programs.start("node", "pipeline", "node", "-c", str(file))
         if not (frames.wait_for_peers(1, START_S) and detections.wait_for_peers(1, START_S)):
             raise programs.failure("node", f"did not get ready within {START_S:g} s")
-        yield Chain(frames, detections, targets)
+        yield Chain(frames, detections, targets, lambda: programs.cpu_seconds("node"))
         programs.stop()
 
 
