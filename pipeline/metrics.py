@@ -75,6 +75,7 @@ class NodeMetrics:
             for value, count in state[key].items():
                 family.add_metric([value], count)
             yield family
+        yield from _engine_changes(state["engine_changes"])
         depth = GaugeMetricFamily("dscsnet_queue_frames", "frames in the node", labels=["state"])
         for name in _DEPTHS:
             depth.add_metric([name], state["queue"][name])
@@ -96,3 +97,17 @@ class NodeMetrics:
         ready = GaugeMetricFamily("dscsnet_ready", "1 when the node is ready", labels=["engine"])
         ready.add_metric([state["engine"]["model"]], float(state["ready"]))
         yield ready
+
+
+def _engine_changes(state: Mapping[str, Any]) -> Iterator[Metric]:
+    changes = CounterMetricFamily(
+        "dscsnet_engine_changes", "engines asked for while running", labels=["result"]
+    )
+    for result in ("done", "failed"):
+        changes.add_metric([result], state[result])
+    yield changes
+    yield GaugeMetricFamily(
+        "dscsnet_engine_loading",
+        "1 while an engine is loaded beside the running one",
+        value=float(state["loading"]),
+    )
