@@ -1,8 +1,9 @@
 """Another engine takes the place of the running one, between two batches and without a pause.
 
-The configuration file is read again, its engine is loaded, checked and warmed up in a thread of
-its own while the old one works on; the worker changes over when it comes for its next batch. What
-fails on the way leaves the old engine where it is.
+The configuration file is read again; its engine is loaded and checked in a process of its own, then
+loaded, checked and warmed up in a thread of this one, while the old one works on; the worker
+changes over when it comes for its next batch. What fails on the way leaves the old engine where it
+is.
 """
 
 import logging
@@ -20,6 +21,7 @@ from engines.errors import DscsnetError
 from pipeline.config import EngineSettings, NodeConfig, load_config
 from pipeline.errors import ConfigError
 from pipeline.messages import EngineInfo
+from pipeline.rehearsal import rehearse
 from pipeline.unmix import Unmixer
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ class EngineChange:
         self._level = config.log.level
         # An event could not be set from a signal's handler: the handler may interrupt itself.
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._closed = threading.Event()
         self._done = self._failed = 0
         self._loading = False
         self._error = ""
@@ -119,7 +122,8 @@ class EngineChange:
         self._requests.put(True)
 
     def close(self) -> None:
-        """Let `run` end; what was asked before is not begun any more."""
+        """Let `run` end; what was asked before is not begun any more, nor told."""
+        self._closed.set()
         self._requests.put(False)
 
     def snapshot(self) -> dict[str, Any]:
@@ -146,7 +150,9 @@ class EngineChange:
         self._loading, started = True, time.monotonic()
         before = self._slot.info
         try:
-            if not self._slot.exchange(self._load(self._read().engine)):
+            config = self._read()
+            rehearse(config, self._closed)
+            if not self._slot.exchange(self._load(config.engine)):
                 return
         except DscsnetError as error:
             self._fail(str(error), before)
@@ -163,6 +169,8 @@ class EngineChange:
             self._loading = False
 
     def _fail(self, reason: str, engine: EngineInfo) -> None:
+        if self._closed.is_set():
+            return
         # It is sent in heartbeats: a file's name may hold what no text can carry.
         reason = reason[:LONGEST_REASON].encode(errors="replace").decode()
         self._failed, self._error = self._failed + 1, reason

@@ -43,6 +43,9 @@ PUBLISH_S, LEAVE_S = 3.0, 3.5
 #: Python hands the interpreter from thread to thread this often; its default of 5 ms would be
 #: most of a frame's latency.
 SWITCH_INTERVAL_S = 0.0005
+#: The main thread wakes up this often: Python would otherwise run the handler of a signal that
+#: came just before the thread fell asleep only when the next signal comes.
+SIGNAL_S = 0.2
 #: A stage that has not come round for this long makes /healthz fail.
 STALLED_S = 30.0
 
@@ -198,7 +201,8 @@ class Node:
             thread.start()
         self.ready.set()
         log.info("ready: targets at %s", self.targets_endpoint)
-        stop.wait()
+        while not stop.wait(SIGNAL_S):
+            pass
         self._unready_reason = "stopping"
         self.ready.clear()
         stopped = time.monotonic()

@@ -1,4 +1,4 @@
-"""Another engine while frames flow: every frame is answered, by the engine that its answer names."""
+"""Another engine while frames flow: each is answered, by the engine that its answer names."""
 
 import logging
 import math
@@ -20,7 +20,9 @@ import msgspec
 import numpy as np
 import pytest
 
+import pipeline.engine_change
 import pipeline.node
+import pipeline.rehearsal
 from engines.imaging import render
 from engines.model import file_sha256, load_model
 from engines.model_engine import ModelEngine
@@ -36,6 +38,13 @@ ROOT = Path(__file__).parents[2]
 X, Y = [20.0, 60.0], [30.0, 40.0]
 PATIENT = {"join": Join(timeout_ms=60_000), "overload": Overload(max_age_ms=60_000)}
 MLP = EngineSettings(model="field-mlp", psf_sigma=0.5, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_rehearsal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process in which an engine is loaded first takes seconds: some tests do with it."""
+    if "rehearsed" not in request.keywords:
+        monkeypatch.setattr(pipeline.engine_change, "rehearse", lambda *_: None)
 
 
 def scene() -> np.ndarray:
@@ -197,6 +206,35 @@ def test_what_cannot_be_loaded_leaves_the_old_engine_at_work(
     assert all(line.startswith("engine not changed, field-mlp (sha256 ") for line in told)
 
 
+@pytest.mark.rehearsed
+def test_an_engine_is_loaded_in_a_process_of_its_own_first(
+    harness: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails or crashes there is not tried in the node's own process."""
+    file, gate = tmp_path / "node.yaml", Gate(monkeypatch)
+    wrong = altered("field-mlp", tmp_path / "wrong", "golden.npz", known=True)
+    with harness(file=file, engine=MLP) as node:
+        assert "golden check failed" in change(node, file, f"engine: {{model: {wrong}}}")["error"]
+        killed = (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+        monkeypatch.setattr(pipeline.rehearsal, "COMMAND", killed)
+        assert "ended with SIGKILL" in change(node, file, "engine: {}")["error"]
+        silent = (sys.executable, "-c", "import sys; sys.exit(7)")
+        monkeypatch.setattr(pipeline.rehearsal, "COMMAND", silent)
+        assert change(node, file, "engine: {}")["error"] == "engine: exit code 7"
+        hangs = (sys.executable, "-c", "import time; time.sleep(600)")
+        monkeypatch.setattr(pipeline.rehearsal, "COMMAND", hangs)
+        monkeypatch.setattr(pipeline.rehearsal, "LONGEST_S", 0.5)
+        assert "took more than 0.5 s" in change(node, file, "engine: {}")["error"]
+        monkeypatch.setattr(pipeline.rehearsal, "LONGEST_S", 600)
+        node.node.reload()
+        wait_for(lambda: changes(node)["loading"], "the rehearsal")
+        node.stop.set()
+        node.thread.join(5)
+        assert not node.thread.is_alive()
+        assert changes(node)["failed"] == 4
+    assert gate.loads == [0.5]
+
+
 def test_without_a_file_the_reason_is_told(harness: Start) -> None:
     with harness(engine=MLP) as node:
         node.node.reload()
@@ -334,6 +372,7 @@ engine: {{model: field-mlp, psf_sigma: {sigma}, threads: 1}}
 """
 
 
+@pytest.mark.rehearsed
 def test_signals_change_the_engine_and_a_closed_terminal_ends_the_node(tmp_path: Path) -> None:
     """A burst of signals, the last after the file was written; then the terminal hangs up."""
     file = tmp_path / "node.yaml"
