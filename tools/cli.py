@@ -5,7 +5,18 @@ import typer
 from detector_stub import cli as detector_stub
 from pipeline.cli import add_commands, new_app, run
 from pipeline.commands import model
-from tools.commands import bench, calibrate, curves, dataset, demo, evaluate, picture, show, train
+from tools.commands import (
+    bench,
+    calibrate,
+    curves,
+    dataset,
+    demo,
+    evaluate,
+    picture,
+    show,
+    soak,
+    train,
+)
 
 COMMANDS = (
     detector_stub.detector,
@@ -13,6 +24,7 @@ COMMANDS = (
     demo.demo,
     picture.picture,
     bench.bench,
+    soak.soak,
     train.train,
     evaluate.evaluate,
     curves.curves,
