@@ -1,9 +1,11 @@
 """A node between a camera and a detector, processes all, with a listener in this one."""
 
 import contextlib
+import os
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +45,7 @@ class Setting:
         life_frames, jump_s: see `Camera`.
         empty_every, missing_every: see `Detector`.
         node: further sections of the node's configuration.
+        module: what is run as the node.
     """
 
     mode: Literal["live", "lossless"] = "live"
@@ -56,6 +59,7 @@ class Setting:
     model: str = "field-mlp"
     max_age_ms: float = Overload().max_age_ms
     node: dict[str, Any] = field(default_factory=dict)
+    module: str = "pipeline"
 
 
 class Chain:
@@ -105,9 +109,10 @@ class Chain:
 
     def __enter__(self) -> Self:
         """Start all, and wait until frames flow."""
+        # Entered first, left last: it listens until nobody speaks any more.
+        self._stack.enter_context(self.listener)
         self._programs = self._stack.enter_context(Programs(self._folder))
         try:
-            self._stack.enter_context(self.listener)
             self.start_node()
             self.start_detector()
             self.start_camera()
@@ -139,6 +144,19 @@ class Chain:
         """What it wrote."""
         return self._programs.log(self._names[part]).read_text(errors="replace")
 
+    def signal(self, part: str, number: signal.Signals) -> None:
+        """Send a signal."""
+        os.kill(self.pid(part), number)
+
+    @contextlib.contextmanager
+    def stopped(self, part: str) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT after the block."""
+        self.signal(part, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(part, signal.SIGCONT)
+
     def kill(self, part: str) -> None:
         """kill -9."""
         self._programs.kill(self._names[part])
@@ -151,10 +169,10 @@ class Chain:
         """Put another configuration in the node's file."""
         self.config_file.write_bytes(msgspec.yaml.encode(config))
 
-    def start_node(self, *, module: str = "pipeline") -> None:
+    def start_node(self) -> None:
         """Start the node, or another one in its place."""
         self.write_config(self.config)
-        self._start("node", module, "node", "-c", str(self.config_file))
+        self._start("node", self.setting.module, "node", "-c", str(self.config_file))
 
     def start_camera(self, *, rate_hz: float | None = None) -> None:
         """Start the camera; at its usual rate unless another is given."""
@@ -203,15 +221,15 @@ class Chain:
         self._names[part] = f"{part}-{self._starts}"
         self._programs.start(self._names[part], module, *arguments)
 
-    def up_ns(self, part: str) -> int:
-        """When a peer had opened its sockets, monotonic; waits for it."""
+    def said_ns(self, part: str, what: str = "up") -> int:
+        """When a peer said that its sockets are open (`up`) or `first`; waits for it."""
         found: list[str] = []
 
         def said() -> bool:
-            found[:] = re.findall(r"^up (\d+)$", self.log(part), re.MULTILINE)
+            found[:] = re.findall(rf"^{what} (\d+)$", self.log(part), re.MULTILINE)
             return bool(found)
 
-        self.wait_for(said, START_S, f"the {part} to open its sockets")
+        self.wait_for(said, START_S, f'the {part} to say "{what}"')
         return int(found[0])
 
     def wait_for(self, condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -1,5 +1,6 @@
 """Receives all that a node publishes, and checks it against the rules of the node."""
 
+import itertools
 import threading
 import time
 from collections import Counter, deque
@@ -33,6 +34,7 @@ class Life:
         last: its newest heartbeat.
         statuses: of the answers that came.
         gaps: frame ids left out between answers, or before an end.
+        first_ns: when its first heartbeat came, monotonic.
         missed: frame ids between the last answer of the life before and the first of this one.
     """
 
@@ -41,6 +43,7 @@ class Life:
     ends: int = 0
     gaps: int = 0
     missed: int = 0
+    first_ns: int | None = None
 
 
 class Listener:
@@ -85,6 +88,14 @@ class Listener:
                 return arrival
         return None
 
+    def longest_pause_s(self, since_ns: int) -> float:
+        """The longest time without an answer `ok` from a moment until now."""
+        times = [
+            a.time_ns for a in list(self.arrivals) if a.time_ns >= since_ns and a.status == "ok"
+        ]
+        times = [since_ns, *times, time.monotonic_ns()]
+        return max(b - a for a, b in itertools.pairwise(times)) / 1e9
+
     def _run(self) -> None:
         with Receiver(self._channel, kinds=("targets", "end", "status")) as receiver:
             # What is there is read to the last, also after the stop.
@@ -124,13 +135,16 @@ class Listener:
                 self.faults.append(f"{key}: {frame_id} after {before}")
             self.life.gaps += max(0, frame_id - before - 1)
         elif (earlier := self._before.pop(key, None)) is not None:
-            self.life.missed += frame_id - earlier - 1
+            if frame_id <= earlier:
+                self.faults.append(f"{key}: {frame_id} after {earlier} in the life before")
+            self.life.missed += max(0, frame_id - earlier - 1)
         if len(self._latest) > REMEMBERED:
             del self._latest[next(iter(self._latest))]
         self._latest[key] = frame_id
 
     def _check(self, body: dict[str, Any]) -> None:
         self.life.last = body
+        self.life.first_ns = self.life.first_ns or time.monotonic_ns()
         self.beats.append((time.monotonic_ns(), body))
         if body["received"] != body["published"] + body["pending"]:
             self.faults.append(f"a heartbeat does not balance: {body}")

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.channel import Channel
-from pipeline.messages import Detections, End, Frame, new_epoch
+from pipeline.messages import Detections, End, Frame, Targets, new_epoch
 from pipeline.pacing import Pacer
 from pipeline.sockets import Receiver, Sender
 from tools.bench_node import make_load
@@ -47,7 +47,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, tag=True):
             Sender(node_end, lossless=self.lossless) as node,
             Sender(detector_end, lossless=self.lossless) as detector,
         ):
-            _say_up()
+            _say("up")
             node.wait_for_peers(1, PEERS_S)
             detector.wait_for_peers(1, PEERS_S)
             pacer, epoch, frame_id = Pacer(self.rate_hz), new_epoch(), 0
@@ -96,7 +96,7 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, tag=True):
             Sender(self.detections, lossless=self.lossless) as node,
         ):
             # It tells this life of the detector from others in the node's answers.
-            ids = [_say_up()] * self.candidates
+            ids = [_say("up")] * self.candidates
             node.wait_for_peers(1, PEERS_S)
             while going[0]:
                 frame = receiver.receive(200)
@@ -110,7 +110,7 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Reads targets, and does nothing with them."""
+    """Reads targets, and does nothing with them; says `first NANOSECONDS` at the first ones."""
 
     targets: Channel
 
@@ -118,7 +118,10 @@ class Subscriber(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """Read until SIGTERM."""
         going = _until_terminated()
         with Receiver(self.targets, kinds=("targets", "end", "status")) as receiver:
-            _say_up()
+            _say("up")
+            while going[0] and not isinstance(receiver.receive(200), Targets):
+                pass
+            _say("first")
             while going[0]:
                 receiver.receive(200)
 
@@ -130,10 +133,10 @@ def _is_nth(frame: Frame, every: int) -> bool:
     return every > 0 and frame.frame_id % every == every - 1
 
 
-def _say_up() -> int:
-    """Returns what it says."""
+def _say(what: str) -> int:
+    """Returns the moment."""
     now = time.monotonic_ns()
-    print(f"up {now}", flush=True)
+    print(f"{what} {now}", flush=True)
     return now
 
 
