@@ -21,11 +21,13 @@ def node(config: Configuration = None) -> None:
     SIGHUP has it read FILE again and change to the engine that it names, without losing a frame; if
     that engine does not load, the old one works on.
     """
+    from pipeline.descriptors import allow_descriptors
     from pipeline.log import set_up_logging
     from pipeline.node import Node
 
     settings = _load(config)
     set_up_logging(settings.log.level, settings.log.format)
+    allow_descriptors()
     running = Node(settings, config)
     with stop_on_signals() as stop, reload_on_hangup(running.reload, stop):
         running.run(stop)

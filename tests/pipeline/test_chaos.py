@@ -21,6 +21,7 @@ import pytest
 from pipeline.channel import Channel
 from pipeline.messages import End, Status, Targets
 from pipeline.sockets import Receiver
+from tools.trials.process import Process
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).with_name("chaos_peers.py")
@@ -95,29 +96,6 @@ class Listener:
         self._thread.join()
 
 
-class Process:
-    """What the kernel says of a process."""
-
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}")
-
-    def _status(self, key: str) -> int:
-        text = (self._folder / "status").read_text()
-        return int(text.split(f"\n{key}:")[1].split()[0])
-
-    def memory_mib(self) -> float:
-        """Resident set."""
-        return self._status("VmRSS") / 1024
-
-    def threads(self) -> int:
-        """Number of threads."""
-        return self._status("Threads")
-
-    def descriptors(self) -> int:
-        """Number of open files and sockets."""
-        return len(list((self._folder / "fd").iterdir()))
-
-
 class Peers:
     """The publishers: killed at random, and started again when they are gone."""
 
@@ -172,11 +150,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 def most_descriptors(process: Process, threads: int) -> int:
     """Most descriptors in a second at rest: a page that is still being served holds one more."""
     wait_for(lambda: process.threads() <= threads, 10, f"back to {threads} threads")
-    deadline, most = time.monotonic() + 1, 0
-    while time.monotonic() < deadline:
-        most = max(most, process.descriptors())
-        time.sleep(0.02)
-    return most
+    return process.most_descriptors()
 
 
 def await_descriptors(process: Process, most: int) -> None:

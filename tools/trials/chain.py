@@ -83,7 +83,8 @@ class Chain:
             _channel(copies, bind=True),
             _channel(detections, bind=True),
         )
-        self.config = self._node_config(_channel(targets, bind=True), http)
+        # The listener is to be sent everything, also where the machine has no time for it.
+        self.config = self._node_config(_channel(targets, bind=True, depth=100_000), http)
         self.listener = Listener(_channel(targets, bind=False, depth=1_000_000))
         self.config_file = folder / "node.yaml"
         self._stack = contextlib.ExitStack()
