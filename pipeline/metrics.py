@@ -76,6 +76,7 @@ class NodeMetrics:
                 family.add_metric([value], count)
             yield family
         yield from _recorder(state.get("recorder"))
+        yield from _engine_changes(state["engine_changes"])
         depth = GaugeMetricFamily("dscsnet_queue_frames", "frames in the node", labels=["state"])
         for name in _DEPTHS:
             depth.add_metric([name], state["queue"][name])
@@ -117,4 +118,18 @@ def _recorder(state: Mapping[str, Any] | None) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "dscsnet_recorder_failing", "1 while the disk refuses", value=float(bool(state["error"]))
+    )
+
+
+def _engine_changes(state: Mapping[str, Any]) -> Iterator[Metric]:
+    changes = CounterMetricFamily(
+        "dscsnet_engine_changes", "engines asked for while running", labels=["result"]
+    )
+    for result in ("done", "failed"):
+        changes.add_metric([result], state[result])
+    yield changes
+    yield GaugeMetricFamily(
+        "dscsnet_engine_loading",
+        "1 while an engine is loaded beside the running one",
+        value=float(state["loading"]),
     )

@@ -9,25 +9,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engines.engine import Engine, open_engine
-from engines.errors import DscsnetError, ModelError
-from engines.model_engine import ModelEngine
+from engines.errors import DscsnetError
 from pipeline.answers import plain_answer
 from pipeline.bad_pixels import load_bad_pixels
 from pipeline.config import EngineSettings, NodeConfig
 from pipeline.crop import warm_up
+from pipeline.engine_change import EngineChange, UnmixerSlot
+from pipeline.engine_loading import engine_info, load_engine
 from pipeline.health import HealthServer
 from pipeline.intake import Intake
 from pipeline.join import Joiner
 from pipeline.ledger import Ledger
-from pipeline.messages import EngineInfo, Targets, TargetsStatus
+from pipeline.messages import Targets, TargetsStatus
 from pipeline.metrics import NodeMetrics
 from pipeline.outlet import Outlet
-from pipeline.psf_drift import PsfDrift
 from pipeline.recording.recorder import Recorder
 from pipeline.sockets import Sender
 from pipeline.tickets import Ticket
@@ -43,6 +44,9 @@ PUBLISH_S, LEAVE_S = 3.0, 3.5
 #: Python hands the interpreter from thread to thread this often; its default of 5 ms would be
 #: most of a frame's latency.
 SWITCH_INTERVAL_S = 0.0005
+#: The main thread wakes up this often: Python would otherwise run the handler of a signal that
+#: came just before the thread fell asleep only when the next signal comes.
+SIGNAL_S = 0.2
 #: A stage that has not come round for this long makes /healthz fail.
 STALLED_S = 30.0
 
@@ -50,20 +54,24 @@ STALLED_S = 30.0
 class Node:
     """One node, from configuration to exit.
 
+    Args:
+        file: where the configuration was read, for `reload`.
+
     Attributes:
         ready: set while frames are being read.
         targets_endpoint, http_port: where it can be reached, once `ready`.
     """
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, file: Path | None = None) -> None:
         self.config = config
         self.ready = threading.Event()
         self.targets_endpoint = ""
         self.http_port: int | None = None
         self._unready_reason = "starting"
         self._failure: BaseException | None = None
-        self._drift = PsfDrift()
-        self._info = EngineInfo(runtime="", model="", sha256="", psf_sigma=0.0)
+        self._bad_pixels: NDArray[np.bool_] | None = None
+        self._slot = UnmixerSlot()
+        self._change = EngineChange(file, config, self._load_unmixer, self._slot)
         self._joiner = Joiner(
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
         )
@@ -88,7 +96,7 @@ class Node:
                 Sender(self.config.output.targets, lossless=lossless, linger_ms=1000)
             )
             self.targets_endpoint = sender.endpoint
-            engine = self._start_engine(stack)
+            self._start_engine(stack)
             self._outlet = Outlet(
                 sender,
                 self._joiner,
@@ -97,7 +105,6 @@ class Node:
                 body=self.snapshot,
             )
             self._outlet.stages.subscribe(self._metrics.observe)
-            unmixer = self._unmixer(engine)
             self._wait_for_subscribers(sender, stop)
             intake = Intake(self.config.inputs, self._joiner)
             stack.enter_context(contextlib.closing(intake))
@@ -105,28 +112,37 @@ class Node:
                 intake.frames.tap = self._recorder.tap("frames")
                 intake.detections.tap = self._recorder.tap("detections")
                 sender.tap = self._recorder.tap("targets")
-            self._serve(intake, unmixer, self._outlet, stop)
+            self._serve(intake, self._outlet, stop)
         if self._failure is not None:
             raise DscsnetError(f"the node stopped: {self._failure}") from self._failure
 
+    def reload(self) -> None:
+        """Have the configuration's file read again and its engine changed to, while frames flow.
+
+        Returns at once, and may be called by the handler of a signal.
+        """
+        self._change.request()
+
     def snapshot(self) -> dict[str, Any]:
         """Counters, queue depths and engine: the content of heartbeats and metrics."""
+        info = self._slot.info
         return {
             **self._joiner.snapshot(),
             "unsent": self._outlet.unsent if self._outlet else 0,
             "ready": self.ready.is_set(),
             "engine": {
-                "runtime": self._info.runtime,
-                "model": self._info.model,
-                "sha256": self._info.sha256,
-                "psf_sigma": self._info.psf_sigma,
+                "runtime": info.runtime,
+                "model": info.model,
+                "sha256": info.sha256,
+                "psf_sigma": info.psf_sigma,
             },
-            "psf_scale": self._drift.scale,
             **({"recorder": self._recorder.snapshot()} if self._recorder else {}),
+            "engine_changes": self._change.snapshot(),
+            "psf_scale": self._slot.psf_scale,
         }
 
     def _plain_answer(self, ticket: Ticket, status: TargetsStatus, reason: str) -> Targets:
-        return plain_answer(ticket, status, reason, self._info)
+        return plain_answer(ticket, status, reason, self._slot.info)
 
     # Start
 
@@ -137,14 +153,27 @@ class Node:
             stack.enter_context(server)
             self.http_port = server.port
 
-    def _start_engine(self, stack: contextlib.ExitStack) -> Engine:
+    def _start_engine(self, stack: contextlib.ExitStack) -> None:
         self._unready_reason = "loading and checking the engine"
-        engine = load_engine(self.config.engine)
-        stack.callback(engine.close)
+        self._bad_pixels = load_bad_pixels(self.config.crop.bad_pixels)
+        self._slot.install(self._load_unmixer(self.config.engine))
+        stack.callback(self._slot.close)
+        log.info("engine: %s on %s", self._slot.info.model, self._slot.info.runtime)
+
+    def _load_unmixer(self, settings: EngineSettings) -> Unmixer:
+        """An unmixer that was checked and warmed up."""
+        engine, crop = load_engine(settings), self.config.crop
         warm_up(engine.grid.crop_size)
-        self._info = engine_info(engine)
-        log.info("engine: %s on %s", self._info.model, self._info.runtime)
-        return engine
+        unmixer = Unmixer(
+            engine,
+            engine_info(engine),
+            merge_radius=crop.merge_radius,
+            crops_per_frame=crop.max_crops,
+            crops_per_run=self.config.batch.max_crops,
+            bad_pixels=self._bad_pixels,
+        )
+        unmixer.stages.subscribe(self._metrics.observe)
+        return unmixer
 
     def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
         output, expected = self.config.output, self.config.output.expected_subscribers
@@ -163,43 +192,30 @@ class Node:
                 output.wait_s,
             )
 
-    def _unmixer(self, engine: Engine) -> Unmixer:
-        crop = self.config.crop
-        unmixer = Unmixer(
-            engine,
-            self._info,
-            merge_radius=crop.merge_radius,
-            crops_per_frame=crop.max_crops,
-            crops_per_run=self.config.batch.max_crops,
-            bad_pixels=load_bad_pixels(crop.bad_pixels),
-        )
-        unmixer.stages.subscribe(self._metrics.observe)
-        self._drift = unmixer.psf_drift
-        return unmixer
-
     # Service
 
-    def _serve(
-        self, intake: Intake, unmixer: Unmixer, outlet: Outlet, stop: threading.Event
-    ) -> None:
+    def _serve(self, intake: Intake, outlet: Outlet, stop: threading.Event) -> None:
         give_up = threading.Event()
         receiving, *draining = [
             # Daemons: an engine that hangs must not keep the process.
             threading.Thread(target=self._guard(part, stop), name=name, daemon=True)
             for name, part in (
                 ("intake", lambda: intake.run(stop)),
-                ("worker", lambda: self._work(unmixer, give_up)),
+                ("worker", lambda: self._work(give_up)),
                 ("outlet", lambda: outlet.run(give_up)),
             )
         ]
-        for thread in (receiving, *draining):
+        changing = threading.Thread(target=self._change.run, name="engine", daemon=True)
+        for thread in (receiving, *draining, changing):
             thread.start()
         self.ready.set()
         log.info("ready: targets at %s", self.targets_endpoint)
-        stop.wait()
+        while not stop.wait(SIGNAL_S):
+            pass
         self._unready_reason = "stopping"
         self.ready.clear()
         stopped = time.monotonic()
+        self._change.close()
         receiving.join()
         self._joiner.close()
         _join_until(draining, stopped + DRAIN_S)
@@ -208,6 +224,8 @@ class Node:
         give_up.set()
         for thread in _join_until(draining, stopped + LEAVE_S):
             self._failure = self._failure or DscsnetError(f"the {thread.name} did not end in time")
+        self._slot.close()
+        _join_until([changing], stopped + LEAVE_S)
         self._report()
 
     def _guard(self, part: Callable[[], None], stop: threading.Event) -> Callable[[], None]:
@@ -223,10 +241,11 @@ class Node:
 
         return guarded
 
-    def _work(self, unmixer: Unmixer, give_up: threading.Event) -> None:
+    def _work(self, give_up: threading.Event) -> None:
         while not self._joiner.drained() and not give_up.is_set():
             self._worker_seen = time.monotonic()
             tickets = self._joiner.take(0.2)
+            unmixer = self._slot.current()
             if tickets:
                 unmixer.process(tickets, self._joiner.finish)
 
@@ -258,36 +277,3 @@ def _join_until(threads: list[threading.Thread], deadline: float) -> list[thread
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [thread for thread in threads if thread.is_alive()]
-
-
-def load_engine(settings: EngineSettings) -> Engine:
-    """Open the engine, check that it fits the sensor, and run its golden check."""
-    try:
-        engine = open_engine(
-            settings.model,
-            settings.runtime,
-            threads=settings.threads,
-            psf=settings.psf,
-            psf_fit=settings.psf_fit,
-        )
-    except ModelError as error:
-        raise ModelError(f"engine: {error}") from None
-    if settings.psf is None and settings.psf_fit is None:
-        log.warning(
-            "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
-            engine.psf[0],
-        )
-    if isinstance(engine, ModelEngine) and engine.model.card.normalisation == "fixed":
-        log.warning("%s is not scale-free: frames must have the counts that it learnt", engine.name)
-    engine.check()
-    return engine
-
-
-def engine_info(engine: Engine) -> EngineInfo:
-    """What `targets` messages say of the engine."""
-    return EngineInfo(
-        runtime=engine.runtime_name,
-        model=engine.name,
-        sha256=engine.sha256,
-        psf_sigma=float(np.sqrt(engine.psf[0] * engine.psf[1])),
-    )

@@ -72,19 +72,26 @@ class Load:
         )
 
 
-def make_load(candidates: int, seed: int = 0) -> Load:
-    """640x512 16-bit frames; every candidate is a pair of targets, none near another."""
+def make_load(candidates: int, seed: int = 0, shape: tuple[int, int] = SHAPE) -> Load:
+    """16-bit frames; every candidate is a pair of targets, none near another.
+
+    Args:
+        shape: height and width, px; one candidate needs 14 x 14 px.
+
+    Raises:
+        ValueError: the frame has no room for so many.
+    """
     generator = np.random.default_rng(seed)
     step = 14
     places = [
-        (x, y) for y in range(12, SHAPE[0] - 12, step) for x in range(12, SHAPE[1] - 12, step)
+        (x, y) for y in range(12, shape[0] - 12, step) for x in range(12, shape[1] - 12, step)
     ]
     chosen = generator.choice(len(places), candidates, replace=False)
     x, y = np.array(places, float)[chosen].T + generator.uniform(-0.4, 0.4, (2, candidates))
     targets_x, targets_y = (np.concatenate([v - 0.4, v + 0.4]) for v in (x, y))
-    image = render(targets_x, targets_y, np.full(2 * candidates, 2000.0), SHAPE, BENCH_PSF_SIGMA)
+    image = render(targets_x, targets_y, np.full(2 * candidates, 2000.0), shape, BENCH_PSF_SIGMA)
     frames = [
-        np.round(image + generator.normal(8000, 8, SHAPE)).astype(np.uint16)
+        np.round(image + generator.normal(8000, 8, shape)).astype(np.uint16)
         for _ in range(DISTINCT_FRAMES)
     ]
     return Load(frames, x.tolist(), y.tolist())

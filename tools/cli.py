@@ -13,8 +13,10 @@ from tools.commands import (
     dataset,
     demo,
     evaluate,
+    faults,
     picture,
     show,
+    soak,
     train,
 )
 
@@ -24,6 +26,8 @@ COMMANDS = (
     demo.demo,
     picture.picture,
     bench.bench,
+    soak.soak,
+    faults.faults,
     train.train,
     evaluate.evaluate,
     curves.curves,

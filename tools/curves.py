@@ -196,7 +196,7 @@ def _figure(curves: Sequence[Curve]) -> Any:
     legend = 0.3 * math.ceil(len(curves) / NAMES_A_LINE) + 0.1
     height = PANEL_HEIGHT * len(measures) + legend + 0.45
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06)
-    figure = Figure(figsize=(10.5, height), facecolor=_hex(BACKGROUND), layout=layout)
+    figure = Figure(figsize=(10.5, height), facecolor=as_hex(BACKGROUND), layout=layout)
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(measures), 2, sharex="col", sharey="row", squeeze=False)
     unit, unit_name = time_unit(max(float(np.nanmax(curve.seconds)) for curve in curves))
@@ -212,7 +212,7 @@ def _figure(curves: Sequence[Curve]) -> Any:
         loc="outside upper center",
         ncols=math.ceil(len(names) / math.ceil(len(names) / NAMES_A_LINE)),
         frameon=False,
-        labelcolor=_hex(TEXT),
+        labelcolor=as_hex(TEXT),
     )
     return figure
 
@@ -237,7 +237,7 @@ def _draw_measure(row: Sequence[Any], measure: str, curves: Sequence[Curve], uni
     if _is_wide([c.measures[measure] for c in curves if measure in c.measures]):
         left.set_yscale("log")
     for panel in row:
-        _style(panel)
+        style_panel(panel)
 
 
 def _label_crops(axis: Any) -> None:
@@ -257,9 +257,10 @@ def _is_wide(columns: Sequence[Float]) -> bool:
     return bool(len(values) and values.min() > 0 and values.max() > WIDE * values.min())
 
 
-def _style(panel: Any) -> None:
-    quiet, text = _hex(QUIET), _hex(TEXT)
-    panel.set_facecolor(_hex(BACKGROUND))
+def style_panel(panel: Any) -> None:
+    """Dark ground, quiet axes on two sides."""
+    quiet, text = as_hex(QUIET), as_hex(TEXT)
+    panel.set_facecolor(as_hex(BACKGROUND))
     panel.grid(color=quiet, alpha=0.18, linewidth=0.8)
     panel.tick_params(which="both", colors=quiet, labelsize=9)
     for axis in (panel.xaxis, panel.yaxis):
@@ -269,6 +270,7 @@ def _style(panel: Any) -> None:
         spine.set_color(quiet)
 
 
-def _hex(colour: Colour) -> str:
+def as_hex(colour: Colour) -> str:
+    """`#rrggbb`, as matplotlib takes it."""
     blue, green, red = colour
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -78,6 +78,21 @@ class Programs:
         except OSError as error:
             raise ProgramError(f"the {name} cannot be started: {error}") from None
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a program that was started and not stopped."""
+        return self._running[name].pid
+
+    def kill(self, name: str) -> None:
+        """End a program by force, and wait until it is gone."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
+    def terminate(self, name: str) -> None:
+        """Ask a program to end, and wait until it has; it must exit with 0."""
+        self._running[name].terminate()
+        self._leave(name)
+
     def log(self, name: str) -> Path:
         """Return the log file of a program."""
         return self._folder / f"{name}.log"

@@ -1,8 +1,12 @@
-"""Turns Ctrl-C and SIGTERM into an event, so that a command can end its stream properly."""
+"""Turns Ctrl-C and SIGTERM into an event, so that a command can end its stream properly.
 
+And SIGHUP into a call, for commands that read their configuration again.
+"""
+
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -27,3 +31,35 @@ def stop_on_signals() -> Iterator[threading.Event]:
         yield stop
     finally:
         restore()
+
+
+@contextmanager
+def reload_on_hangup(reload: Callable[[], None], stop: threading.Event) -> Iterator[None]:
+    """Have SIGHUP call `reload`, which must return at once; a closed terminal sets `stop`.
+
+    The kernel sends that signal when the terminal is closed, too: then the terminal is gone. Under
+    `nohup` the command outlives it, as is asked for there.
+    """
+    before = signal.getsignal(signal.SIGHUP)
+    leave_with_terminal = before == signal.SIG_DFL and _has_terminal()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if leave_with_terminal and not _has_terminal():
+            stop.set()
+        else:
+            reload()
+
+    signal.signal(signal.SIGHUP, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.interrupt import stop_on_signals
+from pipeline.commands.interrupt import reload_on_hangup, stop_on_signals
 from pipeline.config import NodeConfig, json_schema, load_config
 
 Configuration = Annotated[
@@ -16,14 +16,21 @@ Configuration = Annotated[
 
 
 def node(config: Configuration = None) -> None:
-    """Run the node until Ctrl-C or SIGTERM; then it publishes what it accepted and exits."""
+    """Run the node until Ctrl-C or SIGTERM; then it publishes what it accepted and exits.
+
+    SIGHUP has it read FILE again and change to the engine that it names, without losing a frame; if
+    that engine does not load, the old one works on.
+    """
+    from pipeline.descriptors import allow_descriptors
     from pipeline.log import set_up_logging
     from pipeline.node import Node
 
     settings = _load(config)
     set_up_logging(settings.log.level, settings.log.format)
-    with stop_on_signals() as stop:
-        Node(settings).run(stop)
+    allow_descriptors()
+    running = Node(settings, config)
+    with stop_on_signals() as stop, reload_on_hangup(running.reload, stop):
+        running.run(stop)
 
 
 def check(
@@ -39,7 +46,7 @@ def check(
         return
     from engines.model_engine import ModelEngine
     from pipeline.bad_pixels import load_bad_pixels
-    from pipeline.node import load_engine
+    from pipeline.engine_loading import load_engine
 
     settings = _load(config)
     engine = load_engine(settings.engine)

@@ -38,9 +38,14 @@ LOCAL = "tcp://127.0.0.1:*"
 
 
 class Harness:
-    """A node between two senders and a receiver, on ports of its own."""
+    """A node between two senders and a receiver, on ports of its own.
 
-    def __init__(self, stack: ExitStack, **settings: Any) -> None:
+    Args:
+        file: what the node takes for its configuration file when it is to read it again.
+        settings: sections of `NodeConfig`.
+    """
+
+    def __init__(self, stack: ExitStack, file: Path | None = None, **settings: Any) -> None:
         self.stack = stack
         self.epoch = new_epoch()
         self.frames = stack.enter_context(Sender(Channel(LOCAL, bind=True)))
@@ -55,7 +60,7 @@ class Harness:
             **settings,
         )
         self.stop = threading.Event()
-        self.node = Node(config)
+        self.node = Node(config, file)
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()

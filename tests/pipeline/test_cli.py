@@ -1,12 +1,16 @@
 """The command line: errors are one line, exit codes 0 done, 1 failed, 2 wrong use."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from engines.errors import DscsnetError
 from pipeline.cli import add_commands, new_app, run
+
+ROOT = Path(__file__).parents[2]
 
 
 def run_with(monkeypatch: pytest.MonkeyPatch, app: typer.Typer, *arguments: str) -> int:
@@ -94,3 +98,26 @@ def test_models_are_listed_and_shown(
     assert "sha256" not in capsys.readouterr().err
     assert run_with(monkeypatch, app, "model", "show", "none") == 1
     assert capsys.readouterr().err.startswith('dscsnet: no model "none"')
+
+
+def test_a_node_with_too_few_descriptors_says_so() -> None:
+    """libzmq would end the process without a word; a soft limit alone is raised."""
+    limit = "import resource as r, sys; r.setrlimit(r.RLIMIT_NOFILE, (20, int(sys.argv.pop(1))));"
+    start = f"{limit} from pipeline.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", start, "20", "node"],
+        check=False,
+        **{"cwd": ROOT, "capture_output": True, "text": True, "timeout": 100},
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("dscsnet: only 20 files and sockets may be open at once")
+    raised = (
+        f"{limit} from pipeline.descriptors import allow_descriptors; allow_descriptors(); "
+        "print(r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", raised, "100"],
+        check=True,
+        **{"cwd": ROOT, "capture_output": True, "text": True, "timeout": 100},
+    )
+    assert ended.stdout == "(100, 100)\n"

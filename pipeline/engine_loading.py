@@ -1,0 +1,55 @@
+"""Opens the engine that the configuration names, and checks it."""
+
+import logging
+
+import numpy as np
+
+from engines.engine import Engine, open_engine
+from engines.errors import ModelError
+from engines.model_engine import ModelEngine
+from pipeline.config import EngineSettings
+from pipeline.messages import EngineInfo
+
+log = logging.getLogger(__name__)
+
+
+def load_engine(settings: EngineSettings) -> Engine:
+    """Open the engine, check that it fits the sensor, and run its golden check.
+
+    Raises:
+        ModelError: the model is missing, altered, not for this PSF, or does not compute what it
+            should.
+    """
+    try:
+        engine = open_engine(
+            settings.model,
+            settings.runtime,
+            threads=settings.threads,
+            psf=settings.psf,
+            psf_fit=settings.psf_fit,
+        )
+    except ModelError as error:
+        raise ModelError(f"engine: {error}") from None
+    if settings.psf is None and settings.psf_fit is None:
+        log.warning(
+            "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
+            engine.psf[0],
+        )
+    if isinstance(engine, ModelEngine) and engine.model.card.normalisation == "fixed":
+        log.warning("%s is not scale-free: frames must have the counts that it learnt", engine.name)
+    try:
+        engine.check()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def engine_info(engine: Engine) -> EngineInfo:
+    """What `targets` messages say of the engine."""
+    return EngineInfo(
+        runtime=engine.runtime_name,
+        model=engine.name,
+        sha256=engine.sha256,
+        psf_sigma=float(np.sqrt(engine.psf[0] * engine.psf[1])),
+    )

@@ -1,0 +1,1 @@
+"""Long and hard trials of a running node: peers that fail, overload, and hours of work."""
