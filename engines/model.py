@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engines.card import ModelCard
 from engines.errors import ModelError
+from engines.strict_yaml import YamlError, decode_yaml
 
 SHIPPED = Path(__file__).parent / "weights"
 CARD = "model.yaml"
@@ -104,10 +105,10 @@ def _find(name: str | Path) -> Path:
 
 def _read_card(path: Path) -> ModelCard:
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=ModelCard)
+        return msgspec.convert(decode_yaml(path.read_bytes()), ModelCard)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (YamlError, msgspec.ValidationError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path}: not a valid model card: {reason}") from None
 

@@ -146,10 +146,23 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         load_model(folder)
 
 
+def test_an_unknown_setting_of_the_fit_is_refused(tmp_path: Path) -> None:
+    card = tmp_path / CARD
+    for name in SHIPPED:
+        text = load_model(name).folder.joinpath(CARD).read_text()
+        if "  refine:\n" in text:
+            card.write_text(text.replace("  refine:\n", "  refine:\n    stepps: 3\n", 1))
+            with pytest.raises(ModelError, match="unknown field `stepps` - at .*refine"):
+                load_model(tmp_path)
+            return
+    pytest.fail("no shipped model has a refine section")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("crop_size: 11", "crop_size: big", "crop_size"),
+        ("crop_size: 11", "crop_size: 11\ncrop_size: 13", '"crop_size" is there twice'),
         ("name:", "nam:", "nam"),
         (f"  {NETWORK}:", "  ../outside.onnx:", "no sha256 for model.onnx"),
         (f"  {GOLDEN}:", f"  ../outside: abc\n  {GOLDEN}:", "must be a plain file name"),
