@@ -46,7 +46,7 @@ class TiffPages:
         content = _private_map(self._path)
         for index, offset in enumerate(self._offsets[start:stop], start):
             self._layout.offset.pack_into(content, self._layout.first_at, offset)
-            yield decode_image(np.frombuffer(content, np.uint8), self.name(index))
+            yield decode_image(content, self.name(index))
 
 
 class _TiffLayout:

@@ -60,7 +60,9 @@ def answer() -> Targets:
         *KEY,
         status="ok",
         spots=Spots([7], [3.0], [4.0], [2], [200.0], [3.0], [float("nan")], [1]),
-        targets=TargetTable([0, 0], numbers, numbers, numbers, [0.5, 0.9], numbers, numbers, numbers),
+        targets=TargetTable(
+            [0, 0], numbers, numbers, numbers, [0.5, 0.9], numbers, numbers, numbers
+        ),
         engine=EngineInfo("onnxruntime", "seed", "0" * 64, 0.5),
         timing=Timing(1, 2, 3, 4, 10),
     )
@@ -185,7 +187,9 @@ def datasets() -> Iterator[Seed]:
     for name, record in (("with-manifest", json.dumps(manifest).encode()), ("without", b"")):
         packed = msgpack.packb({"manifest": record, "png": png, "xml": text})
         yield "dataset", name, packed
-    centroids = "<annotation><object><centroid><xc>3</xc><yc>4.5</yc></centroid></object></annotation>"
+    centroids = (
+        "<annotation><object><centroid><xc>3</xc><yc>4.5</yc></centroid></object></annotation>"
+    )
     yield "field_frames", "one", centroids.encode()
 
 
@@ -272,7 +276,8 @@ def models() -> Iterator[Seed]:
     card = CARD | {"outputs": ["grid"], "readout": {"type": "grid", "threshold": 0.5}}
     yield "model", "grid", packed_model(card, relu, {"crops": crops, "grid": crops})
     linear = {
-        name: np.full((2, *shape), 0, np.float32) + 0.01 * crops.sum((1, 2)).reshape(-1, *[1] * len(shape))
+        name: np.full((2, *shape), 0, np.float32)
+        + 0.01 * crops.sum((1, 2)).reshape(-1, *[1] * len(shape))
         for name, shape in SHAPES.items()
     }
     card = CARD | {"outputs": list(SHAPES), "readout": {"type": "gridless", "least_occupied": 0.1}}
@@ -280,7 +285,16 @@ def models() -> Iterator[Seed]:
     recipe = {
         "name": "seed",
         "description": "smallest",
-        "network": {"kind": "dscsnet", "stages": 1, "width": 1, "depth": 0, "fused_stages": 1, "crop_size": 3, "field_size": 3, "upsampling": 1},
+        "network": {
+            "kind": "dscsnet",
+            "stages": 1,
+            "width": 1,
+            "depth": 0,
+            "fused_stages": 1,
+            "crop_size": 3,
+            "field_size": 3,
+            "upsampling": 1,
+        },
     }
     config = msgspec.convert(recipe, TrainConfig)
     state = {name: each.contiguous() for name, each in build_model(config).state_dict().items()}

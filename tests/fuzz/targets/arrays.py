@@ -36,5 +36,6 @@ def detector_mask(data: bytes) -> None:
 def psf_file(data: bytes) -> None:
     """Samples of a PSF, and the table made from them."""
     path = typed_path(data)
-    attempt(lambda: sampled_table(read_samples(path), 4))
-    attempt(lambda: widths(read_samples(path), 4))
+    samples = attempt(lambda: read_samples(path))
+    if samples is not None and attempt(lambda: sampled_table(samples, 4)) is not None:
+        assert min(widths(samples, 4)) > 0

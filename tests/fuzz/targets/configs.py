@@ -13,7 +13,11 @@ def node_config(data: bytes) -> None:
     config = attempt(lambda: load_config(path))
     if isinstance(config, NodeConfig):
         Joiner(
-            config.join, config.overload, config.batch, Ledger(), lambda *_: None  # type: ignore[arg-type,return-value]
+            config.join,
+            config.overload,
+            config.batch,
+            Ledger(),
+            lambda *_: None,  # type: ignore[arg-type,return-value]
         ).expire()
         assert config.engine.psf is None or len(config.engine.psf) == 2
 
