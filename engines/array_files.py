@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engines.errors import DscsnetError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 #: Bytes of all arrays taken from one archive, as they are held in memory.
 MOST_BYTES = 2 * 2**30

@@ -86,6 +86,8 @@ class GridlessReadout(
     ] = 0.12
 
 
+#: What a network can be given.
+INPUTS = {"crops", "noise", "psf_sigma"}
 #: Outputs of the network that each readout reads.
 OUTPUTS: dict[type, tuple[str, ...]] = {
     GridReadout: ("grid",),
@@ -121,7 +123,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Literal["fixed", "peak", "rms"],
         Meta(description="peak, rms: scale-free; fixed: counts must be those of the training"),
     ]
-    inputs: tuple[Literal["crops", "noise", "psf_sigma"], ...]
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     readout: GridReadout | GridlessReadout
     files: Annotated[dict[str, str], Meta(description="sha256 of each file beside this one")]
@@ -130,8 +132,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     def __post_init__(self) -> None:
         self.grid  # noqa: B018  # building it checks the geometry
-        if "crops" not in self.inputs:
-            raise ValueError(f"inputs: crops must be among them, got {', '.join(self.inputs)}")
+        if "crops" not in self.inputs or not set(self.inputs) <= INPUTS:
+            known, listed = ", ".join(sorted(INPUTS)), ", ".join(self.inputs) or "none"
+            raise ValueError(f"inputs: expected crops, and others of {known}, got {listed}")
         needed = OUTPUTS[type(self.readout)]
         if not set(needed) <= set(self.outputs):
             listed = ", ".join(self.outputs) or "none"

@@ -1,4 +1,4 @@
-"""Images from PNG, TIFF and BMP files: their size is known to be bearable before they are decoded."""
+"""Images from PNG, TIFF and BMP files: their size is checked before they are decoded."""
 
 import struct
 from collections.abc import Callable

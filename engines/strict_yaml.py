@@ -87,7 +87,7 @@ class _Walk:
         elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 self.check(item, depth + 1)
-        else:
+        elif isinstance(node, yaml.ScalarNode):
             _check_scalar(node)
 
     def _check_map(self, node: yaml.MappingNode, depth: int) -> None:

@@ -20,6 +20,10 @@ from pipeline.source_pixels import PixelConverter, check_size, decode_image, wir
 from pipeline.source_tiff import TIFF_SUFFIXES, TiffPages
 
 
+#: How files begin that FFmpeg takes for lists of other files.
+PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"<?xml", b"<MPD")
+
+
 class Reader(Protocol):
     """What `pipeline.sources.Source` needs of a kind of source."""
 
@@ -179,6 +183,7 @@ class Video:
             capture.release()
 
     def _open(self) -> cv2.VideoCapture:
+        _refuse_playlist(self._path)
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             raise SourceError(
@@ -186,6 +191,17 @@ class Video:
                 "nor a video that OpenCV can open"
             )
         return capture
+
+
+def _refuse_playlist(path: Path) -> None:
+    """A list of files would be read with all that it names, wherever that lies (SourceError)."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+    if start.startswith(PLAYLISTS):
+        raise SourceError(f"{path}: a playlist, not a video; replay the videos in it one by one")
 
 
 def _gray_frames(capture: cv2.VideoCapture) -> Iterator[NDArray[np.generic]]:

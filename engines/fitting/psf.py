@@ -126,8 +126,8 @@ def read_samples(path: str | Path) -> Float:
 def _check_table(entries: int) -> None:
     if entries > MOST_ENTRIES:
         raise ModelError(
-            f"a PSF's table would need {entries} entries a side, at most {MOST_ENTRIES} are allowed: "
-            "the PSF extends too far for its width"
+            f"a PSF's table would need {entries} entries a side, at most {MOST_ENTRIES} are "
+            "allowed: the PSF extends too far for its width"
         )
 
 

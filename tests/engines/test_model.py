@@ -152,7 +152,7 @@ def test_an_unknown_setting_of_the_fit_is_refused(tmp_path: Path) -> None:
         text = load_model(name).folder.joinpath(CARD).read_text()
         if "  refine:\n" in text:
             card.write_text(text.replace("  refine:\n", "  refine:\n    stepps: 3\n", 1))
-            with pytest.raises(ModelError, match="unknown field `stepps` - at .*refine"):
+            with pytest.raises(ModelError, match=r"unknown field `stepps` - at .*refine"):
                 load_model(tmp_path)
             return
     pytest.fail("no shipped model has a refine section")

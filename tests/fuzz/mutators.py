@@ -81,20 +81,16 @@ def _mutate_list(items: list[Any], chance: random.Random, flip: Flip) -> list[An
 
 
 def _mutate_value(value: Any, chance: random.Random, flip: Flip) -> Any:
-    action = chance.randrange(6)
-    if action == 0:
-        return chance.choice(INTERESTING)
-    if action == 1:
-        return [value]
-    if isinstance(value, bool) or value is None:
-        return chance.choice(INTERESTING)
-    if isinstance(value, int):
-        return value + chance.choice([-1, 1, -value, value, 2**32])
-    if isinstance(value, float):
-        return chance.choice([-value, value * 1e6, value / 1e6, value + 1, float(round(value, 3))])
-    if isinstance(value, bytes):
-        return flip(value)
-    return _text(value, chance, flip) if isinstance(value, str) else chance.choice(INTERESTING)
+    others: list[Any] = [chance.choice(INTERESTING), [value]]
+    if isinstance(value, int) and not isinstance(value, bool):
+        others += [value + 1, value - 1, -value, 2 * value, value + 2**32]
+    elif isinstance(value, float):
+        others += [-value, value * 1e6, value / 1e6, value + 1, value - 1]
+    elif isinstance(value, bytes):
+        others += [flip(value) for _ in range(4)]
+    elif isinstance(value, str):
+        others += [_text(value, chance, flip) for _ in range(4)]
+    return chance.choice(others)
 
 
 def _text(value: Any, chance: random.Random, flip: Flip) -> str:
@@ -193,15 +189,17 @@ def png_chunks(data: bytes, chance: random.Random, flip: Flip) -> bytes:
         return flip(data)
     place = chance.randrange(len(chunks))
     name, body = chunks[place]
-    if name == b"IDAT" and chance.random() < 0.5:
-        body = _recompressed(body, flip)
-    else:
-        body = flip(body)
+    change = _recompressed if name == b"IDAT" and chance.random() < 0.5 else _flipped
+    body = change(body, flip)
     chunks[place] = (name, body)
     return signature + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
         for name, body in chunks
     )
+
+
+def _flipped(body: bytes, flip: Flip) -> bytes:
+    return flip(body)
 
 
 def _recompressed(body: bytes, flip: Flip) -> bytes:

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing: `python -m tests.fuzz.run --seconds 120 [TARGET ...]`.
+"""Coverage-guided fuzzing: `make fuzz`, or `python -m tests.fuzz.run --seconds 120 [TARGET ...]`.
 
 Each target runs in a process of its own, one after the other, from the committed corpus. Found
 inputs and what they raised are kept under `runs/fuzz/TARGET`. At the end a table: executions,

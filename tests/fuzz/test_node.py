@@ -1,4 +1,4 @@
-"""A node as a process, and a client that sends it mutated messages: it goes on as if nothing was."""
+"""A node as a process, and a client that sends it mutated messages: it goes on regardless."""
 
 import re
 import signal
