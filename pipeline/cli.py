@@ -5,7 +5,7 @@ import sys
 import typer
 
 from engines.errors import DscsnetError
-from pipeline.commands import listen, model, node, replay
+from pipeline.commands import compare, listen, model, node, record, replay
 
 #: Which extra of the distribution brings an optional library.
 EXTRAS = {
@@ -16,7 +16,14 @@ EXTRAS = {
 
 def add_commands(app: typer.Typer) -> None:
     """Add the pipeline's commands to an app."""
-    for command in (node.node, node.check, replay.replay, listen.listen):
+    for command in (
+        node.node,
+        node.check,
+        replay.replay,
+        record.record,
+        compare.compare,
+        listen.listen,
+    ):
         app.command()(command)
     app.add_typer(model.app, name="model")
 

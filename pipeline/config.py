@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, field
 
 from engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
+from pipeline.recording.settings import Recording
 from pipeline.sockets import Channel
 from pipeline.yaml_file import read_yaml
 
@@ -78,6 +79,10 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_delay_ms: Annotated[
         float, Meta(ge=0, le=10_000, description="wait for a full batch at most, ms; 0: never")
     ] = 0.0
+    across_frames: Annotated[
+        bool,
+        Meta(description="frames share runs; false: each has its own, and the same targets always"),
+    ] = True
 
 
 class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -160,6 +165,7 @@ class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batch: Batching = Batching()
     crop: Crop = Crop()
     engine: EngineSettings = EngineSettings()
+    record: Recording = Recording()
     http: Http = Http()
     log: Logging = Logging()
 

@@ -379,7 +379,7 @@ class Joiner:
             if ticket is None or ticket.detections is None:
                 continue
             crops += len(ticket.detections.x)
-            if taken and crops > self._batch.max_crops:
+            if taken and (crops > self._batch.max_crops or not self._batch.across_frames):
                 break
             self._streams[name].ready.popleft()
             ticket.state, ticket.taken_ns = State.RUNNING, now

@@ -75,6 +75,7 @@ class NodeMetrics:
             for value, count in state[key].items():
                 family.add_metric([value], count)
             yield family
+        yield from _recorder(state.get("recorder"))
         depth = GaugeMetricFamily("dscsnet_queue_frames", "frames in the node", labels=["state"])
         for name in _DEPTHS:
             depth.add_metric([name], state["queue"][name])
@@ -96,3 +97,24 @@ class NodeMetrics:
         ready = GaugeMetricFamily("dscsnet_ready", "1 when the node is ready", labels=["engine"])
         ready.add_metric([state["engine"]["model"]], float(state["ready"]))
         yield ready
+
+
+def _recorder(state: Mapping[str, Any] | None) -> Iterator[Metric]:
+    """What a recorder in the node counts; nothing where there is none."""
+    if state is None:
+        return
+    for key, label, text in (
+        ("written", "kind", "messages in recordings"),
+        ("dropped", "reason", "messages that the recorder dropped"),
+    ):
+        family = CounterMetricFamily(f"dscsnet_recorder_{key}", text, labels=[label])
+        for value, count in state[key].items():
+            family.add_metric([value], count)
+        yield family
+    yield CounterMetricFamily("dscsnet_recorder_bytes", "recorded, bytes", value=state["bytes"])
+    yield GaugeMetricFamily(
+        "dscsnet_recorder_queue_bytes", "waiting for the disk, bytes", value=state["queued_bytes"]
+    )
+    yield GaugeMetricFamily(
+        "dscsnet_recorder_failing", "1 while the disk refuses", value=float(bool(state["error"]))
+    )

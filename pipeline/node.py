@@ -28,6 +28,7 @@ from pipeline.messages import EngineInfo, Targets, TargetsStatus
 from pipeline.metrics import NodeMetrics
 from pipeline.outlet import Outlet
 from pipeline.psf_drift import PsfDrift
+from pipeline.recording.recorder import Recorder
 from pipeline.sockets import Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
@@ -67,6 +68,7 @@ class Node:
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
         )
         self._outlet: Outlet | None = None
+        self._recorder: Recorder | None = None
         self._worker_seen = time.monotonic()
         self._metrics = NodeMetrics(self.snapshot)
 
@@ -79,6 +81,8 @@ class Node:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with contextlib.ExitStack() as stack:
             self._start_health(stack)
+            if self.config.record.file is not None:
+                self._recorder = stack.enter_context(Recorder(self.config.record, go_on=True))
             lossless = self.config.overload.mode == "lossless"
             sender = stack.enter_context(
                 Sender(self.config.output.targets, lossless=lossless, linger_ms=1000)
@@ -97,6 +101,10 @@ class Node:
             self._wait_for_subscribers(sender, stop)
             intake = Intake(self.config.inputs, self._joiner)
             stack.enter_context(contextlib.closing(intake))
+            if self._recorder is not None:
+                intake.frames.tap = self._recorder.tap("frames")
+                intake.detections.tap = self._recorder.tap("detections")
+                sender.tap = self._recorder.tap("targets")
             self._serve(intake, unmixer, self._outlet, stop)
         if self._failure is not None:
             raise DscsnetError(f"the node stopped: {self._failure}") from self._failure
@@ -114,6 +122,7 @@ class Node:
                 "psf_sigma": self._info.psf_sigma,
             },
             "psf_scale": self._drift.scale,
+            **({"recorder": self._recorder.snapshot()} if self._recorder else {}),
         }
 
     def _plain_answer(self, ticket: Ticket, status: TargetsStatus, reason: str) -> Targets:

@@ -102,7 +102,10 @@ class Pacer:
         """
         if self._rate_hz is None and self._times is None:
             return None if self._stop.is_set() else 0
-        offset = self.offset_ns(index)
+        return self.wait_for(self.offset_ns(index))
+
+    def wait_for(self, offset: int) -> int | None:
+        """Wait until `offset` ns after the start, which the first wait sets; returns as `wait`."""
         if self._start_ns is None:
             self._start_ns = self._clock.now_ns() - offset
         due = self._start_ns + offset

@@ -7,8 +7,8 @@ them and the sender waits when none can take it. What was queued for a peer that
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import zmq
 
@@ -26,6 +26,8 @@ __all__ = ["Channel", "Receiver", "Sender", "complete_channels"]
 PEER_MARKER = b"\xffpeer"
 MAX_SUBSCRIPTION_BYTES = 4096
 _SETTLE_MS = 20
+#: Called with a message and its parts as they are on the wire; must not wait.
+Tap = Callable[[Message, Sequence[Any]], None]
 
 
 # In a lossless stream the last messages may still wait for a slow reader when all is sent; ZeroMQ
@@ -62,6 +64,7 @@ class Sender(SocketEnd):
             linger_ms = LOSSLESS_LINGER_MS if lossless else LIVE_LINGER_MS
         super().__init__(channel, zmq.XPUB if self._pubsub else zmq.PUSH, linger_ms, context)
         self.lossless = lossless
+        self.tap: Tap | None = None  # sees what was sent
         self._subscriptions: Counter[bytes] = Counter()
         self.socket.setsockopt(zmq.SNDHWM, channel.high_water_mark)
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
@@ -127,6 +130,13 @@ class Sender(SocketEnd):
             MessageError: the message holds a value that msgpack cannot carry.
         """
         parts = encode(message)
+        sent = self.send_parts(parts, timeout_ms)
+        if sent and self.tap is not None:
+            self.tap(message, parts)
+        return sent
+
+    def send_parts(self, parts: Sequence[bytes | memoryview], timeout_ms: int | None) -> bool:
+        """Send a message as it is on the wire; see `send`."""
         if timeout_ms is None:
             timeout_ms = -1 if self.lossless else 0
         deadline = deadline_after(timeout_ms)
@@ -144,7 +154,7 @@ class Sender(SocketEnd):
         except zmq.ZMQError as error:
             raise self.lost(error) from error
 
-    def _send_parts(self, parts: list[bytes | memoryview], wait_ms: int) -> bool:
+    def _send_parts(self, parts: Sequence[bytes | memoryview], wait_ms: int) -> bool:
         self.socket.setsockopt(zmq.SNDTIMEO, wait_ms)
         last = len(parts) - 1
         try:
@@ -213,6 +223,7 @@ class Receiver(SocketEnd):
         super().__init__(channel, zmq.SUB if self._pubsub else zmq.PULL, 0, context)
         self._kinds, self._streams, self._limits = frozenset(kinds), frozenset(streams), limits
         self.last_bytes = 0
+        self.tap: Tap | None = None  # sees what was received and well-formed
         self.socket.setsockopt(zmq.RCVHWM, channel.high_water_mark)
         # A part somewhat too large is to be rejected with its size. One beyond this costs the
         # connection, as libzmq then reserves nothing for it.
@@ -240,7 +251,10 @@ class Receiver(SocketEnd):
                 if self.events() & zmq.POLLIN:
                     parts = self._take_parts()
                     if self._is_wanted(parts[0]):
-                        return decode(parts, self._limits)
+                        message = decode(parts, self._limits)
+                        if self.tap is not None:
+                            self.tap(message, parts)
+                        return message
                 elif self.renew_connection():
                     raise MessageError("connection", f"{self.endpoint}: {self._broken_off}")
                 left = milliseconds_left(deadline)

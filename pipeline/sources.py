@@ -1,4 +1,4 @@
-"""Replay sources: image folders, multi-page TIFF, NumPy arrays and videos, frame by frame."""
+"""Replay sources: image folders, TIFF, NumPy arrays, videos and recordings, frame by frame."""
 
 import glob
 import logging
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
+from pipeline.recording.frames import RecordedFrames
+from pipeline.recording.reader import recording_files
 from pipeline.source_readers import ArrayFrames, ImageFiles, Reader, Video
 from pipeline.source_tiff import TIFF_SUFFIXES, TiffPages
 
@@ -130,7 +132,8 @@ def open_source(
 
     Args:
         spec: a folder or a glob of images (PNG, TIFF, BMP) in natural order (frame2 before
-            frame10), one image, a multi-page TIFF, a `.npy` or `.npz` file, or a video.
+            frame10), one image, a multi-page TIFF, a `.npy` or `.npz` file, a video, or the
+            frames of a recording (`.mcap`, or a folder or glob of its files) of one stream.
             Arrays are (T, H, W) or (H, W); an `.npz` file has them under `frames` or as its only
             3-D array, and may have `timestamps_ns` (T,). How stored types travel is in
             `pipeline.source_pixels.WIRE_DTYPES`.
@@ -147,6 +150,8 @@ def open_source(
 
 def _open_reader(spec: str) -> Reader:
     path = Path(spec)
+    if files := recording_files([spec]):
+        return RecordedFrames(files)
     if path.is_dir():
         return _image_files(_entries(path), f"folder {spec}")
     if not path.exists():
@@ -155,18 +160,11 @@ def _open_reader(spec: str) -> Reader:
         matches = [Path(match) for match in glob.glob(spec, recursive=True)]
         return _image_files(matches, f"glob {spec}")
     suffix = path.suffix.lower()
-    if suffix == ".mcap":
-        raise SourceError(
-            f"{spec}: recordings (.mcap) are not supported in this version; "
-            "replay images, a .npy or .npz file, or a video"
-        )
     if suffix in TIFF_SUFFIXES:
         return TiffPages(path)
     if suffix in IMAGE_SUFFIXES:
         return ImageFiles([path], f"image {spec}")
-    if suffix in (".npy", ".npz"):
-        return ArrayFrames(path)
-    return Video(path)
+    return ArrayFrames(path) if suffix in (".npy", ".npz") else Video(path)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from engines.errors import DscsnetError
 from engines.imaging import render
 from pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
 from pipeline.messages import Detections, EngineInfo, Frame, Message, Targets, new_epoch
+from pipeline.recording.settings import Recording
 from pipeline.sockets import Channel, Receiver, Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
@@ -96,10 +97,10 @@ def bench_node(
     for number in candidates:
         load = make_load(number)
         loop = _plain_loop(model, load, frames, threads)
-        with _node(model, "lossless", threads) as chain:
+        with running_node(model, "lossless", threads) as chain:
             fast = chain.throughput(load, frames)
         rate = min(50.0, 0.3 * fast)
-        with _node(model, "live", threads) as chain:
+        with running_node(model, "live", threads) as chain:
             chain.paced(load, 20, rate)
             latency, overhead = chain.paced(load, frames, rate)
         spread = tuple(float(v) for v in np.percentile(latency, PERCENTILES))
@@ -158,8 +159,10 @@ class Chain:
 
 
 @contextmanager
-def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
-    """A node process on free ports, ready."""
+def running_node(
+    model: str, mode: str, threads: int, record: Recording | None = None
+) -> Iterator[Chain]:
+    """A node process on free ports, ready, with a recorder if one is given."""
     endpoints = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
     lossless = mode == "lossless"
     config = NodeConfig(
@@ -171,6 +174,7 @@ def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
         join=Join(timeout_ms=10_000),
         overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
         engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
+        record=record or Recording(),
         http=Http(enabled=False),
     )
     with (

@@ -1,10 +1,12 @@
 """`dscsnet replay`: publish a recording as if a camera sent it."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import cv2
@@ -14,19 +16,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.commands.interrupt import stop_on_signals
 from pipeline.commands.options import make_channel
+from pipeline.recording.play import PlaySettings, play_recording
+from pipeline.recording.reader import RecordingReader, is_recording, recording_files
+from pipeline.recording.selection import Range
 from pipeline.replay import ReplayReport, run_replay
 from pipeline.sources import Source, open_source
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5550"
+DEFAULT_DETECTIONS_ENDPOINT = "tcp://127.0.0.1:5551"
+DEFAULT_STREAM = "cam0"
 DEFAULT_RATE_HZ = 25.0
 PLAIN_LINE_S = 5.0
 
 
 def replay(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            help="Folder or glob of images (PNG, TIFF, BMP), multi-page TIFF, .npy, .npz or video."
+            metavar="SOURCE...",
+            help="Folder or glob of images (PNG, TIFF, BMP), multi-page TIFF, .npy, .npz, video, "
+            "or a recording: .mcap files, or a folder or glob of them.",
         ),
     ],
     *,
@@ -49,17 +58,52 @@ def replay(
         float, typer.Option(min=0.001, help="Play the recorded rate this many times as fast.")
     ] = 1.0,
     loop: Annotated[int, typer.Option(min=0, help="Number of passes; 0: until Ctrl-C.")] = 1,
-    start: Annotated[int, typer.Option(min=0, help="First frame, from 0.")] = 0,
+    start: Annotated[
+        int, typer.Option("--start", "--start-frame", min=0, help="First frame, from 0.")
+    ] = 0,
     stop: Annotated[
-        int | None, typer.Option(min=1, help="Frame before which to stop. Default: play all.")
+        int | None,
+        typer.Option(
+            "--stop", "--stop-frame", min=1, help="Frame before which to stop. Default: play all."
+        ),
     ] = None,
-    stream: Annotated[str, typer.Option(help="Name of the stream.")] = "cam0",
+    start_time: Annotated[
+        float | None, typer.Option(min=0, help="Recordings: begin so many seconds into it.")
+    ] = None,
+    stop_time: Annotated[
+        float | None, typer.Option(min=0, help="Recordings: stop so many seconds into it.")
+    ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Name of the stream (default: {DEFAULT_STREAM}); of a recording: only this one."
+        ),
+    ] = None,
     endpoint: Annotated[str, typer.Option(help="ZeroMQ endpoint.")] = DEFAULT_ENDPOINT,
     bind: Annotated[bool, typer.Option("--bind/--connect", help="Which end this is.")] = True,
     kind: Annotated[
         Literal["pubsub", "pushpull"],
         typer.Option(help="pubsub: live, slow subscribers miss frames. pushpull: lossless."),
     ] = "pubsub",
+    detections: Annotated[
+        Literal["recorded", "live"],
+        typer.Option(help="Recordings: publish the recorded detections, or let a detector run."),
+    ] = "recorded",
+    detections_endpoint: Annotated[
+        str, typer.Option(help="Recordings: ZeroMQ endpoint of the detections.")
+    ] = DEFAULT_DETECTIONS_ENDPOINT,
+    detections_bind: Annotated[
+        bool,
+        typer.Option("--detections-bind/--detections-connect", help="Recordings: which end."),
+    ] = True,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Recordings: keep the epochs, too, so that every byte is as recorded; a node that "
+            "has seen them does not answer them again.",
+        ),
+    ] = False,
     peers: Annotated[
         int, typer.Option(min=0, help="Start when so many subscribers are connected.")
     ] = 1,
@@ -73,25 +117,60 @@ def replay(
         bool, typer.Option(help="Let images of different sizes through.")
     ] = False,
 ) -> None:
-    """Publish the frames of a recording as a camera would, then the end of the stream."""
+    """Publish the frames of a recording as a camera would, then the end of the stream.
+
+    Of MCAP recordings the detections are published, too, in the order in which they came.
+    """
     if rate is not None and recorded is not None:
         raise typer.BadParameter("--rate excludes --recorded and --unpaced")
     channel = make_channel(endpoint, bind, kind)
     # One line from here says what is wrong with a file; the library's own would come on top.
     cv2.utils.logging.setLogLevel(0)
-    console = Console(stderr=True)
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    files = recording_files(sources)
+    if files:
+        if others := [source for source in sources if not is_recording(source)]:
+            raise typer.BadParameter(f"recordings and other sources do not mix: {others[0]}")
+        if saturation is not None or allow_mixed_sizes:
+            raise typer.BadParameter("--saturation and --allow-mixed-sizes are not for recordings")
+        if exact and loop != 1:
+            raise typer.BadParameter("--exact excludes --loop: a pass would repeat the last one's")
+        settings = PlaySettings(
+            frames=channel,
+            detections=make_channel(detections_endpoint, detections_bind, kind)
+            if detections == "recorded"
+            else None,
+            rate=rate or (None if recorded is False else "recorded"),
+            speed=speed,
+            loop=loop,
+            exact=exact,
+            streams=[stream] if stream else [],
+            chosen=Range(start, stop, start_time, stop_time),
+            expected_peers=peers,
+            wait_s=wait,
+        )
+        _replay_recording(files, settings)
+        return
+    if len(sources) > 1:
+        raise typer.BadParameter("several sources are for recordings (.mcap) only; give a glob")
+    if start_time is not None or stop_time is not None or detections == "live" or exact:
+        raise typer.BadParameter(
+            "--start-time, --stop-time, --detections and --exact are for recordings (.mcap)"
+        )
+    name = stream or DEFAULT_STREAM
+    console, say = _console()
     with (
-        open_source(source, start=start, stop=stop, allow_mixed_sizes=allow_mixed_sizes) as opened,
+        open_source(
+            sources[0], start=start, stop=stop, allow_mixed_sizes=allow_mixed_sizes
+        ) as opened,
         stop_on_signals() as stopped,
     ):
         rate_hz = _chosen_rate(opened, rate, recorded)
-        say(f"{_describe(opened, rate_hz, speed)}; stream {stream} on {endpoint}")
+        say(f"{_describe(opened, rate_hz, speed)}; stream {name} on {endpoint}")
         with _progress(console) as progress:
             report = run_replay(
                 opened,
                 channel=channel,
-                stream=stream,
+                stream=name,
                 rate_hz=rate_hz,
                 speed=speed,
                 loop=loop,
@@ -102,6 +181,30 @@ def replay(
                 progress=progress,
             )
     say(summary(report))
+
+
+def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
+    console, say = _console()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    reader = RecordingReader(files)
+    if settings.rate == "recorded":
+        pace = f"at the recorded times, {settings.speed:g} times as fast"
+    else:
+        pace = "unpaced, lossless" if settings.rate is None else f"{settings.rate:g} Hz"
+    where = settings.frames.endpoint
+    if settings.detections is not None:
+        where += f", detections on {settings.detections.endpoint}"
+    streams = ", ".join(settings.streams or reader.streams()) or "none"
+    frames = len(reader.times(("frame",)))
+    say(f"{reader.description}: {frames} frames, {pace}; streams {streams} on {where}")
+    with stop_on_signals() as stopped, _progress(console) as progress:
+        report = play_recording(reader, settings, stop=stopped, progress=progress)
+    say(summary(report))
+
+
+def _console() -> tuple[Console, Callable[[str], None]]:
+    console = Console(stderr=True)
+    return console, partial(console.print, highlight=False, markup=False, soft_wrap=True)
 
 
 def _chosen_rate(

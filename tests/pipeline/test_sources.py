@@ -286,7 +286,7 @@ def test_sources_that_are_not_there_say_so(tmp_path: Path) -> None:
         "*.png": r"nothing matches; looked for",
         "*.txt": "no images; looked for",
         "notes.txt": "nor a video that OpenCV can open",
-        "old.mcap": "not supported in this version",
+        "old.mcap": "not an MCAP recording: it is empty",
         "broken.npz": "not a readable .npz archive",
     }.items():
         with pytest.raises(SourceError, match=complaint) as caught:

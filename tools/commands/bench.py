@@ -22,6 +22,11 @@ def bench(
         list[int] | None, typer.Option(min=1, max=1000, help="Candidates a frame; repeatable.")
     ] = None,
     engine_only: Annotated[bool, typer.Option("--engine-only", help="Leave out the node.")] = False,
+    recorder: Annotated[
+        bool,
+        typer.Option("--recorder", help="Only what recording costs the node: off, on, off ..."),
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="With --recorder: rounds of off and on.")] = 5,
 ) -> None:
     """Measure crops/s of the engine, and frames/s and latency of the whole node."""
     import os
@@ -32,6 +37,9 @@ def bench(
 
     console = Console()
     console.print(describe(), highlight=False, soft_wrap=True)
+    if recorder:
+        _bench_recorder(console, model, tuple(candidates or (1, 20, 100)), frames, threads, rounds)
+        return
     cores = len(os.sched_getaffinity(0))
     table = Table("engine", "batch", "crops/s", title=f"Engine: {model}", box=None)
     for speed in bench_engine(model, (1, 8, 64, 256), (1, cores) if cores > 1 else (1,)):
@@ -61,5 +69,40 @@ def bench(
         "loop/s: the same work in a plain loop without sockets; p50 to max: detections sent to "
         "answer received, ms, the frame sent just before; overhead: median ms in the node outside "
         "the engine's run and the wait for the other part",
+        soft_wrap=True,
+    )
+
+
+def _bench_recorder(
+    console: Console,
+    model: str,
+    candidates: tuple[int, ...],
+    frames: int,
+    threads: int,
+    rounds: int,
+) -> None:
+    from tools.bench_recorder import bench_recorder
+
+    table = Table(
+        *("spots", "frames/s off", "on", "cost %", "at Hz", "p50 ms off", "on", "cost %"),
+        *("p99 ms off", "on", "frames recorded %"),
+        title=f"Recorder in the node: 640x512 16-bit frames, {rounds} rounds of {frames} frames",
+        box=None,
+    )
+    for cost in bench_recorder(model, candidates, frames=frames, threads=threads, rounds=rounds):
+        table.add_row(
+            str(cost.candidates),
+            *(f"{rate:.0f}" for rate in cost.frames_per_s),
+            f"{cost.throughput_cost:+.1f}",
+            f"{cost.rate_hz:.0f}",
+            *(f"{value:.2f}" for value in cost.median_ms),
+            f"{cost.latency_cost:+.1f}",
+            *(f"{value:.2f}" for value in cost.slow_ms),
+            f"{cost.recorded:.1f}",
+        )
+    console.print(table)
+    console.print(
+        "two nodes, one with a recorder, are loaded in turn; frames/s (lossless, as fast as it "
+        "goes) and latencies are medians over the rounds, costs medians over the pairs of a round",
         soft_wrap=True,
     )

@@ -1,0 +1,1 @@
+"""Recordings: the messages of a chain, exactly as they came, in MCAP files."""
