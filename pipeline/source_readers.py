@@ -19,7 +19,6 @@ from pipeline.errors import SourceError
 from pipeline.source_pixels import PixelConverter, check_size, decode_image, wire_dtype
 from pipeline.source_tiff import TIFF_SUFFIXES, TiffPages
 
-
 #: How files begin that FFmpeg takes for lists of other files.
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"<?xml", b"<MPD")
 

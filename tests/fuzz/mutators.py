@@ -11,8 +11,10 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import lz4.frame
 import msgpack
 import yaml
+import zstandard
 
 #: Changes bytes as it likes; the fuzzer's own, or `flip_bytes`.
 Flip = Callable[[bytes], bytes]
@@ -263,3 +265,67 @@ def typed_file(data: bytes, chance: random.Random, flip: Flip) -> bytes:
     if content.startswith(b"\x93NUMPY"):
         return kind + npy_header(content, chance, flip)
     return (kind or b"\x00") + flip(content)
+
+
+_MCAP_MAGIC = b"\x89MCAP0\r\n"
+_MCAP_CHUNK, _MCAP_CHUNK_HEAD = 6, struct.Struct("<QQQI")
+
+
+def mcap_records(data: bytes, chance: random.Random, flip: Flip) -> bytes:
+    """Records of an MCAP file; those inside a chunk, too, which is then unpacked and unchecked."""
+    if not data.startswith(_MCAP_MAGIC) or chance.random() < 0.2:
+        return flip(data)
+    records = _split_records(data[len(_MCAP_MAGIC) :])
+    return _MCAP_MAGIC + _join_records(_mutate_records(records, chance, flip)) + _MCAP_MAGIC
+
+
+def _split_records(data: bytes) -> list[tuple[int, bytes]]:
+    records, position = [], 0
+    while position + 9 <= len(data):
+        opcode, length = struct.unpack_from("<BQ", data, position)
+        records.append((opcode, data[position + 9 : position + 9 + length]))
+        position += 9 + length
+    return records
+
+
+def _join_records(records: list[tuple[int, bytes]]) -> bytes:
+    return b"".join(struct.pack("<BQ", opcode, len(body)) + body for opcode, body in records)
+
+
+def _mutate_records(
+    records: list[tuple[int, bytes]], chance: random.Random, flip: Flip
+) -> list[tuple[int, bytes]]:
+    if not records:
+        return [(chance.randrange(16), flip(b""))]
+    copy, place = list(records), chance.randrange(len(records))
+    opcode, body = copy[place]
+    action = chance.randrange(10)
+    if action == 0:
+        del copy[place]
+    elif action == 1:
+        copy.insert(place, chance.choice(copy))
+    elif action == 2:
+        copy[place] = (chance.randrange(16), body)
+    elif opcode == _MCAP_CHUNK and action < 8:
+        copy[place] = (opcode, _mutate_chunk(body, chance, flip))
+    else:
+        copy[place] = (opcode, flip(body))
+    return copy
+
+
+def _mutate_chunk(body: bytes, chance: random.Random, flip: Flip) -> bytes:
+    try:
+        start, end, _size, _crc = _MCAP_CHUNK_HEAD.unpack_from(body)
+        (length,) = struct.unpack_from("<I", body, _MCAP_CHUNK_HEAD.size)
+        place = _MCAP_CHUNK_HEAD.size + 4 + length
+        packing = body[_MCAP_CHUNK_HEAD.size + 4 : place]
+        data = body[place + 8 :]
+        if packing == b"zstd":
+            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=2**16)
+        elif packing == b"lz4":
+            data = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=2**16)
+    except (struct.error, zstandard.ZstdError, RuntimeError, ValueError):
+        return flip(body)
+    data = _join_records(_mutate_records(_split_records(data), chance, flip))
+    head = _MCAP_CHUNK_HEAD.pack(start, end, len(data), 0)
+    return head + bytes(4) + struct.pack("<Q", len(data)) + data

@@ -30,6 +30,9 @@ from pipeline.messages import (
     Timing,
     encode,
 )
+from pipeline.recording.layout import Source
+from pipeline.recording.recorder import Recorder
+from pipeline.recording.settings import Recording
 from tests.fuzz.targets import CORPUS
 from tools.build_model import build_model
 from tools.dataset_files import Annotation, format_annotation
@@ -167,6 +170,33 @@ def files() -> Iterator[Seed]:
     yield "source_npz", "only", npz(a=stack.astype(np.float32))
     yield "source_video", "mjpg", video("MJPG", ".avi")
     yield "source_video", "mp4", video("mp4v", ".mp4")
+
+
+def recordings() -> Iterator[Seed]:
+    """Recordings of every kind of message, packed and not."""
+    detections = Detections(*KEY, x=[1.0], y=[2.0])
+    status = Status(node="node0", timestamp_ns=1, body={"received": 1})
+    kinds: list[tuple[Source, Message]] = [
+        ("frames", frame("uint8", 4)),
+        ("detections", detections),
+        ("targets", answer()),
+        ("targets", status),
+        ("frames", End(*KEY)),
+    ]
+    for compression in ("none", "lz4", "zstd"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "seed.mcap"
+            settings = Recording(
+                file=str(path),
+                segment_s=0,
+                segment_mib=0,
+                compression=compression,
+                annotations=False,
+            )
+            with Recorder(settings) as recorder:
+                for source, message in kinds:
+                    recorder.tap(source)(message, encode(message))
+            yield "recording", compression, path.read_bytes()
 
 
 def datasets() -> Iterator[Seed]:
@@ -319,7 +349,7 @@ def packed_model(card: dict[str, Any], onnx_file: bytes, golden: dict[str, Any])
 
 def main() -> None:
     """Write every seed."""
-    for source in (wire, configs, files, datasets, records, models):
+    for source in (wire, configs, files, recordings, datasets, records, models):
         for target, name, content in source():
             folder = CORPUS / target
             folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from engines.strict_yaml import YamlError, decode_yaml
 from pipeline.bounds import Limits, check_bounds
 from pipeline.config import NodeConfig, load_config
 from pipeline.errors import ConfigError, MessageError
-from tests.fuzz.contract import scratch_file
+from tests.fuzz.contract import check_line, scratch_file
 from tests.fuzz.mutators import flip_bytes
 from tests.fuzz.targets import TARGETS, Target
 
@@ -31,9 +31,7 @@ often = pytest.mark.parametrize(
     "examples",
     [
         pytest.param(EXAMPLES, id="few"),
-        pytest.param(
-            MANY_EXAMPLES, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)]
-        ),
+        pytest.param(MANY_EXAMPLES, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
 text = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -77,8 +75,9 @@ def test_yaml_is_read_as_its_own_parser_reads_it(examples: int) -> None:
         try:
             found = decode_yaml(written)
         except YamlError as error:
-            # Only what is refused on purpose: infinity, bytes past the bounds, ISO dates as text.
-            assert any(word in str(error) for word in ("finite", "nested", "type", "control"))
+            refused_on_purpose = ("finite", "nested", "type", "control")
+            if not any(word in str(error) for word in refused_on_purpose):
+                raise
             return
         assert repr(found) == repr(yaml.safe_load(written))
 
@@ -92,7 +91,7 @@ def test_any_text_as_a_configuration(examples: int) -> None:
         try:
             assert isinstance(load_config(scratch_file("any.yaml", data)), NodeConfig)
         except ConfigError as error:
-            assert str(error).isprintable()
+            check_line(str(error))
 
     run(a_configuration_or_one_line, examples)
 
@@ -122,6 +121,7 @@ def test_bounds_let_pass_what_msgpack_packs_and_nothing_that_it_cannot_unpack(
         except msgpack.exceptions.ExtraData as error:
             pytest.fail(f"not whole: {error}")
         except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
-            assert "incomplete" not in str(error)
+            if "incomplete" in str(error):
+                raise
 
     run(agree, examples)

@@ -47,6 +47,7 @@ class Target:
 _WIRE = ("pipeline.codec", "pipeline.bounds", "pipeline.message_checks", "pipeline.wire_types")
 _IMAGES = ("pipeline.sources", "pipeline.source_readers", "pipeline.source_pixels")
 _MODEL = ("engines.model", "engines.model_engine", "engines.card", "engines.strict_yaml")
+_RECORDING = tuple(f"pipeline.recording.{name}" for name in ("reader", "scan", "layout", "frames"))
 _SET = ("tools.dataset", "tools.dataset_files", "tools.dataset_coordinates")
 
 TARGETS = {
@@ -102,6 +103,7 @@ TARGETS = {
         Target("source_npy", "sources", _IMAGES, mutators.npy_header),
         Target("source_npz", "sources", _IMAGES, mutators.zip_members),
         Target("source_video", "sources", _IMAGES, largest=16_384),
+        Target("recording", "sources", _RECORDING, mutators.mcap_records, largest=16_384),
         Target("dataset_crop", "datasets", ("tools.dataset_files",), mutators.png_chunks),
         Target("dataset_annotation", "datasets", ("tools.dataset_files",)),
         Target(

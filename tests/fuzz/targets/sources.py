@@ -4,12 +4,13 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.bounds import Limits
-from pipeline.messages import Frame
+from pipeline.messages import KINDS, Frame
+from pipeline.recording.reader import RecordingReader
 from pipeline.sources import open_source
-from tests.fuzz.contract import ContractError, attempt, scratch_file
+from tests.fuzz.contract import ContractError, attempt, check_line, scratch_file
 from tests.fuzz.targets.arrays import typed_path
 
-FRAMES = 4  # read of each source
+FRAMES, MESSAGES = 4, 100  # read of each source
 LIMITS = Limits()
 
 
@@ -24,6 +25,21 @@ def _frames(path: str | Path) -> None:
             made = Frame("fuzz", bytes(16), frame.index, frame.timestamp_ns or 0, frame.pixels)
             if made.pixels.nbytes > LIMITS.max_frame_bytes:
                 raise ContractError(f"no receiver takes {made.pixels.nbytes} bytes")
+
+
+def recording(data: bytes) -> None:
+    """A recording: every message in it, and its frames as a source."""
+    path = scratch_file("recording.mcap", data)
+    reader = attempt(lambda: RecordingReader([path]))
+    if reader is None:
+        return
+    attempt(lambda: [reader.times(("frame",)), reader.streams()])
+    messages = attempt(lambda: list(islice(reader.messages(), MESSAGES)))
+    for each in messages or []:
+        assert each.message.kind in KINDS
+    for line in reader.lost:
+        check_line(line)
+    _read(path)
 
 
 def source_image(data: bytes) -> None:
