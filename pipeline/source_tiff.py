@@ -78,7 +78,8 @@ def _private_map(path: Path) -> mmap.mmap:
 
 def _tiff_layout(content: mmap.mmap, path: Path) -> _TiffLayout:
     byte_order = {b"II": "<", b"MM": ">"}.get(content[:2])
-    version = struct.unpack(byte_order + "H", content[2:4])[0] if byte_order else 0
+    whole = byte_order is not None and len(content) >= 4
+    version = struct.unpack(f"{byte_order}H", content[2:4])[0] if whole else 0
     if byte_order is None or version not in (42, 43):
         raise SourceError(f"{path}: damaged, or not a TIFF file")
     return _TiffLayout(byte_order, big=version == 43)
