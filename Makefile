@@ -3,6 +3,7 @@
 #   make test    the test suite
 #   make check   format, lint, types, tests
 #   make slow    what takes minutes: the chaos test and the like
+#   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
 #   make bench   speed of the engine and of the whole node on this machine
 
 PYTHON ?= python3
@@ -10,7 +11,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format format-check lint types slow bench clean
+SECONDS ?= 120
+TARGETS ?=
+
+.PHONY: demo test check format format-check lint types slow fuzz bench clean
 
 demo: $(VENV)/node
 	$(BIN)/dscsnet demo
@@ -36,6 +40,9 @@ types: $(VENV)/dev
 slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow
 
+fuzz: $(VENV)/fuzz
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(TARGETS)
+
 bench: $(VENV)/node
 	$(BIN)/dscsnet bench
 
@@ -49,6 +56,10 @@ $(VENV)/dev: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[train,plot,dev]'
 	touch $@ $(VENV)/node
+
+$(VENV)/fuzz: $(VENV)/dev
+	$(PIP) --editable '.[fuzz]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo-output

@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Meta, field
 
 from detector_stub.scene_config import SceneConfig
+from engines.strict_yaml import YamlError, decode_yaml
 from pipeline.errors import ConfigError
-from pipeline.sockets import Channel
+from pipeline.sockets import Channel, complete_channels
 
 STREAM_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 MAX_CANDIDATES = 10_000  # of the wire's default limits
@@ -167,7 +168,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 def load(path: str | Path, kind: type[Config]) -> Config:
-    """Read one YAML file; keys that it leaves out keep their defaults.
+    """Read one YAML file; keys that it leaves out keep their defaults, a channel's too.
 
     Args:
         path: the file.
@@ -177,13 +178,13 @@ def load(path: str | Path, kind: type[Config]) -> Config:
         ConfigError: the file cannot be read, is not YAML, or a key or value is wrong.
     """
     try:
-        values = msgspec.yaml.decode(Path(path).read_bytes())
+        values = decode_yaml(Path(path).read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except YamlError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
     try:
-        return msgspec.convert({} if values is None else values, kind)
+        return msgspec.convert({} if values is None else complete_channels(kind, values), kind)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explain(str(error), values)}") from None
 

@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import zmq
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from detector_stub.config import DetectorConfig
 from detector_stub.logs import RateLimitedLog, line
 from detector_stub.peers import await_peers, send
 from detector_stub.spots import FrameError, SpotDetector
+from engines.image_files import ImageFileError, read_image
 from pipeline.errors import ConfigError, MessageError
 from pipeline.messages import Detections, End, Frame
 from pipeline.sockets import Receiver, Sender
@@ -80,7 +80,7 @@ def run_detector(
 
 
 def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
-    """Read a mask: an 8-bit image, above 0 where a pixel is bad.
+    """Read a mask: a one-channel image (PNG, TIFF, BMP), above 0 where a pixel is bad.
 
     Returns:
         (height, width) bool, or None without a path.
@@ -90,10 +90,13 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
     """
     if path is None:
         return None
-    image = cv2.imread(path, cv2.IMREAD_GRAYSCALE) if Path(path).is_file() else None
-    if image is None:
-        raise ConfigError(f"bad_pixels: {path} cannot be read as an image; check the path")
-    return image > 0
+    try:
+        image = read_image(Path(path))
+    except ImageFileError as error:
+        raise ConfigError(f"bad_pixels: {path} cannot be read as an image: {error}") from None
+    if image.ndim != 2:
+        raise ConfigError(f"bad_pixels: {path}: expected one channel, got {image.shape[2]}")
+    return np.asarray(image > 0)
 
 
 class _Loop:

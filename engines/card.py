@@ -10,6 +10,9 @@ from engines.geometry import Grid
 
 Range = tuple[float, float]
 
+#: Bounds of what a card may ask for: memory and time go with the square of these.
+LARGEST_CROP, MOST_CELLS, WIDEST_PSF = 127, 31, 100.0
+
 
 class ScoreWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Weights of the logistic regression that gives the score: of log-odds and logarithms."""
@@ -83,6 +86,15 @@ class GridlessReadout(
     ] = 0.12
 
 
+#: What a network can be given.
+INPUTS = {"crops", "noise", "psf_sigma"}
+#: Outputs of the network that each readout reads.
+OUTPUTS: dict[type, tuple[str, ...]] = {
+    GridReadout: ("grid",),
+    GridlessReadout: ("count", "existence", "position", "log_intensity", "log_sigma"),
+}
+
+
 class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How the weights came to be."""
 
@@ -99,10 +111,10 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     name: str
     description: str
-    crop_size: Annotated[int, Meta(ge=3, description="side of the crop, px")]
-    upsampling: Annotated[int, Meta(ge=1, description="grid cells a pixel, c")]
+    crop_size: Annotated[int, Meta(ge=3, le=LARGEST_CROP, description="side of the crop, px")]
+    upsampling: Annotated[int, Meta(ge=1, le=MOST_CELLS, description="grid cells a pixel, c")]
     field_size: Annotated[int, Meta(ge=1, description="central square that is unmixed, px")]
-    psf_sigma: Annotated[float, Meta(gt=0, description="PSF width trained for, px")]
+    psf_sigma: Annotated[float, Meta(gt=0, le=WIDEST_PSF, description="PSF width trained for, px")]
     psf_sigma_range: Annotated[Range, Meta(description="PSF widths it may be used with, px")]
     intensity_range: Annotated[
         Range | None, Meta(description="target intensities trained on, counts; null: any")
@@ -111,12 +123,22 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Literal["fixed", "peak", "rms"],
         Meta(description="peak, rms: scale-free; fixed: counts must be those of the training"),
     ]
-    inputs: Annotated[tuple[str, ...], Meta(min_length=1)]
-    outputs: Annotated[tuple[str, ...], Meta(min_length=1)]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     readout: GridReadout | GridlessReadout
     files: Annotated[dict[str, str], Meta(description="sha256 of each file beside this one")]
     training: Training
     measured: Annotated[dict[str, float], Meta(description="figures; see README.md beside it")]
+
+    def __post_init__(self) -> None:
+        self.grid  # noqa: B018  # building it checks the geometry
+        if "crops" not in self.inputs or not set(self.inputs) <= INPUTS:
+            known, listed = ", ".join(sorted(INPUTS)), ", ".join(self.inputs) or "none"
+            raise ValueError(f"inputs: expected crops, and others of {known}, got {listed}")
+        needed = OUTPUTS[type(self.readout)]
+        if not set(needed) <= set(self.outputs):
+            listed = ", ".join(self.outputs) or "none"
+            raise ValueError(f"outputs: the readout needs {', '.join(needed)}, got {listed}")
 
     @property
     def grid(self) -> Grid:

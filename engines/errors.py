@@ -1,8 +1,18 @@
 """The root of the exception tree; every message is one line that says what is wrong."""
 
+#: Characters of a message; what hostile input has to say about itself may be longer.
+LONGEST_MESSAGE = 2000
+
 
 class DscsnetError(Exception):
-    """Base of all errors that a user can act on; the command line prints them as one line."""
+    """Base of all errors that a user can act on; the command line prints them as one line.
+
+    Messages quote what came from outside, so what would break the line or steer a terminal is
+    shown escaped, and a very long one has its middle left out.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ModelError(DscsnetError):
@@ -15,3 +25,17 @@ class GoldenCheckFailed(ModelError):
 
 class InferenceError(DscsnetError):
     """A runtime could not execute a batch."""
+
+
+def one_line(text: str) -> str:
+    """The text as one printable line: line breaks as spaces, other control characters escaped."""
+    if len(text) > LONGEST_MESSAGE:
+        half = LONGEST_MESSAGE // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    if not text.isprintable():
+        text = "".join(map(_shown, " ".join(text.splitlines())))
+    return text
+
+
+def _shown(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()

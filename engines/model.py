@@ -3,18 +3,24 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.array_files import Archive, ArrayFileError
 from engines.card import ModelCard
 from engines.errors import ModelError
+from engines.strict_yaml import YamlError, decode_yaml
 
 SHIPPED = Path(__file__).parent / "weights"
 CARD = "model.yaml"
 NETWORK = "model.onnx"
 GOLDEN = "golden.npz"
+MOST_GOLDEN_BYTES = 64 * 2**20
+
+Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Golden:
         inputs, outputs: arrays by name; the first axis is the batch.
     """
 
-    inputs: dict[str, NDArray[np.float32]]
-    outputs: dict[str, NDArray[np.float32]]
+    inputs: dict[str, Values]
+    outputs: dict[str, Values]
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,25 @@ class Model:
         return self.card.files[NETWORK]
 
     def golden(self) -> Golden:
-        """Stored crops and reference outputs."""
-        with np.load(self.folder / GOLDEN, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        """Stored crops and reference outputs (ModelError where they are not there)."""
+        inputs, outputs = self.card.inputs, self.card.outputs
+        try:
+            with Archive(self.folder / GOLDEN) as archive:
+                arrays = archive.read({*inputs, *outputs}, MOST_GOLDEN_BYTES)
+        except ArrayFileError as error:
+            raise ModelError(f"{self.folder / GOLDEN}: {error}") from None
+        for name, array in arrays.items():
+            if array.dtype != np.float32 or array.ndim < 1:
+                raise ModelError(
+                    f"{self.folder / GOLDEN}: {name}: expected float32 with a batch axis, "
+                    f"got {array.dtype} of shape {array.shape}"
+                )
+        lengths = {len(array) for array in arrays.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ModelError(f"{self.folder / GOLDEN}: expected arrays of one length, at least 1")
         return Golden(
-            {name: arrays[name] for name in self.card.inputs},
-            {name: arrays[name] for name in self.card.outputs},
+            {name: cast(Values, arrays[name]) for name in inputs},
+            {name: cast(Values, arrays[name]) for name in outputs},
         )
 
 
@@ -104,10 +123,10 @@ def _find(name: str | Path) -> Path:
 
 def _read_card(path: Path) -> ModelCard:
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=ModelCard)
+        return msgspec.convert(decode_yaml(path.read_bytes()), ModelCard)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (YamlError, msgspec.ValidationError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path}: not a valid model card: {reason}") from None
 
@@ -118,9 +137,10 @@ def _check(folder: Path, file: str, expected: str) -> None:
         raise ModelError(f'{folder / CARD}: files: "{file}" must be a plain file name')
     try:
         actual = file_sha256(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(
-            f"{path}: {error.strerror}; restore the model folder, its card names this file"
+            f"{path}: {reason}; restore the model folder, its card names this file"
         ) from None
     if actual != expected:
         raise ModelError(

@@ -1,13 +1,14 @@
 """The engine of a model: a runtime executes its network, the readout that its card names reads."""
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.card import GridReadout
+from engines.card import GridReadout, ModelCard
 from engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
 from engines.errors import GoldenCheckFailed, InferenceError, ModelError
 from engines.estimates import Estimates
@@ -75,16 +76,33 @@ class ModelEngine:
         """Execute the network; outputs by the names that the card gives.
 
         Raises:
-            InferenceError: the runtime failed, or not one result is finite.
+            InferenceError: the runtime failed, or gave something else than the card says, or not
+                one result is finite.
         """
         given: dict[str, NDArray[np.float32]] = {
             "crops": batch.pixels,
             "noise": batch.noise,
             "psf_sigma": batch.psf,
         }
-        outputs = self.runtime.run({name: given[name] for name in self.model.card.inputs})
+        outputs = self._execute({name: given[name] for name in self.model.card.inputs})
         if len(batch) and not finite_crops(outputs).any():
             raise InferenceError("the network's output is not finite for any crop of the batch")
+        return outputs
+
+    def _execute(self, inputs: Outputs) -> dict[str, NDArray[np.float32]]:
+        """The outputs that the card names, found to have the shapes that its readout takes."""
+        card, results = self.model.card, self.runtime.run(inputs)
+        missing = sorted(set(card.outputs) - set(results))
+        if missing:
+            raise InferenceError(f"the network has no output {', '.join(missing)}")
+        outputs = {name: results[name] for name in card.outputs}
+        for name, shape in _shapes(card, outputs, len(inputs["crops"])).items():
+            found = outputs[name]
+            if found.shape != shape or found.dtype != np.float32:
+                raise InferenceError(
+                    f"the network's output {name}: expected float32 {shape}, "
+                    f"got {found.dtype} {found.shape}"
+                )
         return outputs
 
     def read(self, outputs: Outputs, batch: CropBatch) -> Estimates:
@@ -99,10 +117,15 @@ class ModelEngine:
         return self._error_on(self.model.golden())
 
     def _error_on(self, golden: Golden) -> float:
-        outputs = self.runtime.run(golden.inputs)
+        side = self.grid.crop_size
+        if golden.inputs["crops"].shape[1:] != (side, side):
+            shape = golden.inputs["crops"].shape
+            raise ModelError(
+                f"{self.name}: golden crops: expected (n, {side}, {side}), got {shape}"
+            )
+        outputs = self._execute(golden.inputs)
         return max(
-            float(np.linalg.norm(outputs[name] - reference) / np.linalg.norm(reference))
-            for name, reference in golden.outputs.items()
+            _relative_error(outputs[name], reference) for name, reference in golden.outputs.items()
         )
 
     def check(self, batch_sizes: tuple[int, ...] = (1, 8, 64)) -> None:
@@ -112,6 +135,7 @@ class ModelEngine:
             GoldenCheckFailed: this runtime does not compute what the model's reference does.
         """
         crops = self.check_golden().inputs["crops"]
+        crops = np.where(np.isfinite(crops), crops, np.float32(0))
         for size in batch_sizes:
             pixels = np.ascontiguousarray(crops[np.arange(size) % len(crops)])
             noise = np.ones(size, np.float32)
@@ -136,6 +160,28 @@ class ModelEngine:
     def close(self) -> None:
         """Free the runtime."""
         self.runtime.close()
+
+
+def _shapes(card: ModelCard, outputs: Outputs, number: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the outputs that the card's readout takes, for so many crops."""
+    if isinstance(card.readout, GridReadout):
+        return {"grid": (number, card.grid.cells, card.grid.cells)}
+    slots = outputs["existence"].shape[-1] if outputs["existence"].ndim else 0
+    return {
+        "count": (number, slots + 2),
+        "existence": (number, slots),
+        "position": (number, slots, 2),
+        "log_intensity": (number, slots),
+        "log_sigma": (number, slots, 3),
+    }
+
+
+def _relative_error(found: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """L2 error over the L2 norm of the reference; NaN or infinite where that tells nothing."""
+    if found.shape != reference.shape:
+        return math.inf
+    with np.errstate(all="ignore"):
+        return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
 
 
 def open_model_engine(

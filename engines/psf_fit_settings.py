@@ -7,6 +7,10 @@ import msgspec
 #: Name of the engine, where a model would be named.
 PSF_FIT = "psf-fit"
 
+#: Bounds of what may be asked for: a fit's time and memory go with these.
+MOST = {"crop_size": 127, "oversampling": 1000, "most": 32, "starts": 1000, "steps": 1000}
+LEAST_SIGMA, GREATEST_SIGMA = 0.01, 100.0
+
 
 class PsfFitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `PsfFitEngine` assumes and how hard it tries.
@@ -53,10 +57,21 @@ class PsfFitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name, bound in MOST.items():
+            if not getattr(self, name) <= bound:
+                raise ValueError(f"{name} must be at most {bound}, got {getattr(self, name)}")
         for name in ("sigma_x", "sigma_y", "reach", "background_prior", "max_chi2"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, got {value}")
+        for name in ("sigma_x", "sigma_y"):
+            value = getattr(self, name)
+            if value is not None and not LEAST_SIGMA <= value <= GREATEST_SIGMA:
+                raise ValueError(
+                    f"{name} must be {LEAST_SIGMA} to {GREATEST_SIGMA:g} px, got {value}"
+                )
+        if self.crop_size % 2 == 0:
+            raise ValueError(f"crop_size must be odd, got {self.crop_size}")
         for name in ("width_prior", "target_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")

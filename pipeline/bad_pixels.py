@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.array_files import ArrayFileError, map_array
+from engines.image_files import ImageFileError, read_image
 from pipeline.errors import ConfigError
 
-EXPECTED = "expected a one-channel image or a 2-D .npy array of numbers"
+EXPECTED = "expected a one-channel image (PNG, TIFF, BMP) or a 2-D .npy array of numbers"
 
 
 def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
@@ -21,17 +22,10 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
         return None
     if not Path(path).is_file():
         raise ConfigError(f"crop.bad_pixels: {path}: no such file; {EXPECTED}")
-    if Path(path).suffix == ".npy":
-        mask = _read_array(Path(path))
-    else:
-        mask = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    if mask is None or mask.ndim != 2 or mask.dtype.kind not in "buif":
-        raise ConfigError(f"crop.bad_pixels: {path}: {EXPECTED}")
-    return np.ascontiguousarray(mask.astype(float) > 0)
-
-
-def _read_array(path: Path) -> NDArray[np.generic] | None:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
-        return None
+        mask = map_array(Path(path)) if Path(path).suffix == ".npy" else read_image(Path(path))
+    except (ArrayFileError, ImageFileError) as error:
+        raise ConfigError(f"crop.bad_pixels: {path}: {EXPECTED}; {error}") from None
+    if mask.ndim != 2 or mask.dtype.kind not in "buif":
+        raise ConfigError(f"crop.bad_pixels: {path}: {EXPECTED}")
+    return np.asarray(mask > 0, np.bool_, order="C")

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from engines.psf_fit_settings import PSF_FIT, PsfFitSettings
+from engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
 from pipeline.recording.settings import Recording
 from pipeline.sockets import Channel
 from pipeline.yaml_file import read_yaml
 
 Struct = msgspec.Struct
+Sigma = Annotated[float, Meta(ge=LEAST_SIGMA, le=GREATEST_SIGMA)]
 STREAM = r"^[A-Za-z0-9._-]{1,64}$"
 
 
@@ -112,9 +113,7 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
     ] = 0
     psf_sigma: Annotated[
-        Annotated[float, Meta(gt=0)]
-        | Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=2, max_length=2)]
-        | None,
+        Sigma | Annotated[list[Sigma], Meta(min_length=2, max_length=2)] | None,
         Meta(description="the sensor's PSF sigma, px, or along x and y; null: the model's own"),
     ] = None
 

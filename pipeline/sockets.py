@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import zmq
 
-from pipeline.channel import Channel
+from pipeline.channel import Channel, complete_channels
 from pipeline.codec import MAX_PARTS, MAX_TOPIC_BYTES
 from pipeline.errors import MessageError
 from pipeline.messages import KINDS, Limits, Message, decode, encode
 from pipeline.socket_end import SocketEnd, deadline_after, milliseconds_left, wait_slice
 
-__all__ = ["Channel", "Receiver", "Sender"]
+__all__ = ["Channel", "Receiver", "Sender", "complete_channels"]
 
 # Every Receiver subscribes to this topic too, which no message has: so a Sender counts a Receiver
 # once, however many topics it reads. It sorts after all topics, and libzmq sends subscriptions

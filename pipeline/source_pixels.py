@@ -6,7 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import image_files
+from engines.image_files import Content
+from pipeline.bounds import Limits
 from pipeline.errors import SourceError
+
+LIMITS = Limits()
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +59,7 @@ class PixelConverter:
             pixels = self._gray(pixels, where)
         if pixels.ndim != 2 or pixels.size == 0:
             raise SourceError(f"{where}: expected an image (H, W), got shape {image.shape}")
+        check_size(pixels.shape, pixels.dtype, where)
         return np.array(pixels, order="C", copy=None if pixels.base is None else True)
 
     def _gray(self, pixels: NDArray[np.generic], where: str) -> NDArray[np.generic]:
@@ -74,15 +80,25 @@ class PixelConverter:
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(colours), cv2.COLOR_BGR2GRAY))
 
 
-def decode_image(content: NDArray[np.uint8], where: str) -> NDArray[np.generic]:
+def decode_image(content: Content, where: str) -> NDArray[np.generic]:
     """Decode the content of one image file as it is stored, colour included; or SourceError."""
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise SourceError(f"{where}: damaged, or not an image of the kind that its name says")
-    return np.asarray(image)
+        return image_files.decode_image(content)
+    except image_files.ImageFileError as error:
+        raise SourceError(
+            f"{where}: damaged, or not an image of the kind that its name says: {error}"
+        ) from None
+
+
+def check_size(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
+    """Refuse frames (..., H, W) that no receiver takes by default (SourceError)."""
+    height, width = shape[-2:]
+    size = height * width * dtype.itemsize
+    if max(height, width) > LIMITS.max_dimension or size > LIMITS.max_frame_bytes:
+        raise SourceError(
+            f"{where}: a frame of {width}x{height} {dtype.name} is too large; at most "
+            f"{LIMITS.max_dimension} px a side and {LIMITS.max_frame_bytes} bytes are accepted"
+        )
 
 
 def wire_dtype(stored: np.dtype, where: str) -> np.dtype:

@@ -5,19 +5,22 @@ times they were recorded, if the format says so. It reads lazily: `frames` opens
 when a pass begins and lets go of it when the pass ends.
 """
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.array_files import Archive, ArrayFileError, map_array
 from pipeline.errors import SourceError
-from pipeline.source_pixels import PixelConverter, decode_image, wire_dtype
+from pipeline.source_pixels import PixelConverter, check_size, decode_image, wire_dtype
 from pipeline.source_tiff import TIFF_SUFFIXES, TiffPages
+
+#: How files begin that FFmpeg takes for lists of other files.
+PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"<?xml", b"<MPD")
 
 
 class Reader(Protocol):
@@ -65,7 +68,7 @@ def _decode_file(path: Path) -> NDArray[np.generic]:
             )
         return next(pages.decoded(0, 1))
     try:
-        content = np.fromfile(path, np.uint8)
+        content = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     return decode_image(content, str(path))
@@ -89,7 +92,7 @@ class ArrayFrames:
                 f"{path}: expected frames (T, H, W) or one image (H, W), "
                 f"got shape {self._array.shape}"
             )
-        wire_dtype(self._array.dtype, str(path))
+        check_size(self._array.shape, wire_dtype(self._array.dtype, str(path)), str(path))
         if self.timestamps_ns is not None:
             _check_timestamps(self.timestamps_ns, len(self._array), path)
         self.rate_hz = _mean_rate_hz(self.timestamps_ns)
@@ -106,18 +109,19 @@ class ArrayFrames:
 
 def _load_npy(path: Path) -> NDArray[np.generic]:
     try:
-        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: not a readable .npy array: {_first_line(error)}") from error
+        return np.asarray(map_array(path))
+    except ArrayFileError as error:
+        raise SourceError(f"{path}: {error}") from None
 
 
 def _load_npz(path: Path) -> tuple[NDArray[np.generic], NDArray[np.int64] | None]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in _wanted(archive)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{path}: not a readable .npz archive: {_first_line(error)}") from error
-    timestamps = arrays.pop("timestamps_ns", None)
+        with Archive(path) as archive:
+            wanted = ("frames", "timestamps_ns") if "frames" in archive.names else archive.names
+            arrays = archive.read(name for name in wanted if name in archive.names)
+    except ArrayFileError as error:
+        raise SourceError(f"{path}: {error}") from None
+    timestamps = cast(NDArray[np.int64] | None, arrays.pop("timestamps_ns", None))
     if "frames" in arrays:
         return arrays["frames"], timestamps
     stacks = {key: array for key, array in arrays.items() if array.ndim == 3}
@@ -127,11 +131,6 @@ def _load_npz(path: Path) -> tuple[NDArray[np.generic], NDArray[np.int64] | None
             f"got {', '.join(f'{key} {array.shape}' for key, array in arrays.items()) or 'none'}"
         )
     return stacks.popitem()[1], timestamps
-
-
-def _wanted(archive: np.lib.npyio.NpzFile) -> Sequence[str]:
-    """Leave other arrays unread where the frames are named."""
-    return ("frames", "timestamps_ns") if "frames" in archive.files else archive.files
 
 
 def _check_timestamps(timestamps_ns: NDArray[np.generic], frames: int, path: Path) -> None:
@@ -183,6 +182,7 @@ class Video:
             capture.release()
 
     def _open(self) -> cv2.VideoCapture:
+        _refuse_playlist(self._path)
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             raise SourceError(
@@ -192,13 +192,20 @@ class Video:
         return capture
 
 
+def _refuse_playlist(path: Path) -> None:
+    """A list of files would be read with all that it names, wherever that lies (SourceError)."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+    if start.startswith(PLAYLISTS):
+        raise SourceError(f"{path}: a playlist, not a video; replay the videos in it one by one")
+
+
 def _gray_frames(capture: cv2.VideoCapture) -> Iterator[NDArray[np.generic]]:
     while True:
         there, image = capture.read()
         if not there:
             return
         yield image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

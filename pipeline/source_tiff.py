@@ -46,7 +46,7 @@ class TiffPages:
         content = _private_map(self._path)
         for index, offset in enumerate(self._offsets[start:stop], start):
             self._layout.offset.pack_into(content, self._layout.first_at, offset)
-            yield decode_image(np.frombuffer(content, np.uint8), self.name(index))
+            yield decode_image(content, self.name(index))
 
 
 class _TiffLayout:
@@ -78,7 +78,8 @@ def _private_map(path: Path) -> mmap.mmap:
 
 def _tiff_layout(content: mmap.mmap, path: Path) -> _TiffLayout:
     byte_order = {b"II": "<", b"MM": ">"}.get(content[:2])
-    version = struct.unpack(byte_order + "H", content[2:4])[0] if byte_order else 0
+    whole = byte_order is not None and len(content) >= 4
+    version = struct.unpack(f"{byte_order}H", content[2:4])[0] if whole else 0
     if byte_order is None or version not in (42, 43):
         raise SourceError(f"{path}: damaged, or not a TIFF file")
     return _TiffLayout(byte_order, big=version == 43)

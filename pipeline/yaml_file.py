@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
+from engines.strict_yaml import YamlError, decode_yaml
+from pipeline.channel import complete_channels
 from pipeline.errors import ConfigError
 
 T = TypeVar("T")
@@ -14,21 +16,23 @@ T = TypeVar("T")
 def read_yaml(path: Path, kind: type[T]) -> T:
     """Read a YAML file as `kind`; a file with no key gives the defaults.
 
+    A channel given in part keeps the default of the rest.
+
     Raises:
         ConfigError: the file cannot be read, is no YAML, or a key or value is wrong.
     """
     try:
-        values = msgspec.yaml.decode(path.read_bytes())
-        return msgspec.convert({} if values is None else values, kind)
+        values = decode_yaml(path.read_bytes())
+        return msgspec.convert({} if values is None else complete_channels(kind, values), kind)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8") from None
-    except msgspec.DecodeError as error:
+    except YamlError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {explain(error)}") from None
 
 
-def explain(error: msgspec.DecodeError) -> str:
+def explain(error: msgspec.ValidationError) -> str:
     """One line, the path to the key first: `join.timeout_ms: expected float, got str`."""
     text = " ".join(str(error).split())
     found = re.fullmatch(r"(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?", text)

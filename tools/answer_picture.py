@@ -4,16 +4,18 @@ One row a frame: the whole frame with its candidates boxed, then some candidates
 targets they were resolved into.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import cv2
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from pipeline.errors import SourceError
+from pipeline.errors import MessageError, SourceError
+from pipeline.message_checks import check_columns, check_extent, check_positions
 from pipeline.messages import SpotFlag
 from tools.drawing import (
     BACKGROUND,
@@ -28,13 +30,59 @@ from tools.drawing import (
 )
 
 Pixels = NDArray[np.generic]
-Answer = dict[str, Any]
 
 MARGIN, CAPTION = 16, 44
 ROW_HEIGHT = 272  # of a frame or an enlarged candidate, picture px
 ENLARGED = 3
 CROP = 17  # side of an enlarged candidate, frame px
 BOX_SIDE = 13.0
+
+
+class AnswerSpots(msgspec.Struct, frozen=True):
+    """Of `pipeline.messages.Spots` what is drawn; null where it is not known."""
+
+    x: list[float]
+    y: list[float]
+    count: list[int]
+    chi2: list[float | None]
+    flags: list[Annotated[int, Meta(ge=0)]]
+
+    def __post_init__(self) -> None:
+        check_positions("spots.", self.x, self.y)
+        check_columns("spots.", {"x": self.x, "y": self.y, "count": self.count}, ("count",))
+        if not len(self.x) == len(self.chi2) == len(self.flags):
+            raise ValueError("spots: columns must have equal lengths")
+
+
+class AnswerTargets(msgspec.Struct, frozen=True):
+    """Of `pipeline.messages.TargetTable` what is drawn."""
+
+    spot: list[int]
+    x: list[float]
+    y: list[float]
+    intensity: list[float | None]
+
+    def __post_init__(self) -> None:
+        check_positions("targets.", self.x, self.y)
+        check_columns("targets.", {"spot": self.spot, "x": self.x, "y": self.y}, ("spot",))
+        if len(self.intensity) != len(self.x):
+            raise ValueError("targets: columns must have equal lengths")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One line of `dscsnet listen --format jsonl`, a `targets` message."""
+
+    frame_id: int
+    status: str
+    spots: AnswerSpots
+    targets: AnswerTargets
+
+    def __post_init__(self) -> None:
+        check_extent("targets.spot", self.targets.spot, 0, len(self.spots.x) - 1)
+
+
+class _AnyLine(msgspec.Struct, frozen=True):
+    schema: str
 
 
 def read_answers(path: Path) -> dict[int, Answer]:
@@ -44,14 +92,21 @@ def read_answers(path: Path) -> dict[int, Answer]:
         SourceError: the file cannot be read or is of another kind.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        return {row["frame_id"]: row for row in rows if str(row["schema"]).startswith("targets/")}
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise SourceError(
-            f"{path}: not what `dscsnet listen --format jsonl` writes, one message a line"
-        ) from None
+    found = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            if msgspec.json.decode(line, type=_AnyLine).schema.startswith("targets/"):
+                answer = msgspec.json.decode(line, type=Answer)
+                found[answer.frame_id] = answer
+        except (msgspec.DecodeError, MessageError, UnicodeDecodeError, RecursionError) as error:
+            raise SourceError(
+                f"{path}:{number}: not what `dscsnet listen --format jsonl` writes, "
+                f"one message a line: {error}"
+            ) from None
+    return found
 
 
 def draw_answers(frames: Sequence[tuple[int, Pixels, Answer]]) -> Picture:
@@ -72,15 +127,15 @@ def draw_answers(frames: Sequence[tuple[int, Pixels, Answer]]) -> Picture:
 
 
 def _draw_row(frame_id: int, pixels: Pixels, answer: Answer) -> Picture:
-    shown = _strongest(answer)
+    shown = _strongest(answer, pixels.shape)
     frame_width = round(ROW_HEIGHT * pixels.shape[1] / pixels.shape[0])
     width = 2 * MARGIN + frame_width + len(shown) * (ROW_HEIGHT + MARGIN)
     row = np.full((ROW_HEIGHT + CAPTION + MARGIN, width, 3), BACKGROUND, np.uint8)
     view = row[MARGIN : MARGIN + ROW_HEIGHT, MARGIN : MARGIN + frame_width]
     _draw_frame(view, pixels, answer, shown)
     baseline = MARGIN + ROW_HEIGHT + 18
-    spots, targets = len(answer["spots"]["x"]), len(answer["targets"]["x"])
-    text = f"frame {frame_id}: {answer['status']}, {spots} spots, {targets} targets"
+    spots, targets = len(answer.spots.x), len(answer.targets.x)
+    text = f"frame {frame_id}: {answer.status}, {spots} spots, {targets} targets"
     write(row, text, MARGIN, baseline, height=14)
     for place, spot in enumerate(shown):
         left = 2 * MARGIN + frame_width + place * (ROW_HEIGHT + MARGIN)
@@ -91,11 +146,19 @@ def _draw_row(frame_id: int, pixels: Pixels, answer: Answer) -> Picture:
     return row
 
 
-def _strongest(answer: Answer) -> list[int]:
-    """The candidates with the most light in targets; those without any come last."""
-    light = np.zeros(len(answer["spots"]["x"]))
-    np.add.at(light, np.array(answer["targets"]["spot"], int), answer["targets"]["intensity"])
-    return [int(spot) for spot in np.argsort(-light, kind="stable")[:ENLARGED]]
+def _strongest(answer: Answer, shape: tuple[int, ...]) -> list[int]:
+    """The candidates in the frame with the most light in targets; without any come last."""
+    light = np.zeros(len(answer.spots.x))
+    np.add.at(
+        light, np.array(answer.targets.spot, int), [each or 0 for each in answer.targets.intensity]
+    )
+    inside = [spot for spot in np.argsort(-light, kind="stable") if _inside(answer, spot, shape)]
+    return [int(spot) for spot in inside[:ENLARGED]]
+
+
+def _inside(answer: Answer, spot: int, shape: tuple[int, ...]) -> bool:
+    column, row = round(answer.spots.x[spot]), round(answer.spots.y[spot])
+    return 0 <= row < shape[0] and 0 <= column < shape[1]
 
 
 def _grey(pixels: Pixels) -> Picture:
@@ -108,7 +171,9 @@ def _draw_frame(view: Picture, pixels: Pixels, answer: Answer, shown: Sequence[i
     height, width = view.shape[:2]
     view[:] = cv2.resize(_grey(pixels), (width, height), interpolation=cv2.INTER_AREA)
     zoom, half = width / pixels.shape[1], BOX_SIDE / 2
-    for spot, (x, y) in enumerate(zip(answer["spots"]["x"], answer["spots"]["y"], strict=True)):
+    for spot, (x, y) in enumerate(zip(answer.spots.x, answer.spots.y, strict=True)):
+        if not _inside(answer, spot, pixels.shape):
+            continue
         column, row = (x + 0.5) * zoom - 0.5, (y + 0.5) * zoom - 0.5
         box = (column - half, row - half, column + half, row + half)
         outline(view, box, RESOLVED if spot in shown else BOX, 1)
@@ -116,7 +181,7 @@ def _draw_frame(view: Picture, pixels: Pixels, answer: Answer, shown: Sequence[i
 
 def _draw_spot(view: Picture, pixels: Pixels, answer: Answer, spot: int) -> None:
     """One candidate, each pixel a square, with a cross at each of the frame's targets."""
-    left, top = (round(answer["spots"][axis][spot]) - CROP // 2 for axis in "xy")
+    left, top = (round(axis[spot]) - CROP // 2 for axis in (answer.spots.x, answer.spots.y))
     # Cut from the counts and stretched on its own: nothing else in the frame sets its contrast.
     counts = np.nan_to_num(pixels.astype(float), posinf=0, neginf=0)
     padded = np.pad(counts, CROP, mode="edge")
@@ -125,18 +190,18 @@ def _draw_spot(view: Picture, pixels: Pixels, answer: Answer, spot: int) -> None
     side = view.shape[0]
     view[:] = cv2.resize(grey, (side, side), interpolation=cv2.INTER_NEAREST)
     zoom = side / CROP
-    for x, y in zip(answer["targets"]["x"], answer["targets"]["y"], strict=True):
+    for x, y in zip(answer.targets.x, answer.targets.y, strict=True):
         column, row = (x - left + 0.5) * zoom - 0.5, (y - top + 0.5) * zoom - 0.5
         if 0 <= column < side and 0 <= row < side:
             cross(view, column, row, 5, RESOLVED)
 
 
 def _caption(answer: Answer, spot: int) -> str:
-    x, y = answer["spots"]["x"][spot], answer["spots"]["y"][spot]
-    return f"({x:.1f}, {y:.1f}): {answer['spots']['count'][spot]} targets"
+    x, y = answer.spots.x[spot], answer.spots.y[spot]
+    return f"({x:.1f}, {y:.1f}): {answer.spots.count[spot]} targets"
 
 
 def _quality(answer: Answer, spot: int) -> str:
-    chi2, flags = answer["spots"]["chi2"][spot], SpotFlag(answer["spots"]["flags"][spot])
+    chi2, flags = answer.spots.chi2[spot], SpotFlag(answer.spots.flags[spot])
     names = " ".join(flag.name.lower().replace("_", " ") for flag in flags if flag.name)
     return f"chi2 {'unknown' if chi2 is None else format(chi2, '.1f')}  {names}"

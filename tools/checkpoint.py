@@ -1,10 +1,13 @@
 """What a training run leaves behind, read without the machinery that made it."""
 
 import math
+import pickle
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -16,6 +19,12 @@ CHECKPOINT = "checkpoint.pt"
 
 #: A weight of early checkpoints that never had an effect: it multiplied z = 0.
 WITHOUT_EFFECT = "network.stages.0.keep"
+
+#: What torch, zipfile and the unpickler raise for files that are no checkpoints of ours.
+DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError),
+    *(MemoryError, OverflowError, struct.error, pickle.UnpicklingError, msgspec.ValidationError),
+)
 
 
 @dataclass
@@ -63,26 +72,43 @@ def read_run(folder: Path, config: TrainConfig | None = None) -> TrainedRun:
         config: stands in for the stored one, of which only the network must be the same.
 
     Raises:
-        ConfigError: there is no checkpoint, or it is of another network.
+        ConfigError: there is no checkpoint, it is damaged, or it is of another network.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         raise ConfigError(f"{path}: no such checkpoint; train the network first")
     state = load_state(path)
-    stored = stored_train_config(state["config"])
-    if config is not None:
-        check_same_network(path, stored, config)
-    config = config or stored
-    model = build_model(config.network, config.normalisation)
-    weights: dict[str, Tensor] = state["average"]
-    model.load_state_dict({k: v for k, v in weights.items() if k != WITHOUT_EFFECT})
-    return TrainedRun(config, model.eval(), Progress(**state["progress"]))
+    try:
+        stored = stored_train_config(state["config"])
+        if config is not None:
+            check_same_network(path, stored, config)
+        config = config or stored
+        model = build_model(config.network, config.normalisation)
+        weights: dict[str, Tensor] = state["average"]
+        model.load_state_dict({k: v for k, v in weights.items() if k != WITHOUT_EFFECT})
+        return TrainedRun(config, model.eval(), Progress(**state["progress"]))
+    except DAMAGED as error:
+        raise _unusable(path, error) from None
 
 
 def load_state(path: Path, device: str = "cpu") -> dict[str, Any]:
-    """The checkpoint's contents; only tensors and plain values are accepted."""
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    """The checkpoint's contents; only tensors and plain values are accepted.
+
+    Raises:
+        ConfigError: the file is no checkpoint.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except DAMAGED as error:
+        raise _unusable(path, error) from None
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path}: not a checkpoint: expected a map, got {type(state).__name__}")
     return state
+
+
+def _unusable(path: Path, error: Exception) -> ConfigError:
+    first = (str(error).splitlines() or [""])[0]
+    return ConfigError(f"{path}: not a usable checkpoint: {type(error).__name__}: {first}")
 
 
 def check_same_network(path: Path, stored: TrainConfig, given: TrainConfig) -> None:

@@ -169,7 +169,7 @@ def _manifest(folder: Path) -> Manifest | None:
         manifest = msgspec.json.decode(
             (folder.resolve().parent / MANIFEST).read_bytes(), type=Manifest
         )
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Anyone may keep a file of this name beside a data set that is not ours.
         return None
     return manifest if folder.resolve().name in manifest.splits else None

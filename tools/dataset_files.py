@@ -75,7 +75,7 @@ def read_annotation(path: Path) -> Annotation:
         DatasetError: unreadable, too large, broken XML, a document type, more than `MOST_TARGETS`
             objects, or a number that is missing, not finite or not positive where it must be.
     """
-    root = _parse(_read_bounded(path), path)
+    root = parse_xml(path)
     objects = root.findall("object")
     if len(objects) > MOST_TARGETS:
         raise DatasetError(f"{path}: {len(objects)} objects, at most {MOST_TARGETS} are allowed")
@@ -83,8 +83,13 @@ def read_annotation(path: Path) -> Annotation:
     return Annotation(targets, _optional(root, "noise", path), _optional(root, "pedestal", path))
 
 
-def _parse(content: bytes, path: Path) -> ElementTree.Element:
-    """The root element. A document type, the one place that can define entities, is refused."""
+def parse_xml(path: Path) -> ElementTree.Element:
+    """The root element. A document type, the one place that can define entities, is refused.
+
+    Raises:
+        DatasetError: unreadable, larger than `LARGEST_FILE`, broken XML, or a document type.
+    """
+    content = _read_bounded(path)
     builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
 
     def refuse(*_declaration: object) -> None:

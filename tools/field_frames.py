@@ -4,7 +4,6 @@ Positions are frame pixels: x is the column, y the row; integers are pixel centr
 """
 
 import math
-import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from engines.errors import DscsnetError
 from pipeline.source_readers import ImageFiles
 from pipeline.sources import IMAGE_SUFFIXES
+from tools.dataset_files import parse_xml
 
 #: Side of the region that is cut out around a place, px; its noise is the place's.
 REGION = 41
@@ -113,12 +113,14 @@ def _read_centroids(path: Path) -> tuple[Float, Float]:
     try:
         found = [
             (float(entry.findtext("xc", "")) - 1, float(entry.findtext("yc", "")) - 1)
-            for entry in ET.parse(path).iter("centroid")
+            for entry in parse_xml(path).iter("centroid")
         ]
-    except (ET.ParseError, ValueError) as error:
+        if not np.isfinite(found).all():
+            raise ValueError("a position that is not finite")
+    except ValueError as error:
         raise DscsnetError(
             f"{path}: expected XML with object/centroid/xc and yc in px, got: {error}"
-        ) from error
+        ) from None
     x, y = np.array(found, float).reshape(-1, 2).T
     return x, y
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from engines.networks.stored import RECIPE
 from engines.runtimes import RuntimeOptions, open_runtime
 from engines.runtimes.base import Arrays
 from engines.runtimes.tensorrt import network_bytes
+from engines.strict_yaml import decode_yaml
 from tools.export import protocol_crops
 from tools.metrics import Points, average_precision
 from tools.train_config import stored_train_config
@@ -86,7 +86,7 @@ def precision_cost(
         ModelError: the model has no recipe, or cannot be made fp16.
     """
     model = load_model(name)
-    recipe = stored_train_config(msgspec.yaml.decode((model.folder / RECIPE).read_bytes()))
+    recipe = stored_train_config(decode_yaml((model.folder / RECIPE).read_bytes()))
     batch, true = protocol_crops(recipe, crops, SEED)
     engines = {
         "fp32": ModelEngine(model, open_runtime("onnxruntime", model, RuntimeOptions(threads=1))),

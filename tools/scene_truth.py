@@ -1,8 +1,10 @@
 """The simulator's truth file: one JSON object a line, one line a frame."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from engines.errors import DscsnetError
 from pipeline.messages import FrameKey
@@ -22,12 +24,16 @@ class TrueTargets(msgspec.Struct, frozen=True):
     y: list[float]
     intensity: list[float]
 
+    def __post_init__(self) -> None:
+        if not len(self.cluster) == len(self.x) == len(self.y) == len(self.intensity):
+            raise ValueError("targets: columns must have equal lengths")
+
 
 class TrueFrame(msgspec.Struct, frozen=True):
     """What is in one frame; `epoch` in hexadecimal."""
 
     stream: str
-    epoch: str
+    epoch: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     frame_id: int
     targets: TrueTargets
 
@@ -52,6 +58,6 @@ def read_truth(path: Path) -> list[TrueFrame]:
     for number, text in enumerate(lines, 1):
         try:
             frames.append(decoder.decode(text))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DscsnetError(f"{path}:{number}: not a line of truth: {error}") from None
     return frames

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.array_files import ArrayFileError, map_array
 from engines.errors import ModelError
 from engines.fitting.spline import PsfTable
+from engines.image_files import ImageFileError, read_image
 
 Float = NDArray[np.float64]
 
@@ -17,6 +19,9 @@ NO_TABLE = PsfTable(np.zeros((0, 0)), 1, 0.0)
 SAMPLES_PER_SIGMA, EXTENT_SIGMAS = 8, 6.0
 #: Entries of a table per sigma of the PSF, and the least per px.
 ENTRIES_PER_SIGMA, LEAST_DENSITY = 6, 8
+#: Bounds of a file's samples and of a table, a side: memory goes with the square of these.
+MOST_SAMPLES, MOST_ENTRIES = 1024, 4096
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def elliptical_table(sigma_x: float, sigma_y: float, angle: float) -> PsfTable:
@@ -25,9 +30,13 @@ def elliptical_table(sigma_x: float, sigma_y: float, angle: float) -> PsfTable:
     Args:
         sigma_x, sigma_y: standard deviations along its own axes, px.
         angle: from the image's x axis to the ellipse's, towards y, degrees.
+
+    Raises:
+        ModelError: one sigma is too many times the other.
     """
     oversampling = math.ceil(SAMPLES_PER_SIGMA / min(sigma_x, sigma_y))
     half = math.ceil(EXTENT_SIGMAS * max(sigma_x, sigma_y) * oversampling)
+    _check_table(2 * half)
     y, x = np.mgrid[-half : half + 1, -half : half + 1] / oversampling
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     along, across = cosine * x + sine * y, cosine * y - sine * x
@@ -51,8 +60,10 @@ def sampled_table(samples: Float, oversampling: int) -> PsfTable:
         raise ModelError(f"a PSF needs at least 3 x 3 samples, got shape {samples.shape}")
     if not np.isfinite(samples).all():
         raise ModelError("a PSF's samples must be finite; some are NaN or infinite")
+    # In units of the largest, so that no sum overflows.
+    samples = samples / max(float(np.abs(samples).max()), SMALLEST)
     if not samples.sum() > 0:
-        raise ModelError(f"a PSF's samples must sum to more than 0, got {samples.sum():g}")
+        raise ModelError("a PSF's samples must sum to more than 0")
     if oversampling < 1:
         raise ModelError(f"a PSF's oversampling must be at least 1, got {oversampling}")
     # Beyond its last sample the PSF is 0; one more sample lets the spline get there.
@@ -61,6 +72,7 @@ def sampled_table(samples: Float, oversampling: int) -> PsfTable:
     density = max(LEAST_DENSITY, math.ceil(ENTRIES_PER_SIGMA / narrowest))
     extent = (max(padded.shape) / 2 + 1) / oversampling + 0.5 + 4 / density
     reach = math.ceil(extent * density) / density
+    _check_table(round(2 * reach * density))
     offsets = np.arange(-round(reach * density), round(reach * density) + 1) / density
     integrals = [_box_integrals(offsets, size, oversampling) for size in padded.shape]
     light = integrals[0] @ _spline_coefficients(padded) @ integrals[1].T
@@ -93,25 +105,30 @@ def read_samples(path: str | Path) -> Float:
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"PSF file {path} does not exist")
-    if path.suffix == ".npy":
-        try:
-            samples = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise ModelError(f"PSF file {path} is no readable .npy file: {error}") from error
-        if not (samples.ndim == 2 and samples.dtype.kind in "fiu"):
-            raise ModelError(
-                f"PSF file {path} must hold a 2-D array of numbers, "
-                f"got {samples.dtype} of shape {samples.shape}"
-            )
-        return samples.astype(np.float64)
-    import cv2  # not needed for the common PSFs
+    try:
+        samples = map_array(path) if path.suffix == ".npy" else read_image(path)
+    except (ArrayFileError, ImageFileError) as error:
+        raise ModelError(
+            f"PSF file {path} is neither .npy nor a PNG, TIFF or BMP: {error}"
+        ) from None
+    if not (samples.ndim == 2 and samples.dtype.kind in "fiu"):
+        raise ModelError(
+            f"PSF file {path} must hold a 2-D array of numbers or a grey image, "
+            f"got {samples.dtype} of shape {samples.shape}"
+        )
+    if max(samples.shape) > MOST_SAMPLES:
+        raise ModelError(
+            f"PSF file {path} must have at most {MOST_SAMPLES} samples a side, got {samples.shape}"
+        )
+    return samples.astype(np.float64)
 
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ModelError(f"PSF file {path} is neither .npy nor an image that can be read")
-    if image.ndim != 2:
-        raise ModelError(f"PSF file {path} must be a grey image, got {image.shape[2]} channels")
-    return image.astype(np.float64)
+
+def _check_table(entries: int) -> None:
+    if entries > MOST_ENTRIES:
+        raise ModelError(
+            f"a PSF's table would need {entries} entries a side, at most {MOST_ENTRIES} are "
+            "allowed: the PSF extends too far for its width"
+        )
 
 
 def _spline_coefficients(values: Float) -> Float:

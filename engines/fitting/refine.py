@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,9 @@ from engines.fitting.psf import NO_TABLE
 from engines.fitting.refine_crops import refine_crops
 
 Float = NDArray[np.float64]
+
+#: Of steps, counts and starts: a crop that takes longer keeps the node from its other frames.
+MOST_TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,8 @@ class Slots:
         ]
 
 
-@dataclass(frozen=True)
-class RefineSettings:
-    """How to refine.
+class RefineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How to refine; part of a model's card, so every number is bounded.
 
     Attributes:
         steps: most Gauss-Newton steps of a fit.
@@ -91,6 +94,9 @@ class RefineSettings:
         for name in ("prior_scale", "background_prior"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("steps", "alternatives", "starts"):
+            if not getattr(self, name) <= MOST_TRIES:
+                raise ValueError(f"{name} must be at most {MOST_TRIES}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

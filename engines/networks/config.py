@@ -11,12 +11,12 @@ from engines.geometry import Grid
 class GridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every network states: crops, grid and PSF."""
 
-    crop_size: Annotated[int, Meta(ge=3, description="side of the crop, px; odd")] = 11
-    upsampling: Annotated[int, Meta(ge=1, description="grid cells a pixel, c; odd")] = 3
+    crop_size: Annotated[int, Meta(ge=3, le=127, description="side of the crop, px; odd")] = 11
+    upsampling: Annotated[int, Meta(ge=1, le=31, description="grid cells a pixel, c; odd")] = 3
     field_size: Annotated[
         int, Meta(ge=1, description="central square in which targets are looked for, px; odd")
     ] = 11
-    psf_sigma: Annotated[float, Meta(gt=0, description="PSF standard deviation, px")] = 0.5
+    psf_sigma: Annotated[float, Meta(gt=0, le=100, description="PSF standard deviation, px")] = 0.5
 
     def __post_init__(self) -> None:
         self.grid  # noqa: B018  # building it checks the geometry
@@ -37,10 +37,10 @@ class NetworkConfig(
 ):
     """A DSCSNet; the defaults are the compact network for CPUs."""
 
-    stages: Annotated[int, Meta(ge=1, description="unfolded ADMM iterations, N")] = 6
-    width: Annotated[int, Meta(ge=1, description="channels of the sparse transform")] = 16
+    stages: Annotated[int, Meta(ge=1, le=100, description="unfolded ADMM iterations, N")] = 6
+    width: Annotated[int, Meta(ge=1, le=1024, description="channels of the sparse transform")] = 16
     depth: Annotated[
-        int, Meta(ge=0, description="width x width convolutions between C1 and C2")
+        int, Meta(ge=0, le=100, description="width x width convolutions between C1 and C2")
     ] = 1
     dynamic_weight: Annotated[
         float, Meta(ge=0, le=1, description="share of the dynamic kernel in C1 (Fig. 8a)")

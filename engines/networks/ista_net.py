@@ -21,8 +21,8 @@ class ISTANetConfig(
 ):
     """ISTA-Net; the defaults are its authors'."""
 
-    stages: Annotated[int, Meta(ge=1, description="unfolded ISTA iterations")] = 9
-    width: Annotated[int, Meta(ge=1, description="channels of the sparse transform")] = 32
+    stages: Annotated[int, Meta(ge=1, le=100, description="unfolded ISTA iterations")] = 9
+    width: Annotated[int, Meta(ge=1, le=1024, description="channels of the sparse transform")] = 32
 
 
 class ISTANetPlusConfig(

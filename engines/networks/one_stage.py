@@ -25,7 +25,7 @@ class OneStageConfig(
 ):
     """Size of a one-stage network."""
 
-    width: Annotated[int, Meta(ge=1, description="channels of the convolutions")] = 40
+    width: Annotated[int, Meta(ge=1, le=1024, description="channels of the convolutions")] = 40
 
 
 def _stage(inputs: int, width: int) -> nn.Sequential:

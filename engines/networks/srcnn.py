@@ -22,8 +22,8 @@ class SRCNNConfig(
 ):
     """SRCNN; the defaults are its authors', for one channel."""
 
-    patch_width: Annotated[int, Meta(ge=1, description="channels of the 9x9 layer")] = 64
-    mapping_width: Annotated[int, Meta(ge=1, description="channels of the 1x1 layer")] = 32
+    patch_width: Annotated[int, Meta(ge=1, le=1024, description="channels of the 9x9 layer")] = 64
+    mapping_width: Annotated[int, Meta(ge=1, le=1024, description="channels of the 1x1 layer")] = 32
 
 
 class SRCNN(StartedNetwork):

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from engines.errors import ModelError
@@ -12,6 +13,13 @@ from engines.networks.config import NetworkConfig
 from engines.networks.deployed import Deployed, Normalisation
 from engines.networks.offgrid import OffGridConfig, OffGridNetwork
 from engines.networks.registry import AnyNetworkConfig, build
+from engines.strict_yaml import YamlError, decode_yaml
+
+#: What is raised for files that are missing, damaged, or do not belong together.
+UNUSABLE = (
+    *(OSError, ValueError, KeyError, RuntimeError, MemoryError),
+    *(SafetensorError, YamlError, msgspec.ValidationError),
+)
 
 #: Beside the ONNX file in a model folder.
 WEIGHTS, RECIPE = "weights.safetensors", "train.yaml"
@@ -47,12 +55,12 @@ def load_network(folder: Path) -> AnyModel:
         ModelError: the folder has no weights, or no recipe to build their network from.
     """
     try:
-        plain = msgspec.yaml.decode((folder / RECIPE).read_bytes())
-        recipe = msgspec.convert(with_kind(plain), NetworkRecipe)
+        plain = with_kind(decode_yaml((folder / RECIPE).read_bytes()))
+        recipe = msgspec.convert(plain, NetworkRecipe)
         model = build_model(recipe.network, recipe.normalisation)
         weights: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
         model.load_state_dict(weights)
-    except (OSError, msgspec.DecodeError, RuntimeError, ValueError) as error:
+    except UNUSABLE as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{folder}: no usable {WEIGHTS} and {RECIPE}: {reason}") from None
     return model.eval()

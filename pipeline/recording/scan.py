@@ -171,22 +171,20 @@ class _Walk:
         if place is None:
             return
         known = all(index.channel_id in self.contents.channels for index in indexes)
-        if indexes and known:
-            self._add_places(
-                [
-                    Place(log_time, place, offset, index.channel_id)
-                    for index in indexes
-                    for log_time, offset in index.records
-                ]
-            )
-            return
-        # Another program's file, or one cut between chunk and index.
         try:
-            data = load_chunk(self._file, place)
+            if indexes and known:
+                self._add_places(
+                    [
+                        Place(log_time, place, offset, index.channel_id)
+                        for index in indexes
+                        for log_time, offset in index.records
+                    ]
+                )
+            else:
+                # Another program's file, or one cut between chunk and index.
+                self._walk_chunk(place, load_chunk(self._file, place))
         except DAMAGE as error:
             self.contents.lost.append(f"a chunk is damaged ({error or type(error).__name__})")
-            return
-        self._walk_chunk(place, data)
 
     def _walk_chunk(self, place: int, data: bytes) -> None:
         offset, places = 0, []

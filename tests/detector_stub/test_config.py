@@ -4,6 +4,7 @@ import pytest
 
 from detector_stub.config import DetectorConfig, SimulatorConfig, SpotSettings, load
 from pipeline.errors import ConfigError
+from pipeline.sockets import Channel
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -38,6 +39,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("mode: fast", "mode: Invalid enum value 'fast'"),
         ("[1", "not valid YAML"),
         ("- 1", "Expected `object`, got `array`"),
+        ("mode: live\nmode: lossless", 'line 2, column 1: the key "mode" is there twice'),
     ],
 )
 def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, message: str) -> None:
@@ -45,6 +47,13 @@ def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, messa
         load(written(tmp_path, text), DetectorConfig)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_channel_given_in_part_keeps_the_default_of_the_rest(tmp_path: Path) -> None:
+    config = load(written(tmp_path, "detections: {endpoint: 'tcp://*:7'}"), DetectorConfig)
+    assert config.detections == Channel("tcp://*:7", bind=True, high_water_mark=256)
+    with pytest.raises(ConfigError, match="missing required field `endpoint`"):
+        load(written(tmp_path, "detections: {bind: true}"), SimulatorConfig)
 
 
 def test_a_missing_file_is_named() -> None:

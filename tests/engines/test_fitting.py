@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
@@ -142,7 +143,7 @@ def test_one_target_reaches_the_cramer_rao_bound() -> None:
     rng = np.random.default_rng(5)
     x, y, log_intensity = (np.full((number, SLOTS), value) for value in truth)
     pixels = images(x[:1], y[:1], log_intensity[:1], 1) + rng.normal(size=(number, SIZE, SIZE))
-    settings = replace(EXACT, width_prior=0.0)
+    settings = structs.replace(EXACT, width_prior=0.0)
     fitted = fit(pixels, slots(x, y, log_intensity), sure(number, 1), settings)
 
     def image(values: Float) -> Float:
@@ -186,7 +187,9 @@ def test_a_wrong_width_is_found() -> None:
     deviation = (fitted.psf_factor - 1.1) / fitted.sigma_psf_factor
     assert np.median(fitted.psf_factor) == pytest.approx(1.1, abs=0.01)
     assert (np.abs(deviation) < 2).mean() > 0.9
-    held = fit(pixels, slots(x, y, log_intensity), sure(number, 2), replace(EXACT, width_prior=0.0))
+    held = fit(
+        pixels, slots(x, y, log_intensity), sure(number, 2), structs.replace(EXACT, width_prior=0.0)
+    )
     assert np.median(held.chi2) > 1.5 * np.median(fitted.chi2)
 
 
@@ -203,7 +206,7 @@ def test_alternatives_repair_a_wrong_count(told: int) -> None:
     alone = fit(pixels, prior, log_count)
     assert (alone.count == told).all()
     np.testing.assert_allclose(alone.probability, np.exp(log_count))
-    several = fit(pixels, prior, log_count, replace(EXACT, alternatives=2))
+    several = fit(pixels, prior, log_count, structs.replace(EXACT, alternatives=2))
     assert (several.count == 2).mean() > 0.8
     np.testing.assert_allclose(several.probability.sum(1), 1)
     right = several.count == 2
@@ -216,7 +219,9 @@ def test_zero_targets_are_neither_challenged_nor_tried() -> None:
     log_count = np.full((2, SLOTS + 1), -np.inf)
     log_count[:, :2] = np.log([[0.6, 0.4], [0.4, 0.6]])
     pixels[1] = 7.0
-    fitted = fit(pixels, slots(x, y, log_intensity, 0.3), log_count, replace(EXACT, alternatives=3))
+    fitted = fit(
+        pixels, slots(x, y, log_intensity, 0.3), log_count, structs.replace(EXACT, alternatives=3)
+    )
     assert fitted.count.tolist() == [0, 1]
     np.testing.assert_allclose(fitted.probability, np.exp(log_count))
     np.testing.assert_array_equal(fitted.x[0], x[0])
@@ -353,7 +358,14 @@ def test_nothing_in_nothing_out() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("alternatives", 0), ("starts", 0), ("prior_scale", 0.0), ("width_prior", -1.0)],
+    [
+        ("steps", 0),
+        ("steps", 10**9),
+        ("alternatives", 0),
+        ("starts", 0),
+        ("prior_scale", 0.0),
+        ("width_prior", -1.0),
+    ],
 )
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):

@@ -10,7 +10,15 @@ import pytest
 
 from engines.engine import make_batch, open_engine
 from engines.errors import InferenceError, ModelError
-from engines.model import CARD, GOLDEN, NETWORK, Model, load_model, shipped_models
+from engines.model import (
+    CARD,
+    GOLDEN,
+    NETWORK,
+    Model,
+    file_sha256,
+    load_model,
+    shipped_models,
+)
 from engines.model_engine import ModelEngine, open_model_engine
 from engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
 from engines.runtimes.choice import DRIVER
@@ -149,11 +157,29 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         load_model(folder)
 
 
+def test_an_unknown_setting_of_the_fit_is_refused(tmp_path: Path) -> None:
+    card = tmp_path / CARD
+    for name in SHIPPED:
+        text = load_model(name).folder.joinpath(CARD).read_text()
+        if "  refine:\n" in text:
+            card.write_text(text.replace("  refine:\n", "  refine:\n    stepps: 3\n", 1))
+            with pytest.raises(ModelError, match=r"unknown field `stepps` - at .*refine"):
+                load_model(tmp_path)
+            return
+    pytest.fail("no shipped model has a refine section")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("crop_size: 11", "crop_size: big", "crop_size"),
+        ("crop_size: 11", "crop_size: 11\ncrop_size: 13", '"crop_size" is there twice'),
         ("name:", "nam:", "nam"),
+        ("crop_size: 11", "crop_size: 12", "crop_size must be odd"),
+        ("crop_size: 11", "crop_size: 1000001", "<= 127"),
+        ("- crops\n", "- pixels\n", "inputs: expected crops, and others of"),
+        ("outputs:\n- grid\n", "outputs:\n- other\n", "outputs: the readout needs grid, got other"),
+        (f"  {GOLDEN}:", f'  "a\\0b": abc\n  {GOLDEN}:', "null byte"),
         (f"  {NETWORK}:", "  ../outside.onnx:", "no sha256 for model.onnx"),
         (f"  {GOLDEN}:", f"  ../outside: abc\n  {GOLDEN}:", "must be a plain file name"),
     ],
@@ -165,6 +191,45 @@ def test_a_wrong_card_is_refused(folder: Path, old: str, new: str, message: str)
     card.write_text(text.replace(old, new, 1))
     with pytest.raises(ModelError, match=message):
         load_model(folder)
+
+
+def spoil_golden(folder: Path, change: dict[str, np.ndarray | None]) -> None:
+    """Other arrays in golden.npz, its sha256 put right."""
+    with np.load(folder / GOLDEN) as archive:
+        arrays = {**archive, **change}
+    np.savez(folder / GOLDEN, **{k: v for k, v in arrays.items() if v is not None})
+    card = folder / CARD
+    old = load_model(SHIPPED[0]).card.files[GOLDEN]
+    card.write_text(card.read_text().replace(old, file_sha256(folder / GOLDEN)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": None}, 'no array "grid" in it'),
+        ({"grid": np.zeros(3, np.int64)}, "grid: expected float32"),
+        ({"grid": np.zeros((1, 33, 33), np.float32)}, "expected arrays of one length"),
+        ({"crops": np.zeros((2, 9, 9), np.float32), "grid": np.zeros((2, 4), np.float32)}, "crops"),
+    ],
+)
+def test_golden_arrays_that_do_not_fit_are_refused(
+    folder: Path, change: dict[str, np.ndarray | None], message: str
+) -> None:
+    spoil_golden(folder, change)
+    with pytest.raises(ModelError, match=message):
+        open_engine(folder, threads=1).check()
+
+
+def test_outputs_of_another_shape_are_an_error_of_the_batch() -> None:
+    class Flat(WrongRuntime):
+        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {k: v.reshape(len(v), -1) for k, v in self.runtime.run(inputs).items()}
+
+    engine = open_model_engine(SHIPPED[0], options=RuntimeOptions(threads=1))
+    engine.runtime = Flat(engine.runtime)
+    with pytest.raises(InferenceError, match=r"output grid: expected float32 \(\d+, 33, 33\), got"):
+        engine.check()
+    engine.close()
 
 
 def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:

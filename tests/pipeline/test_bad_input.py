@@ -309,7 +309,8 @@ def test_files_that_are_no_mask_are_one_line(
     else:
         path.write_bytes(b"no mask at all")
     line = complaint(f"crop: {{bad_pixels: {path}}}", tmp_path, monkeypatch, capsys)
-    assert f"crop.bad_pixels: {path}: expected a one-channel image or a 2-D .npy array" in line
+    expected = "expected a one-channel image (PNG, TIFF, BMP) or a 2-D .npy array"
+    assert f"crop.bad_pixels: {path}: {expected}" in line
 
 
 def alter(path: Path) -> None:

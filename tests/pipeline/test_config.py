@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from pipeline.channel import Channel
 from pipeline.config import NodeConfig, json_schema, load_config
 from pipeline.errors import ConfigError
 
@@ -47,6 +49,14 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("extra: 1", 'unknown key "extra"'),
         ("join: [", "while parsing"),
         ("engine: {psf_sigma: 0}", "engine.psf_sigma: expected"),
+        ("name: a\njoin: {}\nname: b", 'line 3, column 1: the key "name" is there twice'),
+        ("join: {timeout_ms: .inf}", "line 1, column 20: expected a finite number"),
+        ("name: 0x_", 'line 1, column 7: "0x_" is no int'),
+        ("- " * 100_000, "line 1, column 65: more than 32 nested lists and maps"),
+        ("name: &a [*a]", "line 1, column 7: more than 32 nested lists and maps"),
+        ("&a a: 1", "unknown key"),
+        ("? [a]\n: b", "line 1, column 3: expected a text as key"),
+        ("name: !!python/name:os.system x", "line 1, column 7: the type "),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -56,6 +66,22 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
         load_config(path)
     assert str(error.value).startswith(f"{path}: {message}")
     assert "\n" not in str(error.value)
+
+
+def test_a_channel_given_in_part_keeps_the_default_of_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(
+        "inputs: {frames: {endpoint: 'tcp://10.0.0.1:7'}}\n"
+        "output: {targets: {kind: pushpull}, wait_s: 1}"
+    )
+    config, default = load_config(path), NodeConfig()
+    assert config.inputs.frames == Channel("tcp://10.0.0.1:7", bind=False, high_water_mark=16)
+    assert config.inputs.detections == default.inputs.detections
+    assert config.output.targets == structs.replace(default.output.targets, kind="pushpull")
+    assert config.output.wait_s == 1
+    path.write_text("inputs: {frames: {endpont: x}}")
+    with pytest.raises(ConfigError, match=r'inputs.frames: unknown key "endpont"'):
+        load_config(path)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

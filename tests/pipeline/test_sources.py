@@ -294,6 +294,16 @@ def test_sources_that_are_not_there_say_so(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "content", ["ffconcat version 1.0\nfile other.avi\n", "#EXTM3U\n#EXTINF:1,\nother.avi\n"]
+)
+def test_a_playlist_is_no_way_to_other_files(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "video.avi"
+    path.write_text(content)
+    with pytest.raises(SourceError, match="a playlist, not a video"):
+        open_source(path)
+
+
 def test_natural_order_counts() -> None:
     names = ["b1", "a10", "a2", "a02", "A3", "a", "a2b1", "a2b10", "a2b9"]
     ordered = sorted(map(Path, names), key=natural_order)

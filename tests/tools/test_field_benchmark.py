@@ -159,10 +159,10 @@ def test_a_folder_without_frames_and_a_damaged_annotation_are_named(
         (tmp_path / name).mkdir()
     cv2.imwrite(str(tmp_path / "images/a.png"), scene(1))
     (tmp_path / "centroids/a.xml").write_text("<annotation><centroid><xc>1</xc></centroid>")
-    with pytest.raises(DscsnetError, match=r"a\.xml: expected XML"):
+    with pytest.raises(DscsnetError, match=r"a\.xml: broken XML"):
         read_frames(tmp_path)
     (tmp_path / "centroids/a.xml").write_text("<centroid><xc>1</xc></centroid>")
-    with pytest.raises(DscsnetError, match=r"a\.xml: expected XML"):
+    with pytest.raises(DscsnetError, match=r"a\.xml: broken XML"):
         read_frames(tmp_path)
 
 

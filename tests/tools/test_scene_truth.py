@@ -31,9 +31,15 @@ def test_lines_of_the_simulator_are_read_back(tmp_path: Path) -> None:
 
 def test_what_is_no_truth_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
-    empty = '{"stream":"a","epoch":"00","frame_id":1,"targets":{"cluster":[],"x":[],"y":[],'
+    empty = (
+        f'{{"stream":"a","epoch":"{"0" * 32}","frame_id":1,"targets":{{"cluster":[],"x":[],"y":[],'
+    )
     path.write_text(f'{empty}"intensity":[]}}}}\n{{"stream": 3}}\n')
     with pytest.raises(DscsnetError, match=r"truth\.jsonl:2: .*str"):
         read_truth(path)
+    for line in (empty + '"intensity":[1]}}', empty.replace("0" * 32, "g0"), "[" * 9000, "\xff"):
+        path.write_bytes(line.encode("latin1"))
+        with pytest.raises(DscsnetError, match=r"truth\.jsonl:1: not a line of truth"):
+            read_truth(path)
     with pytest.raises(DscsnetError, match="cannot be read"):
         read_truth(tmp_path / "nothing")

@@ -13,7 +13,7 @@ class MlpTrunk(
     """Residual perceptron on the whitened pixels: the choice for small CPUs."""
 
     width: Annotated[int, Meta(ge=8, description="units of each layer")] = 512
-    depth: Annotated[int, Meta(ge=1, description="residual blocks")] = 5
+    depth: Annotated[int, Meta(ge=1, le=100, description="residual blocks")] = 5
 
 
 class UnfoldedTrunk(
@@ -22,13 +22,15 @@ class UnfoldedTrunk(
 ):  # fmt: skip
     """DSCSNet's unfolded ADMM on a grid finer than the pixels, with the crop's own PSF."""
 
-    stages: Annotated[int, Meta(ge=1, description="unfolded ADMM iterations")] = 3
-    channels: Annotated[int, Meta(ge=1, description="feature maps of the sparse transform")] = 16
+    stages: Annotated[int, Meta(ge=1, le=100, description="unfolded ADMM iterations")] = 3
+    channels: Annotated[
+        int, Meta(ge=1, le=1024, description="feature maps of the sparse transform")
+    ] = 16
     cells: Annotated[int, Meta(ge=4, description="grid cells along a side; even")] = 16
     cell: Annotated[float, Meta(gt=0, description="side of a cell, px")] = 0.5
-    reduced: Annotated[int, Meta(ge=1, description="feature maps that the head sees")] = 24
+    reduced: Annotated[int, Meta(ge=1, le=1024, description="feature maps that the head sees")] = 24
     width: Annotated[int, Meta(ge=8, description="units of the head's layers")] = 384
-    depth: Annotated[int, Meta(ge=1, description="residual blocks of the head")] = 3
+    depth: Annotated[int, Meta(ge=1, le=100, description="residual blocks of the head")] = 3
 
 
 class OffGridConfig(

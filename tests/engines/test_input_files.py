@@ -1,0 +1,143 @@
+"""Arrays, images and YAML from files: what NumPy, OpenCV and PyYAML read, and what is refused."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from engines.array_files import Archive, ArrayFileError, map_array
+from engines.errors import ModelError
+from engines.fitting.psf import elliptical_table, read_samples, sampled_table
+from engines.image_files import ImageFileError, decode_image, read_image
+from engines.psf_fit_settings import PsfFitSettings
+from engines.strict_yaml import YamlError, decode_yaml
+
+ARRAYS = [
+    np.arange(24, dtype=np.uint16).reshape(2, 3, 4),
+    np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    np.arange(3, dtype=">f4"),
+    np.array(7),
+    np.empty((0, 4), np.int8),
+    np.array([True, False]),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_arrays_are_read_as_numpy_reads_them(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "a.npz", some=array, other=np.zeros(2))
+    np.savez_compressed(tmp_path / "b.npz", some=array)
+    found = [map_array(tmp_path / "a.npy")]
+    for name in ("a.npz", "b.npz"):
+        with Archive(tmp_path / name) as archive:
+            found.append(archive.read(["some"])["some"])
+    for each in found:
+        np.testing.assert_array_equal(each, np.load(tmp_path / "a.npy"))
+        assert (each.dtype, each.shape) == (array.dtype, array.shape)
+
+
+def test_what_is_missing_in_an_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, one=np.zeros(1000), two=np.zeros(1000))
+    with Archive(path) as archive:
+        assert archive.names == ["one", "two"]
+        with pytest.raises(ArrayFileError, match='no array "three" in it; there is one, two'):
+            archive.read(["three"])
+        with pytest.raises(ArrayFileError, match="take more than 15000 bytes"):
+            archive.read(["one", "two"], 15_000)
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    with Archive(path) as archive, pytest.raises(ArrayFileError, match="Bad CRC-32"):
+        archive.read(["one"])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+@pytest.mark.parametrize("shape", [(3, 5), (7, 2, 3)])
+def test_images_are_read_as_opencv_reads_them(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / f"image{suffix}"
+    pixels = np.random.default_rng(1).integers(0, 255, shape, np.uint8)
+    cv2.imwrite(str(path), pixels)
+    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    content = path.read_bytes()
+    with pytest.raises(ImageFileError):
+        decode_image(content[: len(content) // 2])
+    with pytest.raises(ImageFileError, match="neither a PNG, nor a TIFF, nor a BMP"):
+        decode_image(b"GIF89a" + content)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageFileError, match="cannot be read: No such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(ArrayFileError, match="No such file"):
+        map_array(tmp_path / "none.npy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nb: [1.5, true, null, ~, text, 'x', 0x1f, 1e3, 1.0e+3]",
+        "base: &b {x: 1, y: 2}\nmore: {<<: *b, y: 3}",
+        "- {a: }\n-\n- |\n  two\n  lines\n",
+    ],
+)
+def test_yaml_is_what_its_parser_makes_of_it(text: str) -> None:
+    assert decode_yaml(text.encode()) == yaml.safe_load(text)
+
+
+def test_a_date_stays_a_text() -> None:
+    assert decode_yaml(b"date: 2026-13-45") == {"date": "2026-13-45"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff", "not a text file in UTF-8"),
+        (b"#" * (2**20 + 1), "at most 1048576 bytes"),
+        (b"[" * 100_000, "line 1, column 33: more than 32 nested"),
+        (b"a: 1\n--- \nb: 2", "a single document"),
+        (b"a: &x [1]\n" + b"".join(b"b%d: [*x, *x, *x, *x]\n" % i for i in range(9000)), "20000"),
+        (b"!!binary aGk=", "binary is not allowed"),
+        (b"a: .nan", "expected a finite number"),
+        (b"1" * 5000, "is no int"),
+    ],
+)
+def test_yaml_that_is_not_plain_is_refused(content: bytes, words: str) -> None:
+    with pytest.raises(YamlError, match=words):
+        decode_yaml(content)
+
+
+def test_a_psf_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "psf.npy"
+    np.save(path, np.ones((3, 2000)))
+    with pytest.raises(ModelError, match="at most 1024 samples a side"):
+        read_samples(path)
+    with pytest.raises(ModelError, match=r"table would need \d+ entries a side"):
+        elliptical_table(0.01, 50.0, 30.0)
+    spike = np.zeros((901, 901))
+    spike[450, 450] = 1
+    with pytest.raises(ModelError, match=r"table would need \d+ entries a side"):
+        sampled_table(spike, 1000)
+
+
+def test_the_size_of_a_psf_s_samples_does_not_matter() -> None:
+    samples = np.exp(-0.5 * ((np.indices((9, 9)) - 4) ** 2).sum(0))
+    expected = sampled_table(samples, 2).coefficients
+    for factor in (1e300, 1e-300):
+        np.testing.assert_allclose(sampled_table(factor * samples, 2).coefficients, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("crop_size", 12), ("crop_size", 129), ("most", 33), ("starts", 10**9)),
+        *(("steps", 10**9), ("sigma_x", 1e-9), ("sigma_y", 1e9), ("oversampling", 10**6)),
+    ],
+)
+def test_a_fit_that_would_never_end_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        PsfFitSettings(**{name: value})  # type: ignore[arg-type]

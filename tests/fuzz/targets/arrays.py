@@ -1,0 +1,41 @@
+"""Single arrays and images: bad-pixel masks and sampled PSFs.
+
+The first byte of an input chooses the name's ending.
+"""
+
+import numpy as np
+
+from detector_stub import detector as detector_module
+from engines.fitting.psf import read_samples, sampled_table, widths
+from pipeline.bad_pixels import load_bad_pixels
+from tests.fuzz.contract import attempt, scratch_file
+
+ENDINGS = (".npy", ".png", ".tif", ".bmp")
+
+
+def typed_path(data: bytes, endings: tuple[str, ...] = ENDINGS) -> str:
+    """The input as a file of the kind that its first byte says."""
+    kind = data[0] if data else 0
+    return str(scratch_file("array" + endings[kind % len(endings)], data[1:]))
+
+
+def mask(data: bytes) -> None:
+    """The node's bad-pixel mask."""
+    path = typed_path(data)
+    found = attempt(lambda: load_bad_pixels(path))
+    assert found is None or (found.ndim == 2 and found.dtype == np.bool_)
+
+
+def detector_mask(data: bytes) -> None:
+    """The detector's bad-pixel mask."""
+    path = typed_path(data)
+    found = attempt(lambda: detector_module.load_bad_pixels(path))
+    assert found is None or (found.ndim == 2 and found.dtype == np.bool_)
+
+
+def psf_file(data: bytes) -> None:
+    """Samples of a PSF, and the table made from them."""
+    path = typed_path(data)
+    samples = attempt(lambda: read_samples(path))
+    if samples is not None and attempt(lambda: sampled_table(samples, 4)) is not None:
+        assert min(widths(samples, 4)) > 0

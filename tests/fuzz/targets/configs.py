@@ -1,0 +1,42 @@
+"""YAML configurations; a valid one can be used."""
+
+from detector_stub.config import DetectorConfig, SimulatorConfig, load
+from pipeline.config import NodeConfig, load_config
+from pipeline.join import Joiner
+from pipeline.ledger import Ledger
+from tests.fuzz.contract import attempt, scratch_file
+
+
+def node_config(data: bytes) -> None:
+    """A node's configuration; one that is accepted makes a joiner."""
+    path = scratch_file("node.yaml", data)
+    config = attempt(lambda: load_config(path))
+    if isinstance(config, NodeConfig):
+        Joiner(
+            config.join,
+            config.overload,
+            config.batch,
+            Ledger(),
+            lambda *_: None,  # type: ignore[arg-type,return-value]
+        ).expire()
+        assert config.engine.psf is None or len(config.engine.psf) == 2
+
+
+def detector_config(data: bytes) -> None:
+    """A detector's configuration."""
+    path = scratch_file("detector.yaml", data)
+    attempt(lambda: load(path, DetectorConfig))
+
+
+def scene_config(data: bytes) -> None:
+    """A simulator's configuration."""
+    path = scratch_file("scene.yaml", data)
+    attempt(lambda: load(path, SimulatorConfig))
+
+
+def train_config(data: bytes) -> None:
+    """A training's configuration."""
+    from tools.train_config import load_train_config
+
+    path = scratch_file("train.yaml", data)
+    attempt(lambda: load_train_config(path))
