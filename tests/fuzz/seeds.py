@@ -327,8 +327,8 @@ def models() -> Iterator[Seed]:
         },
     }
     config = msgspec.convert(recipe, TrainConfig)
-    network = build_model(config.network, config.normalisation)
-    state = {name: each.contiguous() for name, each in network.state_dict().items()}
+    module = build_model(config.network, config.normalisation)
+    state = {name: each.contiguous() for name, each in module.state_dict().items()}
     yield (
         "weights",
         "small",
