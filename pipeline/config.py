@@ -107,16 +107,24 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         "field-unfolded"
     )
     runtime: Annotated[
-        Literal["auto", "onnxruntime"], Meta(description="auto: the fastest that works here")
+        Literal["auto", "onnxruntime", "tensorrt", "torch"],
+        Meta(description="auto: the fastest that works here"),
     ] = "auto"
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
     ] = 0
+    precision: Annotated[
+        Literal["fp16", "fp32"], Meta(description="GPU: of the network's layers")
+    ] = "fp16"
+    device: Annotated[int, Meta(ge=0, description="GPU: its number")] = 0
+    cache: (
+        Annotated[str, Meta(description="GPU: folder of compiled engines; null: the user's cache")]
+        | None
+    ) = None
     psf_sigma: Annotated[
         Sigma | Annotated[list[Sigma], Meta(min_length=2, max_length=2)] | None,
         Meta(description="the sensor's PSF sigma, px, or along x and y; null: the model's own"),
     ] = None
-
     psf_fit: Annotated[
         PsfFitSettings | None, Meta(description="model psf-fit: its PSF, in place of psf_sigma")
     ] = None

@@ -51,6 +51,11 @@ class UnmixerSlot:
         """Fitted over told PSF width since this engine came; NaN until enough spots were seen."""
         return self._current.psf_drift.scale if self._current else math.nan
 
+    @property
+    def device_failure(self) -> str | None:
+        """Why the engine in use can do nothing any more, if that is so."""
+        return self._current.device_failure if self._current else None
+
     def install(self, unmixer: Unmixer) -> None:
         """Put in the first one."""
         self._current = unmixer

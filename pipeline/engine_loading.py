@@ -1,12 +1,14 @@
 """Opens the engine that the configuration names, and checks it."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
 from engines.engine import Engine, open_engine
 from engines.errors import ModelError
-from engines.model_engine import ModelEngine
+from engines.model_engine import Fallback, ModelEngine
+from engines.runtimes import RuntimeOptions
 from pipeline.config import EngineSettings
 from pipeline.messages import EngineInfo
 
@@ -27,6 +29,11 @@ def load_engine(settings: EngineSettings) -> Engine:
             threads=settings.threads,
             psf=settings.psf,
             psf_fit=settings.psf_fit,
+            options=RuntimeOptions(
+                device=settings.device,
+                precision=settings.precision,
+                cache=Path(settings.cache) if settings.cache else None,
+            ),
         )
     except ModelError as error:
         raise ModelError(f"engine: {error}") from None
@@ -43,6 +50,11 @@ def load_engine(settings: EngineSettings) -> Engine:
         engine.close()
         raise
     return engine
+
+
+def fallbacks(engine: Engine) -> tuple[Fallback, ...]:
+    """Faster runtimes that `auto` passed over for this engine."""
+    return engine.fallbacks if isinstance(engine, ModelEngine) else ()
 
 
 def engine_info(engine: Engine) -> EngineInfo:

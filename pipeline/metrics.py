@@ -77,6 +77,14 @@ class NodeMetrics:
             yield family
         yield from _recorder(state.get("recorder"))
         yield from _engine_changes(state["engine_changes"])
+        passed_over = CounterMetricFamily(
+            "dscsnet_runtime_fallbacks",
+            "runtimes that auto passed over",
+            labels=["runtime", "cause"],
+        )
+        for each in state["fallbacks"]:
+            passed_over.add_metric([each["runtime"], each["cause"]], each["times"])
+        yield passed_over
         depth = GaugeMetricFamily("dscsnet_queue_frames", "frames in the node", labels=["state"])
         for name in _DEPTHS:
             depth.add_metric([name], state["queue"][name])

@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipeline.bad_pixels import load_bad_pixels
 from pipeline.config import EngineSettings, NodeConfig
 from pipeline.crop import warm_up
 from pipeline.engine_change import EngineChange, UnmixerSlot
-from pipeline.engine_loading import engine_info, load_engine
+from pipeline.engine_loading import engine_info, fallbacks, load_engine
 from pipeline.health import HealthServer
 from pipeline.intake import Intake
 from pipeline.join import Joiner
@@ -75,6 +76,7 @@ class Node:
         self._joiner = Joiner(
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
         )
+        self._fallbacks: Counter[tuple[str, str]] = Counter()
         self._outlet: Outlet | None = None
         self._recorder: Recorder | None = None
         self._worker_seen = time.monotonic()
@@ -138,6 +140,10 @@ class Node:
             },
             **({"recorder": self._recorder.snapshot()} if self._recorder else {}),
             "engine_changes": self._change.snapshot(),
+            "fallbacks": [
+                {"runtime": runtime, "cause": cause, "times": times}
+                for (runtime, cause), times in self._fallbacks.items()
+            ],
             "psf_scale": self._slot.psf_scale,
         }
 
@@ -163,6 +169,7 @@ class Node:
     def _load_unmixer(self, settings: EngineSettings) -> Unmixer:
         """An unmixer that was checked and warmed up."""
         engine, crop = load_engine(settings), self.config.crop
+        self._fallbacks.update((each.runtime, each.cause) for each in fallbacks(engine))
         warm_up(engine.grid.crop_size)
         unmixer = Unmixer(
             engine,
@@ -252,13 +259,16 @@ class Node:
     def _dead(self) -> str | None:
         if self._failure is not None:
             return f"failed: {self._failure}"
+        # Only a new process gets a lost GPU back.
+        if self._slot.device_failure:
+            return self._slot.device_failure
         silent = time.monotonic() - self._worker_seen
         if self.ready.is_set() and silent > STALLED_S:
             return f"the engine has not answered for {silent:.0f} s"
         return None
 
     def _unready(self) -> str | None:
-        return None if self.ready.is_set() else self._unready_reason
+        return self._slot.device_failure if self.ready.is_set() else self._unready_reason
 
     def _report(self) -> None:
         state = self._joiner.snapshot()

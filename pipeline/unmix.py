@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engines.engine import CropBatch, Engine, make_batch
 from engines.errors import DscsnetError
 from engines.estimates import Estimates
+from engines.runtimes import DeviceError
 from pipeline.answers import plain_answer, unmixed_answer
 from pipeline.crop import Crops, cut_crops
 from pipeline.log import RateLimitedLog
@@ -47,6 +48,9 @@ class Unmixer:
         crops_per_frame: crops cut from one frame, at most.
         crops_per_run: crops in one run of the engine, at most.
         bad_pixels: (H, W) bool mask, or None.
+
+    Attributes:
+        device_failure: why no batch can be inferred any more; None while all is well.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Unmixer:
         self.crops_per_run, self.bad_pixels = crops_per_run, bad_pixels
         self.stages = StageTimes()
         self.psf_drift = PsfDrift()
+        self.device_failure: str | None = None
         self._complain = RateLimitedLog(log)
 
     def process(self, tickets: Sequence[Ticket], finish: Finish) -> None:
@@ -118,6 +123,11 @@ class Unmixer:
         """Run one batch; a failing one is halved until the frame at fault is alone."""
         try:
             estimates, infer_ns, readout_ns = self._run(frames)
+        except DeviceError as error:
+            self.device_failure = str(error)
+            for frame in frames:
+                finish(frame.ticket, self._failure(frame.ticket, error))
+            return
         except Exception as error:
             if len(frames) > 1:
                 middle = len(frames) // 2
