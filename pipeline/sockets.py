@@ -77,7 +77,7 @@ class Sender(SocketEnd):
             # aborts the process.
             self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
             self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-        self.start()
+        self.start("subscribers")
 
     def hurry(self, linger_ms: int = 500) -> None:
         """Let `close` wait no longer than this for queued messages: its user wants to leave."""
@@ -174,6 +174,13 @@ class Sender(SocketEnd):
         return max(self._subscriptions.values(), default=0)
 
 
+def _publisher_role(kinds: frozenset[str]) -> str:
+    """What a peer must be allowed to publish in order to be read for these kinds."""
+    if kinds & {"targets", "status"}:
+        return "targets"
+    return "detections" if "detections" in kinds else "frames"
+
+
 class Receiver(SocketEnd):
     """The end of a channel that receives: SUB or PULL. Not to be shared between threads.
 
@@ -224,7 +231,7 @@ class Receiver(SocketEnd):
                 for stream in sorted(self._streams) or [""]:
                     self.socket.subscribe(f"{kind}/{stream}")
             self.socket.subscribe(PEER_MARKER)
-        self.start()
+        self.start(_publisher_role(self._kinds))
 
     def receive(self, timeout_ms: int = 0) -> Message | None:
         """Return the next message, or None where none came in time (-1 waits for ever).
