@@ -5,7 +5,7 @@ import sys
 import typer
 
 from engines.errors import DscsnetError
-from pipeline.commands import listen, model, node, replay
+from pipeline.commands import keys, listen, model, node, replay
 
 #: Which extra of the distribution brings an optional library.
 EXTRAS = {
@@ -19,6 +19,7 @@ def add_commands(app: typer.Typer) -> None:
     for command in (node.node, node.check, replay.replay, listen.listen):
         app.command()(command)
     app.add_typer(model.app, name="model")
+    app.add_typer(keys.app, name="keys")
 
 
 def run(app: typer.Typer) -> None:

@@ -1,8 +1,8 @@
 """CURVE key files and the folders that say whose public key may do what.
 
 A key pair is two files: `NAME.key` (public, to be handed round) and `NAME.key_secret` (for its
-owner alone). Whoever binds a channel keeps an allow-list: a folder with one subfolder a role, in each the
-public key files of those who may connect in that role.
+owner alone). Whoever binds a channel keeps an allow-list: a folder with one subfolder a role, in
+each the public key files of those who may connect in that role.
 """
 
 import contextlib

@@ -28,6 +28,8 @@ from pipeline.messages import EngineInfo, Targets, TargetsStatus
 from pipeline.metrics import NodeMetrics
 from pipeline.outlet import Outlet
 from pipeline.psf_drift import PsfDrift
+from pipeline.security import count_refusals
+from pipeline.socket_end import SocketEnd
 from pipeline.sockets import Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
@@ -67,6 +69,7 @@ class Node:
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
         )
         self._outlet: Outlet | None = None
+        self._ends: dict[str, SocketEnd] = {}
         self._worker_seen = time.monotonic()
         self._metrics = NodeMetrics(self.snapshot)
 
@@ -84,6 +87,7 @@ class Node:
                 Sender(self.config.output.targets, lossless=lossless, linger_ms=1000)
             )
             self.targets_endpoint = sender.endpoint
+            self._ends["targets"] = sender
             engine = self._start_engine(stack)
             self._outlet = Outlet(
                 sender,
@@ -97,6 +101,7 @@ class Node:
             self._wait_for_subscribers(sender, stop)
             intake = Intake(self.config.inputs, self._joiner)
             stack.enter_context(contextlib.closing(intake))
+            self._ends |= {"frames": intake.frames, "detections": intake.detections}
             self._serve(intake, unmixer, self._outlet, stop)
         if self._failure is not None:
             raise DscsnetError(f"the node stopped: {self._failure}") from self._failure
@@ -106,6 +111,7 @@ class Node:
         return {
             **self._joiner.snapshot(),
             "unsent": self._outlet.unsent if self._outlet else 0,
+            "refused_connections": count_refusals(self._ends),
             "ready": self.ready.is_set(),
             "engine": {
                 "runtime": self._info.runtime,

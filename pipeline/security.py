@@ -2,7 +2,8 @@
 
 import ipaddress
 import logging
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Literal, Protocol, get_args
 
 import msgspec
 import zmq
@@ -63,9 +64,7 @@ def check_exposure(
     )
 
 
-def _check_curve(
-    endpoint: str, bind: bool, curve: Curve, insecure: Insecure | None
-) -> str | None:
+def _check_curve(endpoint: str, bind: bool, curve: Curve, insecure: Insecure | None) -> str | None:
     if endpoint.startswith("inproc:"):
         return "curve: inproc never leaves the process and cannot be encrypted; leave out curve"
     if insecure:
@@ -108,6 +107,22 @@ class Refusals:
         """One connection."""
         self.counts[reason] += 1
         self._log.warning(f"connection refused ({reason})", f"{detail}: {REFUSALS[reason]}")
+
+
+class Refusing(Protocol):
+    """An end of a channel, of which only what it refused matters here."""
+
+    @property
+    def refusals(self) -> Refusals: ...
+
+
+def count_refusals(ends: Mapping[str, Refusing]) -> dict[str, int]:
+    """Refused connections of several ends together, by reason."""
+    total = dict.fromkeys(REFUSALS, 0)
+    for end in list(ends.values()):
+        for reason, count in end.refusals.counts.items():
+            total[reason] += count
+    return total
 
 
 def protocol_reason(value: int) -> str:

@@ -13,7 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import make_channel
+from pipeline.commands.options import (
+    AllowOption,
+    InsecureOption,
+    KeyOption,
+    ServerOption,
+    make_channel,
+)
 from pipeline.replay import ReplayReport, run_replay
 from pipeline.sources import Source, open_source
 
@@ -72,11 +78,17 @@ def replay(
     allow_mixed_sizes: Annotated[
         bool, typer.Option(help="Let images of different sizes through.")
     ] = False,
+    key: KeyOption = None,
+    server: ServerOption = None,
+    allow: AllowOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     """Publish the frames of a recording as a camera would, then the end of the stream."""
     if rate is not None and recorded is not None:
         raise typer.BadParameter("--rate excludes --recorded and --unpaced")
-    channel = make_channel(endpoint, bind, kind)
+    channel = make_channel(
+        endpoint, bind, kind, key=key, server=server, allow=allow, insecure=insecure
+    )
     # One line from here says what is wrong with a file; the library's own would come on top.
     cv2.utils.logging.setLogLevel(0)
     console = Console(stderr=True)
