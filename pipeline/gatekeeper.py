@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 #: The thread answers an order at once; longer means that it has died.
 ANSWER_MS = 10_000
+ZAP_ADDRESS = "inproc://zeromq.zap.01"  # libzmq's, one in each context
 
 _running: dict[int, "Gatekeeper"] = {}
 _lock = threading.Lock()
@@ -173,6 +174,10 @@ class Gatekeeper:
         finally:
             for socket in (*self._monitors, self._inbox):
                 socket.close()
+            # Closing alone frees the address only some time later, when the next handler may have
+            # been refused it.
+            with contextlib.suppress(zmq.ZMQError):
+                self._authenticator.zap_socket.unbind(ZAP_ADDRESS)
             self._authenticator.stop()
 
     def _serve(self) -> None:

@@ -111,7 +111,7 @@ def test_an_allow_list_follows_its_folder(tmp_path: Path) -> None:
 
 
 def test_broken_files_on_an_allow_list_matter_to_nobody_else(tmp_path: Path) -> None:
-    public, secret = keys.make_key("camera", tmp_path)
+    public, _ = keys.make_key("camera", tmp_path)
     file, _ = keys.allow(public, "frames", tmp_path / "allowed")
     (file.parent / "broken.key").write_text("nonsense")
     (file.parent / "folder.key").mkdir()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import zmq
 from pipeline import keys
 from pipeline.channel import Channel
 from pipeline.config import Http, Inputs, NodeConfig, Output, load_config
-from pipeline.errors import ChannelError, ConfigError, KeyFileError
+from pipeline.errors import ChannelError, ConfigError, KeyFileError, MessageError
 from pipeline.health import HealthServer
 from pipeline.messages import Frame, Status
 from pipeline.metrics import NodeMetrics
@@ -191,10 +192,12 @@ class TestWhoDoesNot:
 
     def test_a_plain_server(self, ring: Ring) -> None:
         """A client with keys never talks to a server that cannot prove itself."""
-        with Sender(Channel(ANYWHERE, True)) as sender:
-            with Receiver(ring.connecting(sender, "client")) as receiver:
-                wait_until(lambda: refused(receiver), receiver, sender)
-                assert sender.wait_for_peers(1, 0.1) == 0
+        with (
+            Sender(Channel(ANYWHERE, True)) as sender,
+            Receiver(ring.connecting(sender, "client")) as receiver,
+        ):
+            wait_until(lambda: refused(receiver), receiver, sender)
+            assert sender.wait_for_peers(1, 0.1) == 0
 
     def test_a_refused_peer_takes_nothing_from_a_lossless_channel(self, ring: Ring) -> None:
         ring.allow("client", "subscribers")
@@ -212,17 +215,34 @@ class TestWhoDoesNot:
                 assert stranger.receive(0) is None
 
     def test_garbage_and_port_scans_are_counted_and_harm_nothing(self, ring: Ring) -> None:
-        import socket
-
         ring.allow("client", "subscribers")
         with Sender(ring.binding()) as sender:
             address = ("127.0.0.1", int(sender.endpoint.rpartition(":")[2]))
             for words in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 10_000):
                 with socket.create_connection(address) as connection:
                     connection.sendall(words)
-            wait_until(lambda: sum(refused(sender).values()) >= 3, sender)
+            # libzmq tells nothing of one of the three
+            wait_until(lambda: sum(refused(sender).values()) >= 2, sender)
             with Receiver(ring.connecting(sender, "client")) as receiver:
                 wait_until(lambda: sender.wait_for_peers(1, 0.05) == 1, receiver)
+
+    @pytest.mark.parametrize("secured", [True, False])
+    def test_the_oldest_protocol_is_no_way_round(self, ring: Ring, secured: bool) -> None:
+        """ZMTP 1.0 knows no security: a peer that says it speaks nothing else stays outside."""
+        channel = ring.binding("pushpull") if secured else Channel(ANYWHERE, True, "pushpull")
+        body = b"frame/cam"
+        with Receiver(channel) as receiver:
+            address = ("127.0.0.1", int(receiver.endpoint.rpartition(":")[2]))
+            with socket.create_connection(address) as connection:
+                connection.sendall(b"\x01\x00" + bytes([len(body) + 1, 0]) + body)
+                if secured:
+                    connection.settimeout(PATIENCE_S)
+                    while connection.recv(1000):
+                        pass  # until it is hung up on
+                    assert receiver.receive(200) is None
+                else:  # the same bytes do get in where nothing guards
+                    with pytest.raises(MessageError, match="parts"):
+                        receiver.receive(10_000)
 
     def test_without_its_gatekeeper_a_socket_lets_nobody_in(self, ring: Ring) -> None:
         """libzmq would admit everybody where a context has no ZAP handler."""
@@ -261,7 +281,7 @@ class TestRotation:
             former = Curve(key=ring.secret("client.old"), server=str(ring.public("server")))
             with Receiver(Channel(sender.endpoint, False, curve=former)) as late:
                 wait_until(lambda: refused(sender).get("unknown_key"), late)
-            assert sender.wait_for_peers(1, 0) == 0
+                wait_until(lambda: sender.wait_for_peers(1, 0.05) == 0, late)
 
     def test_a_refused_client_gets_in_once_it_is_allowed(self, ring: Ring) -> None:
         with (
@@ -446,7 +466,9 @@ class TestExposure:
         path = tmp_path / "node.yaml"
         plain = 'output: {targets: {endpoint: "tcp://0.0.0.0:5552", bind: true'
         path.write_text(plain + "}}")
-        with pytest.raises(ConfigError, match=r"output\.targets: bind: .* network.*curve") as caught:
+        with pytest.raises(
+            ConfigError, match=r"output\.targets: bind: .* network.*curve"
+        ) as caught:
             load_config(path)
         assert "\n" not in str(caught.value)
         assert INSECURE in str(caught.value)
@@ -553,8 +575,6 @@ class Wiretap:
     """A TCP proxy that keeps what passes through it."""
 
     def __init__(self, endpoint: str) -> None:
-        import socket
-
         self._target = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
         self._server = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
@@ -563,8 +583,6 @@ class Wiretap:
         self._threads[0].start()
 
     def _serve(self) -> None:
-        import socket
-
         near, _ = self._server.accept()
         far = socket.create_connection(self._target)
         with near, far:
@@ -574,8 +592,6 @@ class Wiretap:
             other.join()
 
     def _copy(self, source: Any, sink: Any) -> None:
-        import socket
-
         try:
             while data := source.recv(65536):
                 self.seen += data
