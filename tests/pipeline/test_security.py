@@ -1,5 +1,6 @@
 """Secured channels over real sockets: who gets in, who does not, and what is left behind."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -29,7 +30,6 @@ from pipeline.sockets import Receiver, Sender
 EPOCH = bytes(16)
 ANYWHERE = "tcp://127.0.0.1:*"
 PATIENCE_S = 30.0
-QUIET_S = 1.0  # time in which a refused peer would long have been let in
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -237,8 +237,9 @@ class TestWhoDoesNot:
                 connection.sendall(b"\x01\x00" + bytes([len(body) + 1, 0]) + body)
                 if secured:
                     connection.settimeout(PATIENCE_S)
-                    while connection.recv(1000):
-                        pass  # until it is hung up on
+                    with contextlib.suppress(ConnectionResetError):
+                        while connection.recv(1000):
+                            pass  # until it is hung up on
                     assert receiver.receive(200) is None
                 else:  # the same bytes do get in where nothing guards
                     with pytest.raises(MessageError, match="parts"):
@@ -247,17 +248,13 @@ class TestWhoDoesNot:
     def test_without_its_gatekeeper_a_socket_lets_nobody_in(self, ring: Ring) -> None:
         """libzmq would admit everybody where a context has no ZAP handler."""
         ring.allow("client", "subscribers")
-        with (
-            Sender(ring.binding()) as sender,
-            Receiver(ring.connecting(sender, "client")) as receiver,
-        ):
+        with Sender(ring.binding()) as sender:
             assert sender._guard is not None
             sender._guard.close()
             sender._guard = None
-            wait_until(lambda: refused(receiver), receiver)
-            end = time.monotonic() + QUIET_S
-            wait_until(lambda: time.monotonic() > end, receiver)
-            assert sender.wait_for_peers(1, 0) == 0
+            with Receiver(ring.connecting(sender, "client")) as receiver:
+                wait_until(lambda: refused(receiver), receiver)
+                assert sender.wait_for_peers(1, 0.5) == 0
 
 
 class TestRotation:
