@@ -39,15 +39,6 @@ def run(app: typer.Typer) -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        print(
-            "dscsnet: the compiled loops can be stored nowhere: set NUMBA_CACHE_DIR to a folder "
-            "that this user alone can write to",
-            file=sys.stderr,
-        )
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -7,7 +7,7 @@ sockets, threads or accounting: the difference is what the node's messaging cost
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +96,10 @@ def bench_node(
     for number in candidates:
         load = make_load(number)
         loop = _plain_loop(model, load, frames, threads)
-        with _node(model, "lossless", threads) as chain:
+        with running_node(model, "lossless", threads) as chain:
             fast = chain.throughput(load, frames)
         rate = min(50.0, 0.3 * fast)
-        with _node(model, "live", threads) as chain:
+        with running_node(model, "live", threads) as chain:
             chain.paced(load, 20, rate)
             latency, overhead = chain.paced(load, frames, rate)
         spread = tuple(float(v) for v in np.percentile(latency, PERCENTILES))
@@ -158,16 +158,18 @@ class Chain:
 
 
 @contextmanager
-def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
-    """A node process on free ports, ready."""
+def running_node(
+    model: str, mode: str, threads: int, protect: Callable[[Channel], Channel] = lambda plain: plain
+) -> Iterator[Chain]:
+    """A node process on free ports, ready; `protect` is applied to every end of its channels."""
     endpoints = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
     lossless = mode == "lossless"
     config = NodeConfig(
         inputs=Inputs(
-            frames=Channel(endpoints[0], bind=False, high_water_mark=16),
-            detections=Channel(endpoints[1], bind=False, high_water_mark=64),
+            frames=protect(Channel(endpoints[0], bind=False, high_water_mark=16)),
+            detections=protect(Channel(endpoints[1], bind=False, high_water_mark=64)),
         ),
-        output=Output(targets=Channel(endpoints[2], bind=True), wait_s=60),
+        output=Output(targets=protect(Channel(endpoints[2], bind=True)), wait_s=60),
         join=Join(timeout_ms=10_000),
         overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
         engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
@@ -176,9 +178,11 @@ def _node(model: str, mode: str, threads: int) -> Iterator[Chain]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Programs(Path(folder)) as programs,
-        Sender(Channel(endpoints[0], bind=True, high_water_mark=16), lossless=lossless) as frames,
-        Sender(Channel(endpoints[1], bind=True), lossless=lossless) as detections,
-        Receiver(Channel(endpoints[2], bind=False), kinds=("targets",)) as targets,
+        Sender(
+            protect(Channel(endpoints[0], bind=True, high_water_mark=16)), lossless=lossless
+        ) as frames,
+        Sender(protect(Channel(endpoints[1], bind=True)), lossless=lossless) as detections,
+        Receiver(protect(Channel(endpoints[2], bind=False)), kinds=("targets",)) as targets,
     ):
         file = Path(folder) / "node.yaml"
         file.write_bytes(msgspec.yaml.encode(config))
