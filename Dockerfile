@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The node in a container: docker build --target cpu -t dscsnet . (or --target gpu)
 # How to run it: compose.yaml, docs/containers.md.
 
@@ -23,7 +22,7 @@ ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=
 RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
     && dscsnet check && dscsnet demo --frames 20 --output /tmp/demo && rm -r /tmp/demo \
     && chmod -R a+rX,go-w /opt/dscsnet
-COPY --chmod=0755 deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
+COPY deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
 # A number, so that an orchestrator can tell that it is not root. Nothing belongs to this user.
 USER 10001:10001
 WORKDIR /tmp
@@ -53,7 +52,7 @@ RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
     && dscsnet check && dscsnet demo --frames 20 --output /tmp/demo && rm -r /tmp/demo \
     && dscsnet model build --all \
     && chmod -R a+rX,go-w /opt/dscsnet
-COPY --chmod=0755 deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
+COPY deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
 USER 10001:10001
 WORKDIR /tmp
 HEALTHCHECK --interval=10s --timeout=4s --start-period=120s \

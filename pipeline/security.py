@@ -9,7 +9,7 @@ import msgspec
 import zmq
 from msgspec import Meta
 
-from pipeline.keys import KeyPair, read_secret, read_servers
+from pipeline.keys import AllowList, KeyPair, read_secret, read_servers
 from pipeline.log import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,20 @@ class ClientKeys:
         set_pair(self._socket, pair)
         self._socket.curve_serverkey = servers[self._tries % len(servers)]
         self._tries += 1
+
+
+def check_keys(curve: Curve, peer_role: str) -> None:
+    """Find out whether the files of one end can be used (KeyFileError).
+
+    Args:
+        curve: its keys.
+        peer_role: what those who connect may do, if it binds.
+    """
+    read_secret(curve.key)
+    if curve.allow is not None:
+        AllowList(curve.allow, peer_role)
+    if curve.server is not None:
+        read_servers(curve.server)
 
 
 def set_pair(socket: zmq.Socket, pair: KeyPair) -> None:

@@ -24,7 +24,7 @@ from pipeline.health import HealthServer
 from pipeline.messages import Frame, Status
 from pipeline.metrics import NodeMetrics
 from pipeline.node import Node
-from pipeline.security import INSECURE, Curve, is_local
+from pipeline.security import INSECURE, Curve, check_keys, is_local
 from pipeline.sockets import Receiver, Sender
 
 EPOCH = bytes(16)
@@ -433,6 +433,16 @@ class TestKeyFilesOfChannels:
         pairs = [keys.read_secret(ring.secret(n)) for n in ("server", "client", "stranger")]
         for pair in pairs:
             assert pair.secret.decode() not in caplog.text + repr(pairs)
+
+    def test_check_looks_at_the_key_files(self, ring: Ring) -> None:
+        bound, connected = ring.binding().curve, Curve(key=ring.secret("client"), server="none")
+        assert bound is not None
+        check_keys(bound, "frames")
+        with pytest.raises(KeyFileError, match="none: cannot be read"):
+            check_keys(connected, "frames")
+        (ring.allowed / "frames").rmdir()
+        with pytest.raises(KeyFileError, match="--role frames"):
+            check_keys(bound, "frames")
 
 
 class TestExposure:
