@@ -46,7 +46,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends python3.12 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=gpu-build /opt/dscsnet/venv /opt/dscsnet/venv
 ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    XDG_CACHE_HOME=/opt/dscsnet/cache
+    DSCSNET_CACHE=/opt/dscsnet/cache
 # The engines are root's, and no other user can write where they are: the node only reads them.
 RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
     && dscsnet check && dscsnet demo --frames 20 --output /tmp/demo && rm -r /tmp/demo \

@@ -5,6 +5,7 @@ python -m tools.bench_curve --frames 200 --rounds 3
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,8 +42,8 @@ class Protection:
         return msgspec.structs.replace(channel, curve=curve)
 
 
-def _as_it_is(channel: Channel) -> Channel:
-    return channel
+def _cases(protected: Protection) -> dict[str, Callable[[Channel], Channel]]:
+    return {"plain": lambda channel: channel, "CURVE": protected}
 
 
 @app.command()
@@ -62,9 +63,9 @@ def bench_curve(
     speeds: dict[str, list[float]] = {name: [] for name in names}
     latencies: dict[str, list[np.ndarray]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        protection = Protection(Path(folder))
+        protected = Protection(Path(folder))
         for _ in range(rounds):
-            for name, protect in zip(names, (_as_it_is, protection), strict=True):
+            for name, protect in _cases(protected).items():
                 with running_node(model, "lossless", 1, protect) as chain:
                     chain.throughput(load, frames // 4)
                     speeds[name].append(chain.throughput(load, frames))
