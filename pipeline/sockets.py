@@ -246,7 +246,7 @@ class Receiver(SocketEnd):
             while True:
                 if self.events() & zmq.POLLIN:
                     parts = self._take_parts()
-                    if self._is_wanted(parts[0]):
+                    if parts and self._is_wanted(parts[0]):
                         return decode(parts, self._limits)
                 elif self.renew_connection():
                     raise MessageError("connection", f"{self.endpoint}: {self._broken_off}")
@@ -258,12 +258,19 @@ class Receiver(SocketEnd):
             raise self.lost(error) from error
 
     def _take_parts(self) -> list[zmq.Frame]:
-        """Take one message from the queue; of one with far too many parts only some are kept."""
+        """Take one message from the queue; of one with far too many parts only some are kept.
+
+        None is there, although the socket said so, where a peer has just shown its key and its
+        first message is still on the way: libzmq queues the key's owner ahead of it.
+        """
         parts: list[zmq.Frame] = []
         self.last_bytes = 0
         more = 1
         while more:
-            part = self.socket.recv(zmq.DONTWAIT, copy=False)
+            try:
+                part = self.socket.recv(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return []
             self.last_bytes += len(part)
             if len(parts) < MAX_PARTS + 1:
                 parts.append(part)

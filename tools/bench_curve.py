@@ -5,6 +5,7 @@ python -m tools.bench_curve --frames 200 --rounds 3
 
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +16,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engines.errors import DscsnetError
 from pipeline import keys
 from pipeline.channel import Channel
 from pipeline.cli import run
 from pipeline.config import EngineSettings
 from pipeline.security import Curve
-from tools.bench_node import PERCENTILES, make_load, running_node
+from pipeline.sockets import Receiver, Sender
+from tools.bench_node import PERCENTILES, Load, make_load, running_node
 from tools.environment import describe
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -46,6 +49,27 @@ def _cases(protected: Protection) -> dict[str, Callable[[Channel], Channel]]:
     return {"plain": lambda channel: channel, "CURVE": protected}
 
 
+def _channel_cpu_ms(load: Load, protect: Callable[[Channel], Channel], frames: int) -> float:
+    """CPU time of sending and receiving one frame, both ends together, ms.
+
+    Unlike the clock it hardly depends on what else the machine does.
+    """
+    bound = protect(Channel("tcp://127.0.0.1:*", bind=True, kind="pushpull"))
+    with Receiver(bound) as receiver:
+        connected = protect(Channel(receiver.endpoint, bind=False, kind="pushpull"))
+        with Sender(connected, lossless=True) as sender:
+            sender.wait_for_peers(1, 30)
+            started = 0.0
+            for frame_id in range(-frames // 10, frames):
+                if frame_id == 0:
+                    started = time.process_time()
+                frame, _ = load.messages("bench", bytes(16), max(0, frame_id))
+                sender.send(frame)
+                if receiver.receive(30_000) is None:
+                    raise DscsnetError("a frame did not come within 30 s")
+            return 1e3 * (time.process_time() - started) / frames
+
+
 @app.command()
 def bench_curve(
     *,
@@ -61,18 +85,22 @@ def bench_curve(
     load = make_load(candidates)
     names = ("plain", "CURVE")
     speeds: dict[str, list[float]] = {name: [] for name in names}
+    costs: dict[str, list[float]] = {name: [] for name in names}
     latencies: dict[str, list[np.ndarray]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         protected = Protection(Path(folder))
         for _ in range(rounds):
             for name, protect in _cases(protected).items():
+                costs[name].append(_channel_cpu_ms(load, protect, 3 * frames))
                 with running_node(model, "lossless", 1, protect) as chain:
                     chain.throughput(load, frames // 4)
                     speeds[name].append(chain.throughput(load, frames))
                 with running_node(model, "live", 1, protect) as chain:
                     chain.paced(load, 20, rate)
                     latencies[name].append(chain.paced(load, frames, rate)[0])
-    table = Table("", "frames/s, each round", "median", "p50 ms", "p90", "p99", "max", box=None)
+    table = Table(
+        "", "frames/s, each round", "median", "p50 ms", "p90", "p99", "max", "CPU ms", box=None
+    )
     for name in names:
         all_ms = np.concatenate(latencies[name])
         table.add_row(
@@ -80,6 +108,7 @@ def bench_curve(
             " ".join(f"{speed:.1f}" for speed in speeds[name]),
             f"{np.median(speeds[name]):.1f}",
             *(f"{value:.2f}" for value in np.percentile(all_ms, PERCENTILES)),
+            f"{np.median(costs[name]):.2f}",
         )
     console.print(table)
     speed, latency = (
@@ -89,7 +118,8 @@ def bench_curve(
     console.print(
         f"CURVE costs {100 * (1 - speed[1] / speed[0]):.1f} % of the frames/s and "
         f"{100 * (latency[1] / latency[0] - 1):.1f} % of the median latency "
-        f"({latency[1] - latency[0]:+.2f} ms); load average {os.getloadavg()[0]:.1f}",
+        f"({latency[1] - latency[0]:+.2f} ms); load average {os.getloadavg()[0]:.1f}; "
+        "CPU ms: of both ends of the frames' channel, a frame",
         soft_wrap=True,
     )
 

@@ -88,6 +88,12 @@ def look_after(end: Receiver | Sender) -> None:
         end.wait_for_peers(1, 0.0)
 
 
+def linked(receiver: Receiver, sender: Sender) -> bool:
+    """Look after both ends; tell whether the sender has its peer."""
+    look_after(receiver)
+    return sender.wait_for_peers(1, 0.05) == 1
+
+
 def refused(end: Sender | Receiver) -> dict[str, int]:
     return {reason: count for reason, count in end.refusals.counts.items() if count}
 
@@ -111,6 +117,20 @@ class TestWhoGetsIn:
             assert got.frame_id == 7
             assert not refused(sender)
             assert not refused(receiver)
+
+    @pytest.mark.parametrize("kind", ["pubsub", "pushpull"])
+    def test_a_large_first_message(self, ring: Ring, kind: str) -> None:
+        """A bound reader is told of the peer before the first message is there."""
+        ring.allow("client", "frames")
+        large = Frame("cam", EPOCH, 0, 1, np.zeros((2000, 2000), np.uint16))
+        for _ in range(5):
+            with (
+                Receiver(ring.binding(kind)) as receiver,
+                Sender(ring.connecting(receiver, "client")) as sender,
+            ):
+                wait_until(lambda r=receiver, s=sender: linked(r, s))
+                assert sender.send(large, timeout_ms=10_000)
+                assert receiver.receive(30_000) is not None
 
     def test_over_ipc(self, ring: Ring, tmp_path: Path) -> None:
         ring.allow("client", "subscribers")
