@@ -1,6 +1,7 @@
 """Model folders: `model.yaml`, `model.onnx`, `golden.npz`, found by name and checked before use."""
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -84,9 +85,12 @@ def load_model(name: str | Path) -> Model:
     """Open a shipped model by name, or any model folder by path, and check its files.
 
     Raises:
-        ModelError: no such model, unreadable card, missing or altered file.
+        ModelError: no such model, unreadable card, missing or altered file, or one that everybody
+            can write to.
     """
     folder = _find(name)
+    for each in (folder, folder / CARD):
+        _refuse_if_others_write(each)
     card = _read_card(folder / CARD)
     for required in (NETWORK, GOLDEN):
         if required not in card.files:
@@ -121,6 +125,15 @@ def _find(name: str | Path) -> Path:
     )
 
 
+def _refuse_if_others_write(path: Path) -> None:
+    """What has been checked may be read again later: nobody else must be able to change it."""
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise ModelError(
+            f"{path}: everybody can write to it, so that it may be changed after it was checked; "
+            f"chmod o-w {path}, or copy the model to a folder of your own"
+        )
+
+
 def _read_card(path: Path) -> ModelCard:
     try:
         return msgspec.convert(decode_yaml(path.read_bytes()), ModelCard)
@@ -136,6 +149,7 @@ def _check(folder: Path, file: str, expected: str) -> None:
     if Path(file).name != file:
         raise ModelError(f'{folder / CARD}: files: "{file}" must be a plain file name')
     try:
+        _refuse_if_others_write(path)
         actual = file_sha256(path)
     except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         reason = error.strerror if isinstance(error, OSError) else error

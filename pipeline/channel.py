@@ -8,6 +8,7 @@ import msgspec
 import zmq
 
 from pipeline.errors import ChannelError
+from pipeline.security import Curve, Insecure, check_exposure
 
 
 class InvalidChannelError(ChannelError, ValueError):
@@ -22,12 +23,16 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bind: True to bind the endpoint, False to connect to it; the peer does the other.
         kind: `pubsub` (live) or `pushpull` (lossless); both ends must agree.
         high_water_mark: messages that this end queues for each peer.
+        curve: keys that encrypt the channel and say who may connect; None leaves it plain.
+        insecure: the sentence that allows a plain channel on a network.
     """
 
     endpoint: str
     bind: bool
     kind: Literal["pubsub", "pushpull"] = "pubsub"
     high_water_mark: int = 64
+    curve: Curve | None = None
+    insecure: Insecure | None = None
 
     def __post_init__(self) -> None:
         """Check the endpoint's form and the bound of the queue (InvalidChannelError)."""
@@ -40,6 +45,9 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InvalidChannelError(
                 f"high_water_mark: expected 1 to 1000000 messages, got {self.high_water_mark}"
             )
+        problem = check_exposure(self.endpoint, self.bind, self.curve, self.insecure)
+        if problem:
+            raise InvalidChannelError(problem)
 
 
 def complete_channels(kind: type[Any], values: Any) -> Any:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from engines.errors import DscsnetError
-from pipeline.commands import compare, listen, model, node, record, replay
+from pipeline.commands import compare, keys, listen, model, node, record, replay
 
 #: Which extra of the distribution brings an optional library.
 EXTRAS = {
@@ -26,6 +26,7 @@ def add_commands(app: typer.Typer) -> None:
     ):
         app.command()(command)
     app.add_typer(model.app, name="model")
+    app.add_typer(keys.app, name="keys")
 
 
 def run(app: typer.Typer) -> None:

@@ -15,6 +15,10 @@ class ChannelError(DscsnetError):
     """A socket cannot be bound or connected."""
 
 
+class KeyFileError(ChannelError):
+    """A key file or allow-list cannot be used; the message names the file."""
+
+
 class MessageError(DscsnetError):
     """A wire message is malformed.
 

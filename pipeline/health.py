@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics over HTTP."""
 
+import logging
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.config import Http
 from pipeline.errors import ChannelError
+from pipeline.security import is_local_host
+
+log = logging.getLogger(__name__)
 
 #: A reason why not, or None when all is well.
 Probe = Callable[[], str | None]
@@ -39,6 +43,8 @@ class HealthServer:
                 f"http: cannot listen on {http.host}:{http.port}: {error.strerror}; "
                 "choose another http.port, or http.enabled: false"
             ) from None
+        if not is_local_host(http.host):
+            log.warning("http: anyone who reaches %s:%d can read these pages", http.host, self.port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.2,), name="http", daemon=True
         )

@@ -18,6 +18,7 @@ _LABELLED = (
     ("drops", "dropped_frames", "reason", "frames answered without being unmixed"),
     ("unanswered", "unanswered_messages", "reason", "well-formed messages that opened no frame"),
     ("rejected", "rejected_messages", "reason", "malformed messages"),
+    ("refused_connections", "refused_connections", "reason", "connections refused; see security"),
     ("messages", "received_messages", "kind", "messages received"),
 )
 _PLAIN = (

@@ -31,6 +31,8 @@ from pipeline.messages import Targets, TargetsStatus
 from pipeline.metrics import NodeMetrics
 from pipeline.outlet import Outlet
 from pipeline.recording.recorder import Recorder
+from pipeline.security import count_refusals
+from pipeline.socket_end import SocketEnd
 from pipeline.sockets import Sender
 from pipeline.tickets import Ticket
 from pipeline.unmix import Unmixer
@@ -79,6 +81,7 @@ class Node:
         self._fallbacks: Counter[tuple[str, str]] = Counter()
         self._outlet: Outlet | None = None
         self._recorder: Recorder | None = None
+        self._ends: dict[str, SocketEnd] = {}
         self._worker_seen = time.monotonic()
         self._metrics = NodeMetrics(self.snapshot)
 
@@ -98,6 +101,7 @@ class Node:
                 Sender(self.config.output.targets, lossless=lossless, linger_ms=1000)
             )
             self.targets_endpoint = sender.endpoint
+            self._ends["targets"] = sender
             self._start_engine(stack)
             self._outlet = Outlet(
                 sender,
@@ -114,6 +118,7 @@ class Node:
                 intake.frames.tap = self._recorder.tap("frames")
                 intake.detections.tap = self._recorder.tap("detections")
                 sender.tap = self._recorder.tap("targets")
+            self._ends |= {"frames": intake.frames, "detections": intake.detections}
             self._serve(intake, self._outlet, stop)
         if self._failure is not None:
             raise DscsnetError(f"the node stopped: {self._failure}") from self._failure
@@ -131,6 +136,7 @@ class Node:
         return {
             **self._joiner.snapshot(),
             "unsent": self._outlet.unsent if self._outlet else 0,
+            "refused_connections": count_refusals(self._ends),
             "ready": self.ready.is_set(),
             "engine": {
                 "runtime": info.runtime,

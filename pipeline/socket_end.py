@@ -7,7 +7,9 @@ import zmq
 
 from pipeline.channel import Channel, attach, make_context
 from pipeline.errors import ChannelError
+from pipeline.gatekeeper import Guard
 from pipeline.reconnect import ConnectionKeeper
+from pipeline.security import ClientKeys, Refusals, warn_if_exposed
 
 SLICE_MS = 200  # who waits looks after subscriptions and the connection this often
 
@@ -32,6 +34,9 @@ def wait_slice(left_ms: int) -> int:
 class SocketEnd:
     """Opens, connects and closes one socket; subclasses set its options, then call `start`.
 
+    Attributes:
+        refusals: connections that were refused at this end, by reason.
+
     Raises:
         ChannelError: the context is terminated.
     """
@@ -48,16 +53,42 @@ class SocketEnd:
         self.socket.setsockopt(zmq.LINGER, linger_ms)
         self.endpoint = channel.endpoint
         self._keeper: ConnectionKeeper | None = None
+        self._guard: Guard | None = None
+        self.refusals = Refusals()
 
-    def start(self) -> None:
-        """Bind or connect; ChannelError if that cannot be done."""
-        if not self.channel.bind and not self.endpoint.startswith("inproc:"):
-            self._keeper = ConnectionKeeper(self.socket, self._context)
+    def start(self, peer_role: str) -> None:
+        """Bind or connect; ChannelError if that cannot be done.
+
+        Args:
+            peer_role: what those who connect may do, one of `pipeline.keys.ROLES`.
+        """
         try:
+            keys = self._secure(peer_role)
+            if not self.channel.bind and not self.endpoint.startswith("inproc:"):
+                self._keeper = ConnectionKeeper(
+                    self.socket, self._context, self.refusals, self.endpoint, keys
+                )
             self.endpoint = attach(self.socket, self.channel)
         except ChannelError:
             self.close()
             raise
+
+    def _secure(self, peer_role: str) -> ClientKeys | None:
+        channel, curve = self.channel, self.channel.curve
+        if curve is None:
+            warn_if_exposed(channel.endpoint, channel.bind, channel.insecure)
+            return None
+        if not channel.bind:
+            return ClientKeys(self.socket, curve)
+        self._guard = Guard(
+            self.socket,
+            self._context,
+            curve,
+            role=peer_role,
+            endpoint=channel.endpoint,
+            refusals=self.refusals,
+        )
+        return None
 
     def lost(self, error: zmq.ZMQError) -> ChannelError:
         """Return the error for a socket that was closed or whose context was terminated."""
@@ -76,6 +107,9 @@ class SocketEnd:
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
         self.socket.close()
         if self._owns_context:
             self._context.term()

@@ -80,7 +80,7 @@ class Sender(SocketEnd):
             # aborts the process.
             self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
             self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-        self.start()
+        self.start("subscribers")
 
     def hurry(self, linger_ms: int = 500) -> None:
         """Let `close` wait no longer than this for queued messages: its user wants to leave."""
@@ -184,6 +184,13 @@ class Sender(SocketEnd):
         return max(self._subscriptions.values(), default=0)
 
 
+def _publisher_role(kinds: frozenset[str]) -> str:
+    """What a peer must be allowed to publish in order to be read for these kinds."""
+    if kinds & {"targets", "status"}:
+        return "targets"
+    return "detections" if "detections" in kinds else "frames"
+
+
 class Receiver(SocketEnd):
     """The end of a channel that receives: SUB or PULL. Not to be shared between threads.
 
@@ -235,7 +242,7 @@ class Receiver(SocketEnd):
                 for stream in sorted(self._streams) or [""]:
                     self.socket.subscribe(f"{kind}/{stream}")
             self.socket.subscribe(PEER_MARKER)
-        self.start()
+        self.start(_publisher_role(self._kinds))
 
     def receive(self, timeout_ms: int = 0) -> Message | None:
         """Return the next message, or None where none came in time (-1 waits for ever).
@@ -250,7 +257,7 @@ class Receiver(SocketEnd):
             while True:
                 if self.events() & zmq.POLLIN:
                     parts = self._take_parts()
-                    if self._is_wanted(parts[0]):
+                    if parts and self._is_wanted(parts[0]):
                         message = decode(parts, self._limits)
                         if self.tap is not None:
                             self.tap(message, parts)
@@ -265,12 +272,19 @@ class Receiver(SocketEnd):
             raise self.lost(error) from error
 
     def _take_parts(self) -> list[zmq.Frame]:
-        """Take one message from the queue; of one with far too many parts only some are kept."""
+        """Take one message from the queue; of one with far too many parts only some are kept.
+
+        None is there, although the socket said so, where a peer has just shown its key and its
+        first message is still on the way: libzmq queues the key's owner ahead of it.
+        """
         parts: list[zmq.Frame] = []
         self.last_bytes = 0
         more = 1
         while more:
-            part = self.socket.recv(zmq.DONTWAIT, copy=False)
+            try:
+                part = self.socket.recv(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return []
             self.last_bytes += len(part)
             if len(parts) < MAX_PARTS + 1:
                 parts.append(part)

@@ -174,17 +174,26 @@ class Chain:
 
 @contextmanager
 def running_node(
-    model: str, mode: str, threads: int, record: Recording | None = None
+    model: str,
+    mode: str,
+    threads: int,
+    *,
+    record: Recording | None = None,
+    protect: Callable[[Channel], Channel] = lambda plain: plain,
 ) -> Iterator[Chain]:
-    """A node process on free ports, ready, with a recorder if one is given."""
+    """A node process on free ports, ready, with a recorder if one is given.
+
+    Args:
+        protect: applied to every end of its channels.
+    """
     endpoints = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
     lossless = mode == "lossless"
     config = NodeConfig(
         inputs=Inputs(
-            frames=Channel(endpoints[0], bind=False, high_water_mark=16),
-            detections=Channel(endpoints[1], bind=False, high_water_mark=64),
+            frames=protect(Channel(endpoints[0], bind=False, high_water_mark=16)),
+            detections=protect(Channel(endpoints[1], bind=False, high_water_mark=64)),
         ),
-        output=Output(targets=Channel(endpoints[2], bind=True), wait_s=60),
+        output=Output(targets=protect(Channel(endpoints[2], bind=True)), wait_s=60),
         join=Join(timeout_ms=10_000),
         overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
         engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
@@ -194,9 +203,11 @@ def running_node(
     with (
         tempfile.TemporaryDirectory() as folder,
         Programs(Path(folder)) as programs,
-        Sender(Channel(endpoints[0], bind=True, high_water_mark=16), lossless=lossless) as frames,
-        Sender(Channel(endpoints[1], bind=True), lossless=lossless) as detections,
-        Receiver(Channel(endpoints[2], bind=False), kinds=("targets",)) as targets,
+        Sender(
+            protect(Channel(endpoints[0], bind=True, high_water_mark=16)), lossless=lossless
+        ) as frames,
+        Sender(protect(Channel(endpoints[1], bind=True)), lossless=lossless) as detections,
+        Receiver(protect(Channel(endpoints[2], bind=False)), kinds=("targets",)) as targets,
     ):
         file = Path(folder) / "node.yaml"
         file.write_bytes(msgspec.yaml.encode(config))

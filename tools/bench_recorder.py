@@ -85,7 +85,7 @@ def _throughput(
 
     with (
         running_node(model, "lossless", threads) as off,
-        running_node(model, "lossless", threads, record) as on,
+        running_node(model, "lossless", threads, record=record) as on,
     ):
         return np.array([_in_turn(turn, off, on, measure) for turn in range(rounds)])
 
@@ -102,7 +102,7 @@ def _latency(
 
     with (
         running_node(model, "live", threads) as off,
-        running_node(model, "live", threads, record) as on,
+        running_node(model, "live", threads, record=record) as on,
     ):
         for chain in (off, on):
             chain.paced(load, WARM_FRAMES, rate_hz)

@@ -10,7 +10,13 @@ import typer
 from rich.console import Console
 
 from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import make_channel
+from pipeline.commands.options import (
+    AllowOption,
+    InsecureOption,
+    KeyOption,
+    ServerOption,
+    make_channel,
+)
 from pipeline.listen import Display, Statistics, json_display, run_listen, text_display
 from pipeline.live_table import LiveTable
 from pipeline.sockets import Receiver
@@ -46,6 +52,10 @@ def listen(
         typer.Option(min=0.001, help="Fail if nothing came for so many seconds. Default: wait."),
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the table on a terminal.")] = 20,
+    key: KeyOption = None,
+    server: ServerOption = None,
+    allow: AllowOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     """Show what the node publishes: the targets of every frame and the end of each stream."""
     streams = stream or []
@@ -54,7 +64,9 @@ def listen(
     everything = status or kind == "pushpull"
     kinds = ("targets", "end", "status") if everything else ("targets", "end")
     statistics = Statistics()
-    channel = make_channel(endpoint, bind, kind)
+    channel = make_channel(
+        endpoint, bind, kind, key=key, server=server, allow=allow, insecure=insecure
+    )
     try:
         with (
             stop_on_signals() as stop,

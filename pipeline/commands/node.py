@@ -40,13 +40,14 @@ def check(
         bool, typer.Option("--schema", help="Print the configuration's JSON Schema, and exit.")
     ] = False,
 ) -> None:
-    """Check a configuration, the model it names and the engine's golden answers."""
+    """Check a configuration, its key files, the model it names and the engine's golden answers."""
     if schema:
         sys.stdout.write(json_schema().decode() + "\n")
         return
     from engines.model_engine import ModelEngine
     from pipeline.bad_pixels import load_bad_pixels
     from pipeline.engine_loading import load_engine
+    from pipeline.security import check_keys
 
     settings = _load(config)
     engine = load_engine(settings.engine)
@@ -58,13 +59,16 @@ def check(
         print(f"          golden check: relative error {engine.golden_error():.1e}")
     if mask is not None:
         print(f"  mask    {int(mask.sum())} bad pixels of {mask.shape[1]}x{mask.shape[0]}")
-    for label, channel in (
-        ("frames", settings.inputs.frames),
-        ("detections", settings.inputs.detections),
-        ("targets", settings.output.targets),
+    for label, channel, peers in (
+        ("frames", settings.inputs.frames, "frames"),
+        ("detections", settings.inputs.detections, "detections"),
+        ("targets", settings.output.targets, "subscribers"),
     ):
+        if channel.curve is not None:
+            check_keys(channel.curve, peers)
+        secured = ", CURVE" if channel.curve else ""
         act = "binds" if channel.bind else "connects to"
-        print(f"  {label:<11} {act} {channel.endpoint} ({channel.kind})")
+        print(f"  {label:<11} {act} {channel.endpoint} ({channel.kind}{secured})")
 
 
 def _load(path: Path | None) -> NodeConfig:

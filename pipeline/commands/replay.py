@@ -15,7 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import make_channel
+from pipeline.commands.options import (
+    AllowOption,
+    InsecureOption,
+    KeyOption,
+    ServerOption,
+    make_channel,
+)
 from pipeline.recording.play import PlaySettings, play_recording
 from pipeline.recording.reader import RecordingReader, is_recording, recording_files
 from pipeline.recording.selection import Range
@@ -116,6 +122,10 @@ def replay(
     allow_mixed_sizes: Annotated[
         bool, typer.Option(help="Let images of different sizes through.")
     ] = False,
+    key: KeyOption = None,
+    server: ServerOption = None,
+    allow: AllowOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     """Publish the frames of a recording as a camera would, then the end of the stream.
 
@@ -123,7 +133,9 @@ def replay(
     """
     if rate is not None and recorded is not None:
         raise typer.BadParameter("--rate excludes --recorded and --unpaced")
-    channel = make_channel(endpoint, bind, kind)
+    channel = make_channel(
+        endpoint, bind, kind, key=key, server=server, allow=allow, insecure=insecure
+    )
     # One line from here says what is wrong with a file; the library's own would come on top.
     cv2.utils.logging.setLogLevel(0)
     files = recording_files(sources)
@@ -136,7 +148,15 @@ def replay(
             raise typer.BadParameter("--exact excludes --loop: a pass would repeat the last one's")
         settings = PlaySettings(
             frames=channel,
-            detections=make_channel(detections_endpoint, detections_bind, kind)
+            detections=make_channel(
+                detections_endpoint,
+                detections_bind,
+                kind,
+                key=key,
+                server=server,
+                allow=allow,
+                insecure=insecure,
+            )
             if detections == "recorded"
             else None,
             rate=rate or (None if recorded is False else "recorded"),

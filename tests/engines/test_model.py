@@ -1,7 +1,10 @@
 """Model folders and runtimes: what is shipped works, what is altered is refused."""
 
 import ctypes
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +152,41 @@ def test_an_altered_file_is_refused(folder: Path, file: str) -> None:
     (folder / file).write_bytes(content)
     with pytest.raises(ModelError, match=rf"{file}: altered: its sha256 starts"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("file", [".", CARD, NETWORK, GOLDEN])
+def test_what_everybody_can_write_to_is_refused(folder: Path, file: str) -> None:
+    path = folder / file
+    path.chmod(path.stat().st_mode | 0o002)
+    with pytest.raises(ModelError, match="everybody can write to it") as caught:
+        load_model(folder)
+    assert f"chmod o-w {path}" in str(caught.value)
+
+
+def test_a_link_is_judged_by_what_it_points_to(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.onnx"
+    (folder / NETWORK).rename(elsewhere)
+    (folder / NETWORK).symlink_to(elsewhere)
+    load_model(folder)
+    elsewhere.chmod(0o666)
+    with pytest.raises(ModelError, match="everybody can write to it"):
+        load_model(folder)
+
+
+def test_the_runtime_reports_to_nobody() -> None:
+    """ONNX Runtime's telemetry is off, also where nothing of the environment says so."""
+    code = "import os, engines.runtimes.onnx; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "1\n"
+    assert "telemetry" not in result.stderr.lower()
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from detector_stub.config import DetectorConfig, load
 from pipeline.channel import Channel
 from pipeline.config import NodeConfig, json_schema, load_config
 from pipeline.errors import ConfigError
@@ -28,6 +29,21 @@ def test_node_yaml_shows_every_key() -> None:
 def test_lossless_configuration_is_lossless() -> None:
     config = load_config(CONFIGS / "node-lossless.yaml")
     assert config.overload.mode == "lossless"
+
+
+@pytest.mark.parametrize("name", ["node", "detector"])
+def test_secured_configurations_hold(name: str) -> None:
+    path = CONFIGS / "secure" / f"{name}.yaml"
+    if name == "node":
+        config = load_config(path)
+        channels = (config.inputs.frames, config.inputs.detections, config.output.targets)
+        plain = NodeConfig()
+        former = (plain.inputs.frames, plain.inputs.detections, plain.output.targets)
+        assert [c.high_water_mark for c in channels] == [c.high_water_mark for c in former]
+    else:
+        detector = load(path, DetectorConfig)
+        channels = (detector.frames, detector.detections)
+    assert all(channel.curve for channel in channels)
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The node and its runtimes: what auto passed over is counted; a lost GPU is told and not hidden."""
+"""The node and its runtimes: what auto passed over is counted; a lost GPU is not hidden."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -27,6 +27,7 @@ from pipeline.messages import (
     Timing,
     encode,
 )
+from pipeline.security import INSECURE
 from pipeline.sockets import Channel, Receiver, Sender
 
 EPOCH = bytes(16)
@@ -501,7 +502,7 @@ class TestErrors:
     )
     def test_endpoint_that_cannot_be_used(self, endpoint: str, bind: bool, message: str) -> None:
         with pytest.raises(ChannelError, match=message) as caught:
-            Receiver(Channel(endpoint, bind))
+            Receiver(Channel(endpoint, bind, insecure=INSECURE))
         assert endpoint in str(caught.value)
 
     def test_configuration_names_the_key(self) -> None:
