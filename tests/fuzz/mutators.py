@@ -20,6 +20,9 @@ import zstandard
 Flip = Callable[[bytes], bytes]
 Mutator = Callable[[bytes, random.Random, Flip], bytes]
 
+#: A list as long as this is not made longer: lists of long lists would fill the memory.
+LONG_LIST = 20
+
 INTERESTING: tuple[Any, ...] = (
     *(None, True, False, "", "a", "\x00", "\x1b[2J", "\u202e", "a" * 300, b"", b"\xff" * 16),
     *(0, 1, -1, 2, 7, 11, 255, 2**15, 2**31 - 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1, -(2**63)),
@@ -76,7 +79,7 @@ def _mutate_list(items: list[Any], chance: random.Random, flip: Flip) -> list[An
     elif action == 1:
         copy.insert(place, chance.choice(copy))
     elif action == 2:
-        copy *= chance.choice([2, 3, 50])
+        copy *= chance.choice([2, 3, 50]) if len(copy) < LONG_LIST else 1
     else:
         copy[place] = mutate_tree(copy[place], chance, flip)
     return copy
