@@ -16,13 +16,18 @@ REMEMBERED = 20_000
 
 
 class Arrival(NamedTuple):
-    """One answer: when it came (monotonic, ns), and what tells where it is from."""
+    """One answer: when it came (monotonic, ns), and what tells where it is from.
+
+    Attributes:
+        total_ms, busy_ms: in the node, and in its engine.
+    """
 
     time_ns: int
     status: str
     epoch: bytes
     detector: int
     total_ms: float
+    busy_ms: float
     model: str
 
 
@@ -117,6 +122,7 @@ class Listener:
                 answer.epoch,
                 detector,
                 answer.timing.total / 1e6,
+                (answer.timing.infer + answer.timing.readout) / 1e6,
                 answer.engine.model,
             )
         )
