@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 
 from pipeline.recording.reader import RecordingReader, recording_files
@@ -45,16 +46,26 @@ class RecorderCost:
 
 
 def bench_recorder(
-    model: str, candidates: tuple[int, ...], *, frames: int, threads: int, rounds: int
+    model: str,
+    candidates: tuple[int, ...],
+    *,
+    frames: int,
+    threads: int,
+    rounds: int,
+    record: Recording,
 ) -> Iterator[RecorderCost]:
-    """One result for each number of candidates."""
+    """One result for each number of candidates; `record.file` is chosen here."""
     for number in candidates:
         load = make_load(number)
         with tempfile.TemporaryDirectory() as folder:
-            speed = _throughput(model, load, frames, threads, rounds, Path(folder) / "fast.mcap")
+            fast_file, live_file = (
+                msgspec.structs.replace(record, file=str(Path(folder) / f"{name}.mcap"))
+                for name in ("fast", "live")
+            )
+            speed = _throughput(model, load, frames, threads, rounds, fast_file)
             fast, cpu = speed[:, :, 0], speed[:, :, 1]
             rate = min(50.0, 0.3 * float(np.median(fast[:, 0])))
-            paced = _latency(model, load, frames, threads, rounds, rate, Path(folder) / "live.mcap")
+            paced = _latency(model, load, frames, threads, rounds, rate, live_file)
             recorded = _recorded_frames(folder)
         sent = rounds * (2 * frames + max(1, frames // 10)) + WARM_FRAMES
         yield RecorderCost(
@@ -72,10 +83,9 @@ def bench_recorder(
 
 
 def _throughput(
-    model: str, load: Load, frames: int, threads: int, rounds: int, file: Path
+    model: str, load: Load, frames: int, threads: int, rounds: int, record: Recording
 ) -> np.ndarray:
     """Frames a second, and processor time a frame, ms; (rounds, 2, 2): off, on."""
-    record = Recording(file=str(file))
 
     def measure(chain: Chain) -> list[float]:
         before = chain.cpu_seconds()
@@ -91,10 +101,15 @@ def _throughput(
 
 
 def _latency(
-    model: str, load: Load, frames: int, threads: int, rounds: int, rate_hz: float, file: Path
+    model: str,
+    load: Load,
+    frames: int,
+    threads: int,
+    rounds: int,
+    rate_hz: float,
+    record: Recording,
 ) -> np.ndarray:
     """Percentiles 50 and 99 of the latency, ms, (rounds, 2, 2): off, on."""
-    record = Recording(file=str(file))
 
     def measure(chain: Chain) -> list[float]:
         latency, _overhead = chain.paced(load, frames, rate_hz)

@@ -1,12 +1,13 @@
 """`dscsnet bench`: speed of the engine and of the whole node on this machine."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import EngineSettings
+from pipeline.recording.settings import Recording
 
 
 def bench(
@@ -27,6 +28,9 @@ def bench(
         typer.Option("--recorder", help="Only what recording costs the node: off, on, off ..."),
     ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="With --recorder: rounds of off and on.")] = 5,
+    compression: Annotated[
+        Literal["none", "lz4", "zstd"], typer.Option(help="With --recorder: of the frames.")
+    ] = "none",
 ) -> None:
     """Measure crops/s of the engine, and frames/s and latency of the whole node."""
     import os
@@ -38,7 +42,8 @@ def bench(
     console = Console()
     console.print(describe(), highlight=False, soft_wrap=True)
     if recorder:
-        _bench_recorder(console, model, tuple(candidates or (1, 20, 100)), frames, threads, rounds)
+        chosen = tuple(candidates or (1, 20, 100))
+        _bench_recorder(console, model, chosen, frames, threads, rounds, compression)
         return
     cores = len(os.sched_getaffinity(0))
     table = Table("engine", "batch", "crops/s", title=f"Engine: {model}", box=None)
@@ -80,6 +85,7 @@ def _bench_recorder(
     frames: int,
     threads: int,
     rounds: int,
+    compression: Literal["none", "lz4", "zstd"],
 ) -> None:
     from tools.bench_recorder import bench_recorder
 
@@ -88,7 +94,14 @@ def _bench_recorder(
         title=f"Recorder in the node: 640x512 16-bit frames, {rounds} rounds of {frames} frames",
         box=None,
     )
-    for cost in bench_recorder(model, candidates, frames=frames, threads=threads, rounds=rounds):
+    for cost in bench_recorder(
+        model,
+        candidates,
+        frames=frames,
+        threads=threads,
+        rounds=rounds,
+        record=Recording(compression=compression),
+    ):
         at = f"ms, at {cost.rate_hz:.0f} Hz"
         for what, (off, on), share in (
             ("frames/s, lossless", cost.frames_per_s, f"{cost.throughput_cost:+.1f}"),
