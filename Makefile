@@ -4,6 +4,7 @@
 #   make check   format, lint, types, tests
 #   make slow    what takes minutes: the chaos test and the like
 #   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
+#   make gpu     tests and benchmark of the GPU runtimes; needs a GPU, docs/gpu.md
 #   make bench   speed of the engine and of the whole node on this machine
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SECONDS ?= 120
 TARGETS ?=
 
-.PHONY: demo test check format format-check lint types slow fuzz bench clean
+.PHONY: demo gpu test check format format-check lint types slow fuzz bench clean
 
 demo: $(VENV)/node
 	$(BIN)/dscsnet demo
@@ -36,6 +37,9 @@ lint: $(VENV)/dev
 
 types: $(VENV)/dev
 	$(BIN)/mypy
+
+gpu: $(VENV)/dev
+	$(BIN)/python -m tools.gpu_report gpu-report
 
 slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow

@@ -29,7 +29,7 @@ def test_half_precision_layers_stay_within_the_tolerance(name: str) -> None:
     network = load_network(model.folder)
     halve_layers(network)
     with torch.inference_mode():
-        results = network(*(torch.from_numpy(value) for value in golden.inputs.values()))
+        results = network(*(torch.tensor(value) for value in golden.inputs.values()))
     results = (results,) if isinstance(results, torch.Tensor) else results
     for output, values in zip(model.card.outputs, results, strict=True):
         wanted = golden.outputs[output]
