@@ -154,7 +154,7 @@ def reference_outputs(model: AnyModel, inputs: Arrays) -> dict[str, NDArray[np.f
     """What the network gives in float64: the answer that every runtime is held to."""
     double = copy.deepcopy(model).double()
     with torch.no_grad():
-        result = double(*(torch.from_numpy(value).double() for value in inputs.values()))
+        result = double(*(torch.tensor(value).double() for value in inputs.values()))
     if isinstance(result, Distribution):
         return {name: value.numpy() for name, value in result._asdict().items()}
     return {"grid": result.numpy()}

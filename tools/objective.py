@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.networks.offgrid import OffGridConfig
+from pipeline.errors import ConfigError
 from tools.grid_objective import GridObjective
 from tools.offgrid_objective import OffGridObjective
 from tools.train_config import TrainConfig
@@ -39,9 +40,17 @@ class Objective(Protocol):
         """Go on from a stored state."""
 
 
-def make_objective(config: TrainConfig, device: str) -> Objective:
-    """The objective of a training configuration."""
+def make_objective(config: TrainConfig, device: str, data_processes: int = 0) -> Objective:
+    """The objective of a training configuration.
+
+    Raises:
+        ConfigError: processes that draw data are asked for where none are needed.
+    """
+    if data_processes and not config.field:
+        raise ConfigError(
+            f"{config.name}: data processes are for field crops; others are drawn on the device"
+        )
     torch.manual_seed(config.optimisation.seed)
     if isinstance(config.network, OffGridConfig):
-        return OffGridObjective(config, config.network, device)
+        return OffGridObjective(config, config.network, device, data_processes)
     return GridObjective(config, config.network, device)

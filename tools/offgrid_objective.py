@@ -1,6 +1,6 @@
 """Training of the off-grid networks: the likelihood of the true targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from engines.networks.offgrid import OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
 from engines.networks.stored import build_model
+from tools.field_feed import Columns, field_feed
 from tools.field_simulation import FieldScenes, FieldSimulator
 from tools.metrics import DISTANCES, Points, average_precision
 from tools.set_loss import assignments, set_loss
@@ -39,10 +40,20 @@ class Batch(NamedTuple):
 
 
 class OffGridObjective:
-    """Crops of the published protocol or of the field, and the targets in them."""
+    """Crops of the published protocol or of the field, and the targets in them.
 
-    def __init__(self, config: TrainConfig, network: OffGridConfig, device: str) -> None:
+    Args:
+        data_processes: that draw field crops beside this one; 0: it draws its own. With some, a
+            run that goes on draws other crops than one that was not interrupted.
+    """
+
+    def __init__(
+        self, config: TrainConfig, network: OffGridConfig, device: str, data_processes: int = 0
+    ) -> None:
         self.config, self.network, self.device = config, network, device
+        self.data_processes = data_processes
+        self._feed: Iterator[Columns] | None = None
+        self._drawn = 0  # batches taken from a feed
         model = build_model(config.network, config.normalisation)
         assert isinstance(model, OffGridNetwork), "an off-grid network is one"
         self.model = model.to(device)
@@ -63,7 +74,7 @@ class OffGridObjective:
         self.predict = torch.compile(self.model)
 
     def loss(self, batch: int) -> Tensor:
-        data = self._draw(self.simulator, batch)
+        data = self._fed(batch) if self.data_processes else self._draw(self.simulator, batch)
         distribution = self.predict(data.crops, data.noise, data.psf)
         log_intensity = torch.log(data.intensity.clamp_min(1e-6))
         return set_loss(distribution, data.x, data.y, log_intensity, data.present, self.matrices)
@@ -79,11 +90,25 @@ class OffGridObjective:
         }
 
     def state(self) -> dict[str, Any]:
-        return {"generator": self.simulator.generator.get_state(), "pools": self.simulator.pools}
+        generator = self.simulator.generator.get_state()
+        return {"generator": generator, "pools": self.simulator.pools, "drawn": self._drawn}
 
     def restore(self, state: dict[str, Any]) -> None:
+        self._drawn = state.get("drawn", 0)  # runs of before had no feed
         self.simulator.generator.set_state(state["generator"].cpu())
         self.simulator.pools = state["pools"]
+
+    def _fed(self, batch: int) -> Batch:
+        """The next batch of the processes beside this one."""
+        if self._feed is None:
+            assert self.config.field, "only field crops are drawn beside the training"
+            seed = (self.config.optimisation.seed, self._drawn)
+            pinned = torch.device(self.device).type == "cuda"
+            self._feed = field_feed(
+                self.config.field, batch, seed, self.data_processes, pinned=pinned
+            )
+        self._drawn += 1
+        return Batch(*(v.to(self.device, non_blocking=True) for v in next(self._feed)))
 
     def _draw(self, simulator: Simulator | FieldSimulator, batch: int) -> Batch:
         scenes = simulator.draw(batch)

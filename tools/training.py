@@ -37,6 +37,7 @@ class Trainer:
         compiled: compile the network first; takes minutes and about doubles the speed.
         mixed_precision: compute what stands it in bfloat16; weights and their averages stay
             float32. For GPUs: a CPU without such units gets slower.
+        data_processes: that draw field crops, for a GPU that would wait for them.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class Trainer:
         *,
         compiled: bool = False,
         mixed_precision: bool = False,
+        data_processes: int = 0,
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
         folder.mkdir(parents=True, exist_ok=True)
         settings = config.optimisation
-        self.objective = make_objective(config, device)
+        self.objective = make_objective(config, device, data_processes)
         self.model = self.objective.model
         if compiled:
             self.objective.compile()
@@ -195,8 +197,11 @@ class Trainer:
         # A short memory at first, so that the random start is forgotten.
         step = self.progress.step
         decay = min(self.config.optimisation.averaging, step / (step + 10))
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
+        values = self.model.state_dict()
+        # In one call: a GPU would spend more time on starting a hundred small ones.
+        torch._foreach_lerp_(
+            [self.average[name] for name in values], list(values.values()), 1 - decay
+        )
 
     def _validate(self, loss: float) -> None:
         """One row of the curve: figures on fresh crops with the averaged weights."""

@@ -102,22 +102,16 @@ def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
     probability = np.exp(logits)
     probability /= probability.sum(1, keepdims=True)
     order = np.argsort(-given["existence"], axis=1, kind="stable")
-
-    def ordered(values: Float) -> Float:
-        return np.take_along_axis(values, order, 1)
-
-    sigma = np.exp(np.clip(given["log_sigma"], *LOG_SIGMA))
+    existence, log_intensity = given["existence"][..., None], given["log_intensity"][..., None]
+    # All columns at once: single crops come often, and each call of NumPy costs the same for them.
+    slots = np.concatenate(
+        [existence, given["position"], log_intensity, given["log_sigma"]], axis=2
+    )[np.arange(len(order))[:, None], order]
+    sigma = np.exp(np.clip(slots[..., 4:], *LOG_SIGMA))
     return Stated(
         probability,
-        ordered(1 / (1 + np.exp(-np.clip(given["existence"], LEAST_LOG, None)))),
-        Slots(
-            x=ordered(given["position"][..., 0]),
-            y=ordered(given["position"][..., 1]),
-            log_intensity=ordered(given["log_intensity"]),
-            sigma_x=ordered(sigma[..., 0]),
-            sigma_y=ordered(sigma[..., 1]),
-            sigma_log_intensity=ordered(sigma[..., 2]),
-        ),
+        1 / (1 + np.exp(-np.clip(slots[..., 0], LEAST_LOG, None))),
+        Slots(*np.moveaxis(slots[..., 1:4], 2, 0), *np.moveaxis(sigma, 2, 0)),
     )
 
 

@@ -27,8 +27,10 @@ from engines.networks.offgrid.head import Distribution  # noqa: E402
 from engines.networks.offgrid.network import INPUTS  # noqa: E402
 from engines.networks.stored import load_network  # noqa: E402
 from engines.runtimes import RuntimeOptions  # noqa: E402
+from pipeline.errors import ConfigError  # noqa: E402
 from tools.checkpoint import read_run  # noqa: E402
 from tools.export import calibration_crops, export_model, reference_outputs  # noqa: E402
+from tools.field_feed import FieldStream, field_feed  # noqa: E402
 from tools.field_simulation import FieldProtocol  # noqa: E402
 from tools.set_loss import assignments, set_loss  # noqa: E402
 from tools.simulation import Protocol  # noqa: E402
@@ -177,6 +179,32 @@ def test_calibration_crops_are_new_and_always_the_same(protocol: str) -> None:
         assert (np.hypot(true.x - 5, true.y - 5) < 0.71).all()
     else:
         assert 0.4 < batch.psf.min() < batch.psf.max() < 1.1
+
+
+def test_processes_draw_field_crops_and_a_resumed_run_draws_others(tmp_path: Path) -> None:
+    config = make_config("mlp", "field")
+    trainer = Trainer(config, tmp_path, data_processes=2)
+    trainer.run(validate_every=1000)
+    assert trainer.progress.step == STEPS
+    assert np.isfinite(trainer.progress.curve[-1]["loss"])
+    objective = Trainer(config, tmp_path, data_processes=2).objective
+    assert objective.state()["drawn"] == STEPS
+    seeds = [(config.optimisation.seed, start) for start in (0, 0, STEPS)]
+    first, same, later = (next(iter(FieldStream(config.field, 8, seed)))[0] for seed in seeds)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, later)
+
+
+def test_every_process_draws_crops_of_its_own() -> None:
+    feed = field_feed(FieldProtocol(), 4, (1, 0), 2, pinned=False)
+    one, other = next(feed), next(feed)
+    assert [tuple(column.shape[:1]) for column in one] == [(4,)] * 7
+    assert not torch.equal(one[0], other[0])
+
+
+def test_data_processes_are_for_field_crops(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="data processes are for field crops"):
+        Trainer(make_config("mlp", "published"), tmp_path, data_processes=1)
 
 
 def test_slots_beyond_the_greatest_number_of_targets_are_absent_targets() -> None:

@@ -21,6 +21,9 @@ def train(
     compiled: Annotated[
         bool, typer.Option("--compiled", help="Compile first: minutes, then twice as fast.")
     ] = False,
+    data_processes: Annotated[
+        int, typer.Option(min=0, help="Processes that draw field crops; for GPUs.")
+    ] = 0,
     mixed_precision: Annotated[
         bool, typer.Option("--mixed-precision", help="bfloat16 where it does no harm; for GPUs.")
     ] = False,
@@ -43,6 +46,7 @@ def train(
             device,
             compiled=compiled,
             mixed_precision=mixed_precision,
+            data_processes=data_processes,
         )
         with progress(config.name) as tell:
             trainer.run(tell=tell)
