@@ -162,6 +162,10 @@ class Chain:
         """kill -9."""
         self._programs.kill(self._names[part])
 
+    def wait(self, part: str) -> None:
+        """Wait until one that was asked to end has; it must exit with 0."""
+        self._programs.wait(self._names[part])
+
     def terminate(self, part: str) -> None:
         """SIGTERM; it must exit with 0."""
         self._programs.terminate(self._names[part])
@@ -241,7 +245,8 @@ class Chain:
         """
         deadline = time.monotonic() + seconds
         while not condition():
-            self._programs.check()
+            # Who ends with exit code 0 was asked to.
+            self._programs.check(may_end=self._names.values())
             if time.monotonic() > deadline:
                 raise DscsnetError(f"waited {seconds:g} s in vain for {what}")
             time.sleep(0.01)

@@ -94,6 +94,8 @@ def commit(faults: Iterable[Fault], seconds: float) -> Iterator[Outcome]:
 def _commit(chain: Chain, fault: Fault, seconds: float, before: Books) -> tuple[Outcome, Books]:
     memory, broken = chain.node.memory_mib(), len(chain.listener.faults)
     deed = fault.act(chain, seconds)
+    # A gap is known once a later frame comes: what the camera lost is to stand in this row.
+    chain.await_heartbeats(2)
     after = rest(chain)
     published, lost = after.published - before.published, after.lost_upstream - before.lost_upstream
     received, seen = after.received - before.received, after.seen - before.seen
