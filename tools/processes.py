@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import pipeline
-from engines.errors import DscsnetError
+from engines.errors import DscsnetError, one_line
 
 STOP_S = 10.0  # the node promises 5 s; more where the machine is busy
 KILL_S = 5.0
@@ -21,6 +21,9 @@ SOURCES = Path(pipeline.__file__).parents[1]
 
 class ProgramError(DscsnetError):
     """A child process failed; the message names it and ends with the last lines of its log."""
+
+    def __str__(self) -> str:
+        return "\n".join(one_line(line) for line in Exception.__str__(self).splitlines())
 
 
 class Programs:

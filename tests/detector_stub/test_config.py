@@ -50,8 +50,8 @@ def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, messa
 
 
 def test_a_channel_given_in_part_keeps_the_default_of_the_rest(tmp_path: Path) -> None:
-    config = load(written(tmp_path, "detections: {endpoint: 'tcp://*:7'}"), DetectorConfig)
-    assert config.detections == Channel("tcp://*:7", bind=True, high_water_mark=256)
+    config = load(written(tmp_path, "detections: {endpoint: 'tcp://127.0.0.1:7'}"), DetectorConfig)
+    assert config.detections == Channel("tcp://127.0.0.1:7", bind=True, high_water_mark=256)
     with pytest.raises(ConfigError, match="missing required field `endpoint`"):
         load(written(tmp_path, "detections: {bind: true}"), SimulatorConfig)
 

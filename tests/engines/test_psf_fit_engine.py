@@ -294,7 +294,7 @@ def write_bad(folder: Path, case: str) -> Path:
         ("cube", "2-D"),
         ("nan", "finite"),
         ("dark", "more than 0"),
-        ("text", "no readable"),
+        ("text", "not a readable"),
         ("colour", "grey"),
         ("no image", "neither"),
     ],

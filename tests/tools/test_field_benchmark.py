@@ -162,7 +162,7 @@ def test_a_folder_without_frames_and_a_damaged_annotation_are_named(
     with pytest.raises(DscsnetError, match=r"a\.xml: broken XML"):
         read_frames(tmp_path)
     (tmp_path / "centroids/a.xml").write_text("<centroid><xc>1</xc></centroid>")
-    with pytest.raises(DscsnetError, match=r"a\.xml: broken XML"):
+    with pytest.raises(DscsnetError, match=r"a\.xml: expected XML with object/centroid"):
         read_frames(tmp_path)
 
 

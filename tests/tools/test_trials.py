@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tools.cli import build
+from tools.cli import new_cli
 from tools.trials.fault_list import FAULTS
 from tools.trials.fault_report import cells, is_sound, report
 from tools.trials.faults import CALM, Deed, Fault, Outcome, commit
@@ -63,9 +63,9 @@ def test_a_table_tells_what_was_lost() -> None:
 
 
 def test_an_unknown_fault_is_wrong_use() -> None:
-    result = CliRunner().invoke(build(), ["faults", "no-such-fault"])
+    result = CliRunner().invoke(new_cli(), ["faults", "no-such-fault"])
     assert result.exit_code == 2
-    listed = CliRunner().invoke(build(), ["faults", "--list"]).output
+    listed = CliRunner().invoke(new_cli(), ["faults", "--list"]).output
     assert all(fault.name in listed for fault in FAULTS)
 
 
