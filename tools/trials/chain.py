@@ -25,6 +25,7 @@ from pipeline.config import (
     Output,
     Overload,
 )
+from pipeline.recording.settings import Recording
 from tools.bench_engine import BENCH_PSF_SIGMA
 from tools.processes import Programs, free_ports
 from tools.trials.listener import Arrival, Listener
@@ -44,6 +45,7 @@ class Setting:
         rate_hz: of the camera; None: as fast as frames are taken.
         life_frames, jump_s: see `Camera`.
         empty_every, missing_every: see `Detector`.
+        record: whether the node records, to `Chain.recording`.
         node: further sections of the node's configuration.
         module: what is run as the node.
     """
@@ -58,6 +60,7 @@ class Setting:
     missing_every: int = 0
     model: str = "field-mlp"
     max_age_ms: float = Overload().max_age_ms
+    record: bool = False
     node: dict[str, Any] = field(default_factory=dict)
     module: str = "pipeline"
 
@@ -71,10 +74,12 @@ class Chain:
     Attributes:
         listener: of all that the node publishes.
         config: of the node.
+        recording: file that the node records to, if it does.
     """
 
     def __init__(self, folder: Path, setting: Setting = Setting()) -> None:
         self.setting, self._folder = setting, folder
+        self.recording = folder / "run.mcap"
         frames, copies, detections, targets, http = free_ports(5)
         self._names: dict[str, str] = {}  # of the program that plays a part now
         self._starts = 0
@@ -106,6 +111,9 @@ class Chain:
             "engine": EngineSettings(model=chosen.model, threads=1, psf_sigma=BENCH_PSF_SIGMA),
             "http": Http(port=http),
         }
+        if chosen.record:
+            # One file, so that its size is that of the recording.
+            sections["record"] = Recording(file=str(self.recording), segment_s=0, segment_mib=0)
         return NodeConfig(**{**sections, **chosen.node})
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ import statistics
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -20,11 +21,15 @@ CONNECTIONS = 4
 #: The overload, over what the engine has time for.
 TIMES = 10
 
+#: What is left on the disk.
+ROOM_BYTES = 2**20
+
 CLOCK = Setting(jump_s=3600.0, module="tools.trials.wrong_clock")
 LIVE = Setting(
     shape=(200, 200), candidates=100, rate_hz=2.0, node={"batch": Batching(max_crops=128)}
 )
 LOSSLESS = replace(LIVE, mode="lossless")
+RECORDED = Setting(record=True)
 
 
 def kill_camera(chain: Chain, seconds: float) -> Deed:
@@ -156,6 +161,37 @@ def exhaust_descriptors(chain: Chain, seconds: float) -> Deed:
     return Deed(did, recovery)
 
 
+def fill_disk(chain: Chain, seconds: float) -> Deed:
+    """The recorder's file cannot grow any more; then there is room again."""
+    pid = chain.pid("node")
+    usual = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+
+    def recorder() -> dict[str, Any]:
+        state: dict[str, Any] = chain.listener.last["recorder"]
+        return state
+
+    with ExitStack() as stack:
+        full = chain.recording.stat().st_size + ROOM_BYTES
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (full, usual[1]))
+        stack.callback(resource.prlimit, pid, resource.RLIMIT_FSIZE, usual)
+        began = time.monotonic_ns()
+        chain.wait_for(lambda: recorder()["error"], 60, "the recorder to notice")
+        time.sleep(seconds)
+        chain.await_flow()
+    lifted, written = time.monotonic_ns(), sum(recorder()["written"].values())
+    chain.wait_for(
+        lambda: sum(recorder()["written"].values()) > written, 60, "the recorder to go on"
+    )
+    again = (time.monotonic_ns() - lifted) / 1e9
+    missed = sum(recorder()["dropped"].values())
+    pause = chain.listener.longest_pause_s(began)
+    did = (
+        f"went on, no pause above {pause:.2f} s; {missed} messages were not recorded, and counted; "
+        f"recorded again after {again:.1f} s"
+    )
+    return Deed(did, 0.0)
+
+
 def jump(chain: Chain, seconds: float) -> Deed:
     """The camera's timestamps and the node's own clock go an hour forth and back every second."""
     began = time.monotonic_ns()
@@ -241,6 +277,7 @@ FAULTS = (
     Fault("descriptors", "node out of file descriptors", exhaust_descriptors),
     Fault("model-change", "model changed under way (SIGHUP)", change_model),
     Fault("node-killed", "node killed, started again", kill_node),
+    Fault("disk-full", "disk full for the recorder, then not", fill_disk, RECORDED),
     Fault("clock", "clocks jump by an hour, back and forth", jump, CLOCK),
     Fault("overload-live", "ten times the load, live", overload, LIVE),
     Fault("overload-lossless", "ten times the load, lossless", overload, LOSSLESS),
