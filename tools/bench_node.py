@@ -7,7 +7,7 @@ sockets, threads or accounting: the difference is what the node's messaging cost
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +110,15 @@ def bench_node(
 class Chain:
     """A running node with this process as its publishers and listener."""
 
-    def __init__(self, frames: Sender, detections: Sender, targets: Receiver) -> None:
+    def __init__(
+        self,
+        frames: Sender,
+        detections: Sender,
+        targets: Receiver,
+        cpu_seconds: Callable[[], float],
+    ) -> None:
         self._frames, self._detections, self._targets = frames, detections, targets
+        self.cpu_seconds = cpu_seconds
 
     def throughput(self, load: Load, frames: int) -> float:
         """Frames a second, sent as fast as the node takes them; a tenth before is not timed."""
@@ -189,7 +196,7 @@ def running_node(
         programs.start("node", "pipeline", "node", "-c", str(file))
         if not (frames.wait_for_peers(1, START_S) and detections.wait_for_peers(1, START_S)):
             raise programs.failure("node", f"did not get ready within {START_S:g} s")
-        yield Chain(frames, detections, targets)
+        yield Chain(frames, detections, targets, lambda: programs.cpu_seconds("node"))
         programs.stop()
 
 

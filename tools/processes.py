@@ -82,6 +82,12 @@ class Programs:
         """Return the log file of a program."""
         return self._folder / f"{name}.log"
 
+    def cpu_seconds(self, name: str) -> float:
+        """Return the processor time that a running program has used, s, all threads together."""
+        status = Path(f"/proc/{self._running[name].pid}/stat").read_text()
+        user, system = status.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def check(self, may_end: Collection[str] = ()) -> None:
         """Raise ProgramError where one has failed, or ended although it is not in `may_end`."""
         for name, process in self._running.items():

@@ -26,14 +26,22 @@ def _json(value: object) -> str:
 
 # Texts with places to fill in: several times as fast as an encoder, and all values are numbers.
 _CIRCLE = (
-    '{"timestamp":%s,"position":{"x":%.4f,"y":%.4f},"diameter":%s,'
-    f'"thickness":{THICKNESS},"fill_color":{_json(_CLEAR)},"outline_color":%s}}'
+    '{"timestamp":TIME,"position":{"x":%.4f,"y":%.4f},"diameter":DIAMETER,'
+    f'"thickness":{THICKNESS},"fill_color":{_json(_CLEAR)},"outline_color":COLOR}}'
 )
 _TEXT = (
-    '{"timestamp":%s,"position":{"x":%.4f,"y":%.4f},"text":"%s",'
-    f'"font_size":{FONT_SIZE},"text_color":%s,"background_color":{_json(_CLEAR)}}}'
+    '{"timestamp":TIME,"position":{"x":%.4f,"y":%.4f},"text":"%s",'
+    f'"font_size":{FONT_SIZE},"text_color":COLOR,"background_color":{_json(_CLEAR)}}}'
 )
-_COLORS = _json(_YELLOW), _json(_GREY), _json(_GREEN)
+# A pair of them, for a spot, a doubtful spot and a target; the time is filled in once a frame.
+_PAIRS = tuple(
+    f"{_CIRCLE}\0{_TEXT}".replace("COLOR", _json(color)).replace("DIAMETER", f"{diameter}")
+    for color, diameter in (
+        (_YELLOW, SPOT_DIAMETER),
+        (_GREY, SPOT_DIAMETER),
+        (_GREEN, TARGET_DIAMETER),
+    )
+)
 
 
 def annotate(message: Targets) -> bytes:
@@ -44,18 +52,18 @@ def annotate(message: Targets) -> bytes:
     """
     seconds, nanoseconds = divmod(message.timestamp_ns, 10**9)
     time = f'{{"sec":{seconds},"nsec":{nanoseconds}}}'
-    yellow, grey, green = _COLORS
+    plain, doubtful, found = (pair.replace("TIME", time).split("\0") for pair in _PAIRS)
     circles, texts = [], []
     spots, targets = message.spots, message.targets
-    edge = SPOT_DIAMETER / 2
+    corner = SPOT_DIAMETER / 2 - HALF
     for x, y, count, flags in zip(spots.x, spots.y, spots.count, spots.flags, strict=True):
-        color = grey if flags else yellow
-        circles.append(_CIRCLE % (time, x + HALF, y + HALF, SPOT_DIAMETER, color))
-        text = f"{count}?" if flags else f"{count}"
-        texts.append(_TEXT % (time, x + HALF - edge, y + HALF - edge, text, color))
+        circle, text = doubtful if flags else plain
+        circles.append(circle % (x + HALF, y + HALF))
+        texts.append(text % (x - corner, y - corner, f"{count}?" if flags else count))
+    circle, text = found
     for x, y, counts in zip(targets.x, targets.y, targets.intensity, strict=True):
-        circles.append(_CIRCLE % (time, x + HALF, y + HALF, TARGET_DIAMETER, green))
-        texts.append(_TEXT % (time, x + HALF + 1, y + HALF, f"{counts:.0f}", green))
+        circles.append(circle % (x + HALF, y + HALF))
+        texts.append(text % (x + HALF + 1, y + HALF, f"{counts:.0f}"))
     listed = f'"circles":[{",".join(circles)}],"points":[],"texts":[{",".join(texts)}]'
     return f"{{{listed}}}".encode()
 

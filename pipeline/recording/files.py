@@ -65,7 +65,7 @@ class SegmentFiles:
         self.path = file
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._open()
+            self._open(time.monotonic())
         except OSError as error:
             raise RecordingError(f"{self.path}: cannot be recorded to: {error.strerror}") from None
 
@@ -85,7 +85,7 @@ class SegmentFiles:
             self.lost["disk"] += 1
             return
         self._roll(now)
-        segment = self._segment or self._open()
+        segment = self._segment or self._open(now)
         message = item.message
         if segment.channels >= MAX_CHANNELS:
             self.lost["channels"] += 1
@@ -183,7 +183,7 @@ class SegmentFiles:
             self._finished_bytes += segment.size
             self._segment = None
 
-    def _open(self) -> Segment:
+    def _open(self, now: float) -> Segment:
         self._number += 1
         if self._settings.is_segmented:
             self.path = segment_path(self._file, self._number)
@@ -194,5 +194,5 @@ class SegmentFiles:
             self._number -= 1
             raise
         self.count += 1
-        self._began = time.monotonic()
+        self._began = now
         return self._segment

@@ -24,6 +24,10 @@ KINDS: dict[Source, tuple[str, ...]] = {
     "targets": ("targets", "end", "status"),
 }
 POLL_MS = 100
+#: Messages read from one channel before the others have their turn.
+BURST = 16
+#: What the sockets still hold at the end is read until nothing comes, at most for so long.
+DRAIN_S = 1.0
 REPORT_S = 10.0
 #: A recorder that is told to end may write what is queued for so long.
 CLOSE_S = 30.0
@@ -71,6 +75,7 @@ def run_side_tap(
             ended = tap.turn()
             if exit_on_end and final in ended:
                 break
+        tap.drain()
         recorder.close()
         return Counter(recorder.snapshot()["written"])
 
@@ -84,7 +89,7 @@ class _Tap:
         self._recorder, self._receivers, self._streams = recorder, receivers, streams
         self._rejected: Counter[str] = Counter()
         self._report_at = time.monotonic() + REPORT_S
-        self._dropped = 0
+        self._dropped = self._taken = 0
         for source, receiver in receivers.items():
             receiver.tap = self._filtered(source)
 
@@ -93,14 +98,24 @@ class _Tap:
         sockets = [receiver.socket for receiver in self._receivers.values()]
         zmq.select(sockets, [], [], POLL_MS / 1000)
         ended: set[Source] = set()
+        self._taken = 0
         for source, receiver in self._receivers.items():
-            while (message := self._receive(receiver)) is not None:
+            for _ in range(BURST):
+                message = self._receive(receiver)
+                if message is None:
+                    break
+                self._taken += 1
                 if isinstance(message, End) and self._is_wanted(message):
                     ended.add(source)
-                if source == "frames":
-                    break  # large ones one by one, so that the others are not kept waiting
         self._report()
         return ended
+
+    def drain(self) -> None:
+        """Take what the sockets hold."""
+        deadline = time.monotonic() + DRAIN_S
+        self._taken = 1
+        while self._taken and time.monotonic() < deadline:
+            self.turn()
 
     def _filtered(self, source: Source) -> Callable[[Message, object], None]:
         tap = self._recorder.tap(source)

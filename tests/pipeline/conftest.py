@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,24 @@ import pytest
 
 from pipeline.channel import Channel
 from pipeline.config import Http, Inputs, NodeConfig, Output
-from pipeline.messages import Detections, End, Frame, Status, Targets, new_epoch
+from pipeline.messages import (
+    Detections,
+    End,
+    EngineInfo,
+    Frame,
+    Message,
+    Spots,
+    Status,
+    Targets,
+    TargetTable,
+    Timing,
+    encode,
+    new_epoch,
+)
 from pipeline.node import Node
+from pipeline.recording.layout import Source
+from pipeline.recording.recorder import Recorder
+from pipeline.recording.settings import Recording
 from pipeline.sockets import Receiver, Sender
 
 WAIT_MS = 10_000
@@ -109,3 +126,64 @@ def _harness(**settings: Any) -> Iterator[Harness]:
 def harness() -> Callable[..., AbstractContextManager[Harness]]:
     """Starts a node; takes sections of `NodeConfig`."""
     return _harness
+
+
+class Scene:
+    """Messages of a small recording, whose values follow from stream, epoch and frame number."""
+
+    def __init__(self, stream: str = "cam", epoch: bytes = b"e" * 16) -> None:
+        self.stream, self.epoch = stream, epoch
+
+    def frame(self, number: int) -> Frame:
+        pixels = np.full((4, 6), number, np.uint16)
+        return Frame(self.stream, self.epoch, number, 1000 + number, pixels)
+
+    def detections(self, number: int) -> Detections:
+        return Detections(self.stream, self.epoch, number, 1000 + number, [1.5], [2.0])
+
+    def targets(self, number: int, x: float = 1.25) -> Targets:
+        return Targets(
+            stream=self.stream,
+            epoch=self.epoch,
+            frame_id=number,
+            timestamp_ns=1000 + number,
+            status="ok",
+            spots=Spots([7], [1.5], [2.0], [1], [10.0], [1.0], [float("nan")], [0]),
+            targets=TargetTable([0], [x], [2.0], [500.0], [0.9], [0.1], [0.1], [float("nan")]),
+            engine=EngineInfo("runtime", "model", "0" * 64, 0.5),
+            timing=Timing(1, 2, 3, 4, number),
+        )
+
+    def end(self, number: int) -> End:
+        return End(self.stream, self.epoch, number, 1000 + number)
+
+    def all(self, frames: int) -> list[tuple[Source, Message]]:
+        """Frames, detections, targets in turn, then the ends that a node sees."""
+        messages: list[tuple[Source, Message]] = []
+        for number in range(frames):
+            messages += [
+                ("frames", self.frame(number)),
+                ("detections", self.detections(number)),
+                ("targets", self.targets(number)),
+            ]
+        return [*messages, ("frames", self.end(frames - 1)), ("targets", self.end(frames - 1))]
+
+
+def _write(path: Path, messages: list[tuple[Source, Message]], **settings: Any) -> Path:
+    settings = {"segment_s": 0, "segment_mib": 0, "sync": False} | settings
+    with Recorder(Recording(file=str(path), **settings), close_s=30) as recorder:
+        for source, message in messages:
+            recorder.offer(source, message, encode(message))
+    return path
+
+
+@pytest.fixture(scope="session")
+def scene() -> type[Scene]:
+    """Makes the messages of a recording."""
+    return Scene
+
+
+@pytest.fixture(scope="session")
+def write_recording() -> Callable[..., Path]:
+    """Writes messages to a recording; takes settings of `Recording`."""
+    return _write

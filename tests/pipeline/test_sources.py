@@ -278,7 +278,8 @@ def test_multi_page_tiff_in_a_folder_is_refused(tmp_path: Path) -> None:
 def test_sources_that_are_not_there_say_so(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no video")
     (tmp_path / "._frame1.png").write_text("resource fork")
-    (tmp_path / "old.mcap").touch()
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "old.mcap").touch()
     (tmp_path / "broken.npz").write_text("no zip")
     for spec, complaint in {
         "missing": "no such file or folder",
@@ -286,7 +287,8 @@ def test_sources_that_are_not_there_say_so(tmp_path: Path) -> None:
         "*.png": r"nothing matches; looked for",
         "*.txt": "no images; looked for",
         "notes.txt": "nor a video that OpenCV can open",
-        "old.mcap": "not an MCAP recording: it is empty",
+        "recordings/old.mcap": "not an MCAP recording: it is empty",
+        "recordings": "not an MCAP recording: it is empty",
         "broken.npz": "not a readable .npz archive",
     }.items():
         with pytest.raises(SourceError, match=complaint) as caught:

@@ -1,12 +1,13 @@
 """`dscsnet bench`: speed of the engine and of the whole node on this machine."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import EngineSettings
+from pipeline.recording.settings import Recording
 
 
 def bench(
@@ -27,6 +28,9 @@ def bench(
         typer.Option("--recorder", help="Only what recording costs the node: off, on, off ..."),
     ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="With --recorder: rounds of off and on.")] = 5,
+    compression: Annotated[
+        Literal["none", "lz4", "zstd"], typer.Option(help="With --recorder: of the frames.")
+    ] = "none",
 ) -> None:
     """Measure crops/s of the engine, and frames/s and latency of the whole node."""
     import os
@@ -38,7 +42,8 @@ def bench(
     console = Console()
     console.print(describe(), highlight=False, soft_wrap=True)
     if recorder:
-        _bench_recorder(console, model, tuple(candidates or (1, 20, 100)), frames, threads, rounds)
+        chosen = tuple(candidates or (1, 20, 100))
+        _bench_recorder(console, model, chosen, frames, threads, rounds, compression)
         return
     cores = len(os.sched_getaffinity(0))
     table = Table("engine", "batch", "crops/s", title=f"Engine: {model}", box=None)
@@ -80,29 +85,35 @@ def _bench_recorder(
     frames: int,
     threads: int,
     rounds: int,
+    compression: Literal["none", "lz4", "zstd"],
 ) -> None:
     from tools.bench_recorder import bench_recorder
 
     table = Table(
-        *("spots", "frames/s off", "on", "cost %", "at Hz", "p50 ms off", "on", "cost %"),
-        *("p99 ms off", "on", "frames recorded %"),
+        *("spots", "of the node", "off", "on", "cost %"),
         title=f"Recorder in the node: 640x512 16-bit frames, {rounds} rounds of {frames} frames",
         box=None,
     )
-    for cost in bench_recorder(model, candidates, frames=frames, threads=threads, rounds=rounds):
-        table.add_row(
-            str(cost.candidates),
-            *(f"{rate:.0f}" for rate in cost.frames_per_s),
-            f"{cost.throughput_cost:+.1f}",
-            f"{cost.rate_hz:.0f}",
-            *(f"{value:.2f}" for value in cost.median_ms),
-            f"{cost.latency_cost:+.1f}",
-            *(f"{value:.2f}" for value in cost.slow_ms),
-            f"{cost.recorded:.1f}",
-        )
+    for cost in bench_recorder(
+        model,
+        candidates,
+        frames=frames,
+        threads=threads,
+        rounds=rounds,
+        record=Recording(compression=compression),
+    ):
+        at = f"ms, at {cost.rate_hz:.0f} Hz"
+        for what, (off, on), share in (
+            ("frames/s, lossless", cost.frames_per_s, f"{cost.throughput_cost:+.1f}"),
+            ("processor ms a frame", cost.cpu_ms, f"{cost.cpu_cost:+.1f}"),
+            (f"latency p50, {at}", cost.median_ms, f"{cost.latency_cost:+.1f}"),
+            (f"latency p99, {at}", cost.slow_ms, ""),
+        ):
+            table.add_row(str(cost.candidates), what, f"{off:.2f}", f"{on:.2f}", share)
+        table.add_row(str(cost.candidates), "frames recorded, %", "", f"{cost.recorded:.1f}")
     console.print(table)
     console.print(
-        "two nodes, one with a recorder, are loaded in turn; frames/s (lossless, as fast as it "
-        "goes) and latencies are medians over the rounds, costs medians over the pairs of a round",
+        "two nodes, one with a recorder, are loaded in turn; figures are medians over the rounds, "
+        "costs medians over the pairs of a round",
         soft_wrap=True,
     )
