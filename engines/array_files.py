@@ -25,6 +25,7 @@ Array = NDArray[Any]
 #: Bytes of all arrays taken from one archive, as they are held in memory.
 MOST_BYTES = 2 * 2**30
 MOST_AXES = 8
+PIECE_BYTES = 2**20
 #: Members are unpacked with these; others can blow up a few bytes without bound.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -120,7 +121,9 @@ class Archive:
             if size > left:
                 raise _DamagedError(f"its arrays take more than {most} bytes; use a .npy file")
             _check_size(size, info.file_size - file.tell())
-            content = file.read()
+            content = bytearray()  # grows with what is there, and can be written to
+            while piece := file.read(PIECE_BYTES):
+                content += piece
         _check_size(size, len(content))
         flat = np.frombuffer(content, dtype, math.prod(shape))
         return flat.reshape(shape, order="F" if in_columns else "C")

@@ -29,12 +29,15 @@ class InferenceError(DscsnetError):
 
 def one_line(text: str) -> str:
     """The text as one printable line: line breaks as spaces, other control characters escaped."""
-    if len(text) > LONGEST_MESSAGE:
-        half = LONGEST_MESSAGE // 2
-        text = f"{text[:half]} ... {text[-half:]}"
+    text = _shortened(text)
     if not text.isprintable():
-        text = "".join(map(_shown, " ".join(text.splitlines())))
+        text = _shortened("".join(map(_shown, " ".join(text.splitlines()))))
     return text
+
+
+def _shortened(text: str) -> str:
+    half = LONGEST_MESSAGE // 2
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 def _shown(letter: str) -> str:

@@ -28,4 +28,5 @@ def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
         raise ConfigError(f"crop.bad_pixels: {path}: {EXPECTED}; {error}") from None
     if mask.ndim != 2 or mask.dtype.kind not in "buif":
         raise ConfigError(f"crop.bad_pixels: {path}: {EXPECTED}")
-    return np.asarray(mask > 0, np.bool_, order="C")
+    with np.errstate(invalid="ignore"):  # a NaN is not above 0
+        return np.asarray(mask > 0, np.bool_, order="C")

@@ -114,7 +114,8 @@ def _exact(image: NDArray[np.generic], where: str) -> NDArray[np.generic]:
     """Cast to the wire type, or raise SourceError where that would change a value."""
     wanted = wire_dtype(image.dtype, where)
     if image.dtype in (wanted, np.bool_, np.float16):
-        return image.astype(wanted, copy=False)
+        with np.errstate(invalid="ignore"):  # of NaNs, which mark bad pixels
+            return image.astype(wanted, copy=False)
     if wanted == np.uint16:
         if image.size and int(image.min()) < 0:
             raise SourceError(
@@ -126,7 +127,8 @@ def _exact(image: NDArray[np.generic], where: str) -> NDArray[np.generic]:
 
 
 def _as_float32(image: NDArray[np.generic], where: str) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # an overflow is caught below, as an infinity that differs
+    # An overflow is caught below, as an infinity that differs; a NaN marks a bad pixel.
+    with np.errstate(over="ignore", invalid="ignore"):
         pixels = image.astype(np.float32)
     # Compared in long double, which holds every 64-bit integer that a double would round.
     exact = np.longdouble if image.dtype.kind in "iu" else np.float64

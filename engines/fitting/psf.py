@@ -109,7 +109,7 @@ def read_samples(path: str | Path) -> Float:
         samples = map_array(path) if path.suffix == ".npy" else read_image(path)
     except (ArrayFileError, ImageFileError) as error:
         raise ModelError(
-            f"PSF file {path} is neither .npy nor a PNG, TIFF or BMP: {error}"
+            f"PSF file {path} is no readable .npy, PNG, TIFF or BMP file: {error}"
         ) from None
     if not (samples.ndim == 2 and samples.dtype.kind in "fiu"):
         raise ModelError(
@@ -120,7 +120,8 @@ def read_samples(path: str | Path) -> Float:
         raise ModelError(
             f"PSF file {path} must have at most {MOST_SAMPLES} samples a side, got {samples.shape}"
         )
-    return samples.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of NaNs, which are refused with the samples
+        return samples.astype(np.float64)
 
 
 def _check_table(entries: int) -> None:

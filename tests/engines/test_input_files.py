@@ -36,6 +36,7 @@ def test_arrays_are_read_as_numpy_reads_them(tmp_path: Path, array: np.ndarray) 
     for each in found:
         np.testing.assert_array_equal(each, np.load(tmp_path / "a.npy"))
         assert (each.dtype, each.shape) == (array.dtype, array.shape)
+    assert found[1].flags.writeable
 
 
 def test_what_is_missing_in_an_archive_is_named(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_the_contract_notices_what_breaks_it() -> None:
         check_line("two\nlines")
     assert attempt(long_line) is None
     assert len(refusals[-1]) < LONGEST_MESSAGE + 50
+    assert len(one_line("\U000e0001" * 10**6)) < LONGEST_MESSAGE + 50
 
 
 def test_messages_cannot_steer_a_terminal() -> None:

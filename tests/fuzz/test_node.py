@@ -22,7 +22,7 @@ from tests.pipeline.test_chaos import (
     wait_for,
 )
 
-SHORT_S, LONG_S = 3.0, 180.0
+SHORT_S, LONG_S = 2.0, 180.0
 GOOD_FRAMES = 5
 ANSWERED_S = 30.0
 #: The ledger's account of what came and was refused, each at least once in the long run.
