@@ -24,7 +24,14 @@ WITHOUT_EFFECT = "network.stages.0.keep"
 #: What torch, zipfile and the unpickler raise for files that are no checkpoints of ours.
 DAMAGED = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError),
-    *(AssertionError, MemoryError, OverflowError, struct.error, pickle.UnpicklingError, msgspec.ValidationError),
+    *(
+        AssertionError,
+        MemoryError,
+        OverflowError,
+        struct.error,
+        pickle.UnpicklingError,
+        msgspec.ValidationError,
+    ),
 )
 
 
