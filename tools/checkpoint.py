@@ -3,6 +3,7 @@
 import math
 import pickle
 import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ WITHOUT_EFFECT = "network.stages.0.keep"
 #: What torch, zipfile and the unpickler raise for files that are no checkpoints of ours.
 DAMAGED = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError),
-    *(MemoryError, OverflowError, struct.error, pickle.UnpicklingError, msgspec.ValidationError),
+    *(
+        AssertionError,
+        MemoryError,
+        OverflowError,
+        struct.error,
+        pickle.UnpicklingError,
+        msgspec.ValidationError,
+    ),
 )
 
 
@@ -98,7 +106,9 @@ def load_state(path: Path, device: str = "cpu") -> dict[str, Any]:
         ConfigError: the file is no checkpoint.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of formats that are refused or read all the same
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except DAMAGED as error:
         raise _unusable(path, error) from None
     if not isinstance(state, dict):

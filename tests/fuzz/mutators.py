@@ -121,7 +121,11 @@ def _tree_mutator(
     return mutate
 
 
-FOREIGN = (yaml.YAMLError, AttributeError, msgpack.exceptions.UnpackException)
+#: What parsers raise for inputs that are damaged already.
+FOREIGN = (
+    *(yaml.YAMLError, AttributeError, msgpack.exceptions.UnpackException),
+    *(zlib.error, struct.error, EOFError),
+)
 
 
 def _load_msgpack(data: bytes) -> Any:
