@@ -29,7 +29,7 @@ from pipeline.recording.segment import METADATA
 from pipeline.recording.settings import MEBIBYTE
 
 #: Larger chunks are not loaded: their stated size is reserved before anything is read.
-MAX_CHUNK_BYTES = 1024 * MEBIBYTE
+MAX_CHUNK_BYTES = 256 * MEBIBYTE
 #: Records other than chunks; a longer one is damage.
 MAX_RECORD_BYTES = 64 * MEBIBYTE
 _HEAD = struct.Struct("<BQ")

@@ -1,6 +1,7 @@
 """A whole node between senders and a receiver, for the tests of the node."""
 
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -65,7 +66,10 @@ class Harness:
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         stack.callback(self._finish)
-        assert self.node.ready.wait(60), self.error
+        deadline = time.monotonic() + 60
+        while not self.node.ready.wait(0.05):  # a node that could not start has ended
+            assert self.thread.is_alive(), self.error
+            assert time.monotonic() < deadline, "the node is not ready"
         self.targets = stack.enter_context(
             Receiver(
                 Channel(self.node.targets_endpoint, bind=False), kinds=("targets", "end", "status")
