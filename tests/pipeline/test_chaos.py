@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -168,6 +169,13 @@ def get(port: str, page: str) -> str:
         return response.read().decode()
 
 
+def is_ready(port: str) -> bool:
+    try:
+        return get(port, "readyz") == "ok\n"
+    except urllib.error.HTTPError:
+        return False
+
+
 @contextmanager
 def running_node(folder: Path, ports: dict[str, str]) -> Iterator[subprocess.Popen]:
     """The node as a user starts it, its log in `node.log`."""
@@ -198,7 +206,7 @@ def test_chaos(tmp_path: Path, seconds: float) -> None:
         process = Process(node.pid)
         wait_for(lambda: bool(listener.heartbeats), 60, "the first heartbeat")
         threads = process.threads()
-        assert get(ports["http"], "readyz") == "ok\n"
+        wait_for(lambda: is_ready(ports["http"]), 60, "readiness")
         descriptors = most_descriptors(process, threads)
         try:
             await_flow(peers, listener)
