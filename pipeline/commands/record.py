@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import make_channel
+from pipeline.commands.options import AllowOption, InsecureOption, KeyOption, make_channel
 from pipeline.recording.layout import Source
 from pipeline.recording.settings import Recording
 
@@ -61,6 +61,16 @@ def record(
     exit_on_end: Annotated[
         bool, typer.Option("--exit-on-end", help="End when a stream is complete.")
     ] = False,
+    key: KeyOption = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="CURVE, to connect: the peer's public key file, as frames=FILE, detections=FILE "
+            "or targets=FILE; repeatable.",
+        ),
+    ] = None,
+    allow: AllowOption = None,
+    insecure: InsecureOption = False,
 ) -> None:
     """Record frames, detections and targets as they are, until Ctrl-C; `dscsnet replay` plays them.
 
@@ -76,8 +86,17 @@ def record(
     bound = bind or []
     if unknown := sorted(set(bound) - set(given)):
         raise typer.BadParameter(f"--bind: expected frames, detections or targets, got {unknown}")
+    servers = _by_channel(server or [], set(given))
     channels = {
-        source: make_channel(endpoint, source in bound, "pubsub")
+        source: make_channel(
+            endpoint,
+            source in bound,
+            "pubsub",
+            key=key,
+            server=servers.get(source),
+            allow=allow if source in bound else None,
+            insecure=insecure,
+        )
         for source, endpoint in given.items()
         if endpoint != "none"
     }
@@ -106,3 +125,16 @@ def record(
         )
     listed = ", ".join(f"{number} {kind}" for kind, number in sorted(written.items()))
     print(listed or "nothing came", file=sys.stderr)
+
+
+def _by_channel(given: list[str], known: set[Source]) -> dict[str, Path]:
+    """Files by the channel that each is for, from texts like `frames=camera.key`."""
+    found: dict[str, Path] = {}
+    for text in given:
+        channel, equals, file = text.partition("=")
+        if channel not in known or not (equals and file):
+            raise typer.BadParameter(
+                f"--server: expected frames=FILE, detections=FILE or targets=FILE, got {text}"
+            )
+        found[channel] = Path(file)
+    return found

@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,12 +23,14 @@ from pipeline.channel import Channel
 from pipeline.config import Http, Inputs, NodeConfig, Output, load_config
 from pipeline.errors import ChannelError, ConfigError, KeyFileError, MessageError
 from pipeline.health import HealthServer
-from pipeline.messages import Frame, Status
+from pipeline.messages import End, Frame, Status
 from pipeline.metrics import NodeMetrics
 from pipeline.node import Node
+from pipeline.recording.reader import RecordingReader
 from pipeline.security import INSECURE, Curve, check_keys, is_local
 from pipeline.sockets import Receiver, Sender
 
+ROOT = Path(__file__).parents[2]
 EPOCH = bytes(16)
 ANYWHERE = "tcp://127.0.0.1:*"
 PATIENCE_S = 30.0
@@ -637,3 +641,26 @@ class Wiretap:
     def __exit__(self, *_: object) -> None:
         self._threads[0].join(PATIENCE_S)
         self._server.close()
+
+
+def test_a_recorder_beside_a_secured_chain(ring: Ring, tmp_path: Path) -> None:
+    ring.allow("client", "subscribers")
+    file = tmp_path / "out.mcap"
+    with Sender(ring.binding()) as sender:
+        command = [
+            *(sys.executable, "-P", "-m", "pipeline", "record", str(file)),
+            *("--frames", sender.endpoint, "--detections", "none", "--targets", "none"),
+            *("--key", ring.secret("client"), "--server", f"frames={ring.public('server')}"),
+            "--exit-on-end",
+        ]
+        recorder = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        try:
+            assert sender.wait_for_peers(1, 60)
+            sender.send(frame(0))
+            sender.send(End("cam", EPOCH, 0, 1))
+            assert recorder.wait(60) == 0
+        finally:
+            recorder.kill()
+            recorder.wait()
+    kinds = [type(recorded.message) for recorded in RecordingReader([file]).messages()]
+    assert kinds == [Frame, End]
