@@ -382,7 +382,9 @@ def test_signals_change_the_engine_and_a_closed_terminal_ends_the_node(tmp_path:
     file = tmp_path / "node.yaml"
     file.write_text(CONFIG.format(folder=tmp_path, sigma=0.5))
     master, slave = pty.openpty()
-    starter = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    starter = "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    # Tests that were started with nohup hand on a signal that is ignored.
+    starter += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     with (tmp_path / "node.log").open("w") as log:
         node = subprocess.Popen(
             [

@@ -26,8 +26,8 @@ onnx = pytest.importorskip("onnx")
 @pytest.mark.parametrize("name", shipped_models())
 def test_every_shipped_model_compiles(name: str) -> None:
     model = load_model(name)
-    # All profiles for what the node runs by default; two are enough to see the others compile.
-    buckets = BUCKETS if name.startswith("field") else (1, 64)
+    # All profiles for what the node runs by default; one is enough to see the others compile.
+    buckets = BUCKETS if name.startswith("field") else (64,)
     settings = BuildSettings("fp16", buckets, capability="8.6")
     compiled = compile_network(trt, network_bytes(model, "fp16"), settings)
     assert len(compiled.plan) > model.network_path.stat().st_size / 2
