@@ -20,7 +20,8 @@ ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=
 # One run of the whole chain compiles every loop and shows that the image works; the check before it
 # compiles most of them, without a limit on its time.
 RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
-    && dscsnet check && dscsnet demo --frames 20 --output /tmp/demo && rm -r /tmp/demo \
+    && dscsnet check && scratch="$(mktemp -d)" \
+    && dscsnet demo --frames 20 --output "$scratch/demo" && rm -r "$scratch" \
     && chmod -R a+rX,go-w /opt/dscsnet
 COPY deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
 # A number, so that an orchestrator can tell that it is not root. Nothing belongs to this user.
@@ -49,7 +50,8 @@ ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=
     DSCSNET_CACHE=/opt/dscsnet/cache
 # The engines are root's, and no other user can write where they are: the node only reads them.
 RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
-    && dscsnet check && dscsnet demo --frames 20 --output /tmp/demo && rm -r /tmp/demo \
+    && dscsnet check && scratch="$(mktemp -d)" \
+    && dscsnet demo --frames 20 --output "$scratch/demo" && rm -r "$scratch" \
     && dscsnet model build --all \
     && chmod -R a+rX,go-w /opt/dscsnet
 COPY deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
