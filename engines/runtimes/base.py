@@ -71,3 +71,22 @@ class Runtime(Protocol):
 
     def close(self) -> None:
         """Free what the runtime holds."""
+
+
+def batch_size(runtime: str, inputs: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The number of crops, once every array is as the network takes it.
+
+    Args:
+        runtime: its name, for the message.
+        shapes: of one crop's share of each input.
+
+    Raises:
+        InferenceError: an array is missing, too many, of another shape, or of another length.
+    """
+    numbers = {len(value) for value in inputs.values()}
+    given = {name: value.shape[1:] for name, value in inputs.items()}
+    if given != shapes or len(numbers) != 1:
+        got = ", ".join(f"{name} {value.shape}" for name, value in inputs.items())
+        want = ", ".join(f"{name} (n, {str(shape)[1:]}" for name, shape in shapes.items())
+        raise InferenceError(f"{runtime}: inputs must be {want}; got {got}")
+    return numbers.pop()

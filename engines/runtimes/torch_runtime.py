@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from engines.errors import InferenceError, ModelError
 from engines.model import Model
-from engines.runtimes.base import Arrays, DeviceError, Precision, RuntimeOptions, Unavailable
+from engines.runtimes.base import (
+    Arrays,
+    DeviceError,
+    Precision,
+    RuntimeOptions,
+    Unavailable,
+    batch_size,
+)
 from engines.runtimes.split import BUCKETS, split
 
 try:
@@ -82,7 +89,7 @@ class TorchRuntime:
         return TOLERANCE[self._precision]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        number = self._check(inputs)
+        number = batch_size("torch", inputs, self._shapes)
         with self._lock:
             if self._broken:
                 raise DeviceError(self._broken)
@@ -103,15 +110,6 @@ class TorchRuntime:
         with self._lock:
             self._graphs.clear()
             self._broken = self._broken or "the engine is closed"
-
-    def _check(self, inputs: Arrays) -> int:
-        numbers = {len(value) for value in inputs.values()}
-        shapes = {name: value.shape[1:] for name, value in inputs.items()}
-        if shapes != self._shapes or len(numbers) != 1:
-            got = ", ".join(f"{name} {value.shape}" for name, value in inputs.items())
-            want = ", ".join(f"{name} (n, {str(s)[1:]}" for name, s in self._shapes.items())
-            raise InferenceError(f"torch: inputs must be {want}; got {got}")
-        return numbers.pop()
 
     def _direct(self, inputs: Arrays) -> list[NDArray[np.float32]]:
         given = [torch.from_numpy(np.array(inputs[name])) for name in self._shapes]

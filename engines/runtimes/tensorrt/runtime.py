@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InferenceError
-from engines.runtimes.base import Arrays, Unavailable
+from engines.runtimes.base import Arrays, Unavailable, batch_size
 from engines.runtimes.tensorrt.build import BuildSettings
 from engines.runtimes.tensorrt.graphs import Graphs
 from engines.runtimes.tensorrt.lane import Lane, bindings_of
@@ -74,7 +74,7 @@ class TensorRtRuntime:
         return TOLERANCE[self._settings.precision]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        number = self._check(inputs)
+        number = batch_size("TensorRT", inputs, self._inputs)
         outputs = {
             name: np.empty((number, *shape), np.float32) for name, shape in self._outputs.items()
         }
@@ -85,16 +85,6 @@ class TensorRtRuntime:
         """Free the device's memory and leave its context."""
         atexit.unregister(self.close)
         self._worker.close()
-
-    def _check(self, inputs: Arrays) -> int:
-        """The number of crops, once every array is as the engine takes it."""
-        numbers = {len(value) for value in inputs.values()}
-        shapes = {name: value.shape[1:] for name, value in inputs.items()}
-        if shapes != self._inputs or len(numbers) != 1:
-            got = ", ".join(f"{name} {value.shape}" for name, value in inputs.items())
-            want = ", ".join(f"{name} (n, {str(s)[1:]}" for name, s in self._inputs.items())
-            raise InferenceError(f"TensorRT: inputs must be {want}; got {got}")
-        return numbers.pop()
 
     def _open(self, plan: bytes) -> tuple[list[AnyLane], Callable[[], None]]:
         """On the engine's thread: context, engine, lanes; and what frees them."""
