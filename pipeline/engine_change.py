@@ -93,6 +93,15 @@ class UnmixerSlot:
             current.engine.close()
 
 
+class ChangeState(msgspec.Struct, frozen=True):
+    """What is told of changes; replaced as a whole, so that no reader sees half of one."""
+
+    done: int = 0
+    failed: int = 0
+    loading: bool = False
+    error: str = ""
+
+
 class EngineChange:
     """Changes the engine on request, one change after another, in one thread: `run`.
 
@@ -115,9 +124,7 @@ class EngineChange:
         # An event could not be set from a signal's handler: the handler may interrupt itself.
         self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._closed = threading.Event()
-        self._done = self._failed = 0
-        self._loading = False
-        self._error = ""
+        self._state = ChangeState()
 
     def request(self) -> None:
         """Ask for a change, also from a signal's handler.
@@ -133,12 +140,7 @@ class EngineChange:
 
     def snapshot(self) -> dict[str, Any]:
         """For heartbeats and metrics; `error` says why the last change failed, if it did."""
-        return {
-            "done": self._done,
-            "failed": self._failed,
-            "loading": self._loading,
-            "error": self._error,
-        }
+        return msgspec.structs.asdict(self._state)
 
     def run(self) -> None:
         """Serve requests until closed."""
@@ -152,12 +154,13 @@ class EngineChange:
                 return
 
     def _change(self) -> None:
-        self._loading, started = True, time.monotonic()
-        before = self._slot.info
+        self._tell(loading=True)
+        before, started = self._slot.info, time.monotonic()
         try:
             config = self._read()
             rehearse(config, self._closed)
             if not self._slot.exchange(self._load(config.engine)):
+                self._tell(loading=False)
                 return
         except DscsnetError as error:
             self._fail(str(error), before)
@@ -165,20 +168,22 @@ class EngineChange:
             log.debug("loading the engine failed", exc_info=True)
             self._fail(f"internal error: {type(error).__name__}: {error}", before)
         else:
-            self._done, self._error = self._done + 1, ""
+            self._tell(done=self._state.done + 1, loading=False, error="")
             log.info(
                 "engine changed from %s to %s after %.1f s beside it",
                 *(describe(before), describe(self._slot.info), time.monotonic() - started),
             )
-        finally:
-            self._loading = False
+
+    def _tell(self, **changes: Any) -> None:
+        self._state = msgspec.structs.replace(self._state, **changes)
 
     def _fail(self, reason: str, engine: EngineInfo) -> None:
         if self._closed.is_set():
+            self._tell(loading=False)
             return
         # It is sent in heartbeats: a file's name may hold what no text can carry.
         reason = reason[:LONGEST_REASON].encode(errors="replace").decode()
-        self._failed, self._error = self._failed + 1, reason
+        self._tell(failed=self._state.failed + 1, loading=False, error=reason)
         log.error("engine not changed, %s works on: %s", describe(engine), reason)
 
     def _read(self) -> NodeConfig:
