@@ -81,7 +81,7 @@ def change(node: Any, file: Path, text: str) -> dict[str, Any]:
 @contextmanager
 def flow(node: Any, answers: list[Targets]) -> Iterator[None]:
     """Frames from the start of the block to its end, few enough at once that none is dropped."""
-    end, sent, pixels = threading.Event(), [0], scene()
+    end, closed, sent, pixels = threading.Event(), threading.Event(), [0], scene()
 
     def publish() -> None:
         while not end.wait(0.005):
@@ -92,12 +92,14 @@ def flow(node: Any, answers: list[Targets]) -> Iterator[None]:
             sent[0] += 1
 
     def listen() -> None:
-        while not (end.is_set() and len(answers) == sent[0]):
-            answers.append(node.receive())
+        while not closed.is_set():
+            message = node.targets.receive(100)
+            if isinstance(message, Targets):
+                answers.append(message)
 
-    threads = [threading.Thread(target=part) for part in (publish, listen)]
-    for thread in threads:
-        thread.start()
+    publisher, listener = (threading.Thread(target=part) for part in (publish, listen))
+    publisher.start()
+    listener.start()
     try:
         wait_for(lambda: len(answers) > 20, "no flow")
         yield
@@ -105,8 +107,12 @@ def flow(node: Any, answers: list[Targets]) -> Iterator[None]:
         wait_for(lambda: len(answers) > reached, "no flow after the change")
     finally:
         end.set()
-        for thread in threads:
-            thread.join(30)
+        publisher.join(30)
+        try:
+            wait_for(lambda: len(answers) >= sent[0], "answers are missing")
+        finally:
+            closed.set()
+            listener.join(30)
 
 
 def test_no_frame_is_lost_and_each_names_its_engine(harness: Start, tmp_path: Path) -> None:
