@@ -13,8 +13,6 @@ import typer
 
 from detector_stub import logs
 from detector_stub.config import DetectorConfig, SimulatorConfig, load
-from detector_stub.detector import run_detector
-from detector_stub.simulator import run_simulator
 from engines.errors import DscsnetError
 
 app = typer.Typer(
@@ -35,12 +33,16 @@ LevelOption = Annotated[
 @app.command()
 def detector(config: ConfigOption, log_level: LevelOption = "info") -> None:
     """Find candidate spots in frames and publish them."""
+    from detector_stub.detector import run_detector
+
     _run(log_level, lambda stop: run_detector(load(config, DetectorConfig), stop))
 
 
 @app.command()
 def simulate(config: ConfigOption, log_level: LevelOption = "info") -> None:
     """Publish the frames of a simulated scene, its truth beside them."""
+    from detector_stub.simulator import run_simulator  # takes a second: it compiles loops
+
     _run(log_level, lambda stop: run_simulator(load(config, SimulatorConfig), stop))
 
 

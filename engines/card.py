@@ -74,6 +74,20 @@ class GridlessReadout(
     score_weights: Annotated[
         ScoreWeights, Meta(description="calibration of the score; see `engines.readouts.score`")
     ] = ScoreWeights()
+    further_weights: (
+        Annotated[
+            ScoreWeights,
+            Meta(description="likewise of targets beyond the likeliest number"),
+        ]
+        | None
+    ) = None
+    least_existence: (
+        Annotated[
+            float,
+            Meta(ge=0, le=1, description="existence from which those are given; null: none is"),
+        ]
+        | None
+    ) = None
     max_chi2: Annotated[
         float, Meta(gt=0, description="reduced chi-square above which a crop is in doubt")
     ] = 3.0
@@ -84,6 +98,10 @@ class GridlessReadout(
     max_width_error: Annotated[
         float, Meta(gt=0, description="ln of fitted over told PSF width beyond which it is, too")
     ] = 0.12
+
+    def __post_init__(self) -> None:
+        if self.least_existence is not None and self.further_weights is None:
+            raise ValueError("least_existence: the score of further targets is not calibrated")
 
 
 #: What a network can be given.

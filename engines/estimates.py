@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-#: Columns that are not one entry a target, or not a float.
-PER_CROP = ("crop", "chi2", "doubt", "psf_scale", "occupied")
+#: Columns that are not one float a target.
+SPECIAL = ("crop", "likely", "chi2", "doubt", "psf_scale", "occupied")
 
 
 class Doubt(enum.IntFlag):
@@ -29,6 +29,8 @@ class Estimates:
         crop: (m,) index of the crop that each target was found in, ascending.
         x, y: (m,) crop px.
         intensity: (m,) total counts above background.
+        likely: (m,) whether it belongs to the likeliest number of targets; a readout can be told to
+            give further ones, which come after these in their crop.
         score: (m,) 0 to 1, higher is surer; see the readout for its meaning.
         sigma_x, sigma_y, sigma_intensity: (m,) 1-sigma, px and counts; NaN where not given.
         chi2: (crops,) reduced chi-square of the reconstruction against the crop.
@@ -41,6 +43,7 @@ class Estimates:
     x: Float
     y: Float
     intensity: Float
+    likely: NDArray[np.bool_]
     score: Float
     sigma_x: Float
     sigma_y: Float
@@ -56,17 +59,34 @@ class Estimates:
         return len(self.chi2)
 
     @property
+    def number(self) -> NDArray[np.int64]:
+        """(crops,) likeliest number of targets."""
+        return np.bincount(self.crop[self.likely], minlength=self.crops)
+
+    @property
     def converged(self) -> NDArray[np.bool_]:
         """(crops,) whether the targets of each crop are to be trusted."""
         return self.doubt == 0
+
+    def likeliest(self) -> "Estimates":
+        """The same without targets beyond the likeliest number."""
+        rows = self.likely
+        columns = {name: column[rows] for name, column in self._columns().items()}
+        crop, likely = self.crop[rows], self.likely[rows]
+        return replace(self, crop=crop, likely=likely, doubt=self.doubt, **columns)
 
     def slice(self, first: int, last: int) -> "Estimates":
         """The estimates of crops first..last-1, renumbered from 0."""
         begin, end = np.searchsorted(self.crop, (first, last))
         columns = {name: column[begin:end] for name, column in self._columns().items()}
         crops = {name: column[first:last] for name, column in self._crop_columns().items()}
-        doubt = self.doubt[first:last]
-        return Estimates(crop=self.crop[begin:end] - first, doubt=doubt, **columns, **crops)
+        return Estimates(
+            crop=self.crop[begin:end] - first,
+            likely=self.likely[begin:end],
+            doubt=self.doubt[first:last],
+            **columns,
+            **crops,
+        )
 
     def spread(self, index: NDArray[np.int64], crops: int) -> "Estimates":
         """The same estimates where crop i is crop index[i] of `crops`; index ascends."""
@@ -90,18 +110,19 @@ class Estimates:
             for name in (*parts[0]._columns(), *parts[0]._crop_columns())
         }
         doubt = np.concatenate([part.doubt for part in parts])
-        return Estimates(crop=np.concatenate(shifted), doubt=doubt, **columns)
+        likely = np.concatenate([part.likely for part in parts])
+        return Estimates(crop=np.concatenate(shifted), likely=likely, doubt=doubt, **columns)
 
     @staticmethod
     def none() -> "Estimates":
         """No crops, no targets."""
-        special = ("crop", "doubt")
-        columns = {f.name: np.empty(0) for f in fields(Estimates) if f.name not in special}
-        return Estimates(crop=np.empty(0, np.int64), doubt=np.empty(0, np.uint8), **columns)
+        special = {"crop": np.int64, "likely": np.bool_, "doubt": np.uint8}
+        types = {f.name: special.get(f.name, np.float64) for f in fields(Estimates)}
+        return Estimates(**{name: np.empty(0, dtype) for name, dtype in types.items()})
 
     def _columns(self) -> dict[str, Float]:
-        """The columns with one entry a target, but `crop`."""
-        names = (field.name for field in fields(self) if field.name not in PER_CROP)
+        """The columns with one float a target."""
+        names = (field.name for field in fields(self) if field.name not in SPECIAL)
         return {name: getattr(self, name) for name in names}
 
     def _crop_columns(self) -> dict[str, Float]:

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
-from engines.card import GridReadout, ModelCard
+from engines.card import GridlessReadout, GridReadout, ModelCard
 from engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
 from engines.errors import GoldenCheckFailed, InferenceError, ModelError
 from engines.estimates import Estimates
@@ -189,10 +190,11 @@ def open_model_engine(
     runtime: str = "auto",
     *,
     psf: Psf | None = None,
+    least_existence: float | None = None,
     options: RuntimeOptions | None = None,
 ) -> ModelEngine:
     """Load a model into a runtime; see `open_engine`."""
-    model = load_model(name)
+    model = _with_further(load_model(name), least_existence)
     low, high = model.card.psf_sigma_range
     if psf and not (low <= min(psf) and max(psf) <= high):
         given = f"{psf[0]:g}" if psf[0] == psf[1] else f"{psf[0]:g} by {psf[1]:g}"
@@ -209,6 +211,24 @@ def open_model_engine(
         except (ModelError, InferenceError) as error:
             fallbacks.append(_fallback(kind, error))
     return ModelEngine(model, last(model, options), psf, tuple(fallbacks))
+
+
+def gives_further(readout: GridReadout | GridlessReadout) -> bool:
+    """Whether it can score targets beyond the likeliest number."""
+    return isinstance(readout, GridlessReadout) and readout.further_weights is not None
+
+
+def _with_further(model: Model, least_existence: float | None) -> Model:
+    """The model with a readout that also gives less likely targets, if that was asked for."""
+    readout = model.card.readout
+    if least_existence is None:
+        return model
+    if not gives_further(readout):
+        raise ModelError(
+            f"least_existence: {model.card.name} has no calibrated score for further targets"
+        )
+    told = structs.replace(readout, least_existence=least_existence)
+    return replace(model, card=structs.replace(model.card, readout=told))
 
 
 def _checked(engine: ModelEngine) -> ModelEngine:

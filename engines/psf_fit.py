@@ -107,6 +107,7 @@ class PsfFitEngine:
             x=x[crop, slot],
             y=y[crop, slot],
             intensity=intensity,
+            likely=np.ones(len(crop), bool),
             score=score[order],
             sigma_x=sigma_x[crop, slot],
             sigma_y=sigma_y[crop, slot],

@@ -67,11 +67,11 @@ def unmixed_answer(
     x = grid.crop_to_frame(estimates.x, plan.center_x[estimates.crop])
     y = grid.crop_to_frame(estimates.y, plan.center_y[estimates.crop])
     keep = deduplicate(plan, estimates.crop, x, y, estimates.score, min_separation=MIN_SEPARATION)
-    spot = plan.spot[estimates.crop][keep]
-    order = np.argsort(spot, kind="stable")
-    rows = np.flatnonzero(keep)[order]
+    rows = np.flatnonzero(keep)
+    rows = rows[np.lexsort((~estimates.likely[rows], plan.spot[estimates.crop[rows]]))]
+    spot = plan.spot[estimates.crop[rows]]
     table = TargetTable(
-        spot=spot[order].tolist(),
+        spot=spot.tolist(),
         x=x[rows].tolist(),
         y=y[rows].tolist(),
         intensity=estimates.intensity[rows].tolist(),
@@ -80,7 +80,7 @@ def unmixed_answer(
         sigma_y=estimates.sigma_y[rows].tolist(),
         sigma_intensity=estimates.sigma_intensity[rows].tolist(),
     )
-    spots = _spots(ticket.detections, plan, crops, spot, estimates)
+    spots = _spots(ticket.detections, plan, crops, spot[estimates.likely[rows]], estimates)
     status: TargetsStatus = "ok"
     reason = ""
     if len(crops.noise) and not np.isfinite(crops.noise).any():
@@ -98,12 +98,16 @@ def _spots(
     detections: Detections,
     plan: CropPlan,
     crops: Crops,
-    target_spot: NDArray[np.int32],
+    likely_spot: NDArray[np.int32],
     estimates: Estimates,
 ) -> Spots:
-    """One entry a candidate; one that several crops serve gets its worst chi-square."""
+    """One entry a candidate; one that several crops serve gets its worst chi-square.
+
+    Args:
+        likely_spot: the spot of each target that belongs to the likeliest number.
+    """
     number = len(detections.x)
-    count = np.bincount(target_spot, minlength=number)
+    count = np.bincount(likely_spot, minlength=number)
     flags = plan.spot_flags.copy()
     np.bitwise_or.at(flags, plan.spot, crops.flags)
     background, noise, worst = (np.full(number, np.nan) for _ in range(3))

@@ -128,6 +128,18 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     psf_fit: Annotated[
         PsfFitSettings | None, Meta(description="model psf-fit: its PSF, in place of psf_sigma")
     ] = None
+    least_existence: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="also publish targets beyond a spot's likeliest number, from this "
+                "probability on; null: none",
+            ),
+        ]
+        | None
+    ) = None
 
     def __post_init__(self) -> None:
         """Refuse settings that nothing would use."""

@@ -29,6 +29,7 @@ def load_engine(settings: EngineSettings) -> Engine:
             threads=settings.threads,
             psf=settings.psf,
             psf_fit=settings.psf_fit,
+            least_existence=settings.least_existence,
             options=RuntimeOptions(
                 device=settings.device,
                 precision=settings.precision,

@@ -62,9 +62,8 @@ class PsfDrift:
 
 def _telling(estimates: Estimates, batch: CropBatch) -> NDArray[np.bool_]:
     """(crops,) bright single targets whose width was fitted."""
-    number = np.bincount(estimates.crop, minlength=estimates.crops)
     peak = batch.pixels.max((1, 2), initial=0.0) / batch.noise
     trusted = (estimates.doubt & ~np.uint8(Doubt.PSF)) == 0
     fitted = np.isfinite(estimates.psf_scale)
-    telling: NDArray[np.bool_] = (number == 1) & trusted & fitted & (peak >= LEAST_SNR)
+    telling: NDArray[np.bool_] = (estimates.number == 1) & trusted & fitted & (peak >= LEAST_SNR)
     return telling

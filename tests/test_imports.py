@@ -47,3 +47,9 @@ def test_the_node_needs_no_pytorch() -> None:
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_command_line_starts_without_what_compiles() -> None:
+    """Numba and SciPy would add a second to every command, `--help` included."""
+    code = "import sys, tools.cli; sys.exit('numba' in sys.modules or 'scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

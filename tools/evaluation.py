@@ -115,7 +115,7 @@ def evaluate_scenes(engine: Engine, scenes: Scenes) -> Report:
     )
     off_grid = not np.isnan(estimates.sigma_intensity).all()
     pairs = _pairs(estimates, true, len(counts))
-    found = np.bincount(estimates.crop, minlength=len(counts))
+    found = estimates.number
     right = (found == counts)[pairs.crop]
     return Report(
         by_score if off_grid else by_intensity,

@@ -12,9 +12,11 @@ from tools.field_frames import FieldFrame, Float, choose_places
 from tools.field_implant import Bool, Samples, draw_clusters, draw_numbers, implant_clusters
 from tools.field_odd import odd_sets
 from tools.field_report import FieldReport, mean, measure, share
+from tools.readout_calibration import FURTHER_FROM
 
 PSF_ERRORS = (-0.10, -0.05, 0.05, 0.10)
 FARTHER = 1.5  # px that the cluster's centre is from the candidate at most, in place of 1
+FURTHER = f"every target from {100 * FURTHER_FROM:g} % existence on"
 ODD_SHARE = 4  # of the crops are drawn for each set of what is no fair cluster: one in so many
 FALSE_ALARM = 0.05  # share of fair crops whose best score counts as low
 DOUBTS = {"misfit": Doubt.MISFIT, "PSF": Doubt.PSF, "crowded": Doubt.CROWDED}
@@ -115,6 +117,7 @@ def run_benchmark(
     engine: Engine,
     drawn: Drawn,
     *,
+    further: Engine | None = None,
     reference: Engine | None = None,
     reference_crops: int = 300,
     tell: Tell = lambda what: None,
@@ -122,6 +125,7 @@ def run_benchmark(
     """Measure an engine; the answers are those to `drawn.samples`.
 
     Args:
+        further: the same engine, told to give targets beyond the likeliest number, too.
         reference: a second engine, measured on the first `reference_crops` samples.
         tell: is called with what is run next.
     """
@@ -130,6 +134,9 @@ def run_benchmark(
     tell("field protocol")
     answers = run_chain(engine, samples)
     variants = _variants(engine, drawn, tell)
+    if further is not None:
+        tell(FURTHER)
+        variants[FURTHER] = measure(run_chain(further, samples).estimates, samples)
     compared = None
     if reference is not None:
         tell(f"reference: {reference.name}")

@@ -150,10 +150,10 @@ def measure(estimates: Estimates, samples: Samples) -> FieldReport:
     """
     paired = pair(estimates, samples)
     number, published = samples.number, np.bincount(estimates.crop, minlength=len(samples))
-    right, with_targets = published == number, number > 0
+    right, with_targets = estimates.number == number, number > 0
     precision = average_precision(paired.published, paired.true)
     near = average_precision(paired.published, paired.true, (NEAR,))
-    error = _errors(estimates, samples, np.flatnonzero(right & with_targets))
+    error = _errors(estimates.likeliest(), samples, np.flatnonzero(right & with_targets))
     relative = np.abs(error[:, 4] / error[:, 6])
     doubted = ~estimates.converged
     chi2 = estimates.chi2[with_targets & np.isfinite(estimates.chi2)]

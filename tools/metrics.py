@@ -34,6 +34,10 @@ class Points:
     y: Float
     score: Float
 
+    def take(self, rows: NDArray[np.int64]) -> "Points":
+        """Those of the given indices."""
+        return Points(self.image[rows], self.x[rows], self.y[rows], self.score[rows])
+
     @staticmethod
     def from_padded(x: Float, y: Float, score: Float, present: NDArray[np.bool_]) -> "Points":
         """From (images, K) arrays and the mask of the entries that are there."""

@@ -98,7 +98,7 @@ def precision_cost(
         crops,
         {kind: engine.golden_error() for kind, engine in engines.items()},
         {kind: _cso_map(estimates, true) for kind, estimates in found.items()},
-        _moved(found["fp32"], found["fp16"], crops),
+        _moved(found["fp32"], found["fp16"]),
     )
 
 
@@ -117,9 +117,8 @@ def _cso_map(found: Estimates, true: Points) -> float:
     return average_precision(Points(found.crop, found.x, found.y, rank), true).cso_map
 
 
-def _moved(one: Estimates, other: Estimates, crops: int) -> float:
-    counts = [np.bincount(found.crop, minlength=crops) for found in (one, other)]
-    same = counts[0] == counts[1]
+def _moved(one: Estimates, other: Estimates) -> float:
+    same = one.number == other.number
     here, there = (found.crop for found in (one, other))
     first, second = same[here], same[there]
     # Within a crop both give their targets in the same order, unless one flips: then it is far.

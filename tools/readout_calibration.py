@@ -5,6 +5,8 @@ how often it errs as a whole. So their scale is measured on crops that the netwo
 and written into the model's card.
 """
 
+from typing import Literal
+
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from tools.matching import match_points
 from tools.metrics import Points
 
 Float = NDArray[np.float64]
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 #: Share of a Gaussian within one sigma.
 ONE_SIGMA = 0.6827
@@ -29,6 +32,10 @@ FLOORS = (0.0, 0.001, 0.002, 0.004, 0.008)
 NETWORK_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 #: Groups of rising sigma in which the coverage should be the same.
 GROUPS = 5
+#: Existence from which targets beyond the likeliest number are scored: fainter ones say nothing.
+FURTHER_FROM = 0.02
+#: With fewer of them on these crops there is nothing to learn from, nor to give.
+FEWEST_FURTHER = 500
 #: Weight of the regression's pull towards 0.
 RIDGE = 1.0
 
@@ -42,23 +49,49 @@ def calibrate_readout(
         outputs: of the network on `batch`.
         true: the targets of the crops, ranked by their counts.
     """
-    plain = replace(readout, intensity_sigma_scale=1.0, least_occupied=0.0)
+    alone = replace(readout, further_weights=None, least_existence=None)
+    plain = replace(alone, intensity_sigma_scale=1.0, least_occupied=0.0)
     found, details = read_with_details(plain, outputs, batch)
-    pairs = _pair(found, true, PAIRED_WITHIN, alone=True)
+    pairs = _pair(_points(found), true, PAIRED_WITHIN, alone=True)
     mine, real = pairs
     pull = np.abs(np.log(found.intensity[mine] / true.score[real]))
     stated = found.sigma_intensity[mine] / found.intensity[mine]
     scaled = replace(
-        _position_sigmas(readout, found, details, true, pairs),
+        _position_sigmas(alone, found, details, true, pairs),
         intensity_sigma_scale=round(float(np.quantile(pull / stated, ONE_SIGMA)), 3),
     )
-    estimates, details = read_with_details(scaled, outputs, batch)
-    hit = np.zeros(len(estimates.crop), bool)
-    hit[_pair(estimates, true, HIT_DISTANCE, alone=False)[0]] = True
-    weights = logistic_regression(details.features, hit)
+    every = replace(scaled, further_weights=ScoreWeights(), least_existence=FURTHER_FROM)
+    estimates, details = read_with_details(every, outputs, batch)
+    hit, likely = hits(estimates, true), estimates.likely
+    first, further = (_weights(details.features[rows], hit[rows]) for rows in (likely, ~likely))
+    return replace(
+        scaled,
+        score_weights=first,
+        further_weights=further if np.sum(~likely) >= FEWEST_FURTHER else None,
+    )
+
+
+def hits(estimates: Estimates, true: Points) -> NDArray[np.bool_]:
+    """(m,) whether a true target lies within `HIT_DISTANCE`; those of the likeliest number first.
+
+    A further target is a hit only where it found what they missed.
+    """
+    points, hit, left = _points(estimates), np.zeros(len(estimates.crop), bool), true
+    for rows in (np.flatnonzero(estimates.likely), np.flatnonzero(~estimates.likely)):
+        mine, real = _pair(points.take(rows), left, HIT_DISTANCE, alone=False)
+        hit[rows[mine]] = True
+        left = left.take(np.setdiff1d(np.arange(len(left.x)), real))
+    return hit
+
+
+def _weights(values: Float, hit: NDArray[np.bool_]) -> ScoreWeights:
+    weights = logistic_regression(values, hit)
     names = ScoreWeights.__struct_fields__
-    rounded = {name: round(float(w), 4) for name, w in zip(names, weights, strict=True)}
-    return replace(scaled, score_weights=ScoreWeights(**rounded))
+    return ScoreWeights(**{n: round(float(w), 4) for n, w in zip(names, weights, strict=True)})
+
+
+def _points(estimates: Estimates) -> Points:
+    return Points(estimates.crop, estimates.x, estimates.y, estimates.score)
 
 
 def logistic_regression(values: Float, hit: NDArray[np.bool_], steps: int = 50) -> Float:
@@ -127,15 +160,15 @@ def _scale_for(error: Float, sigma: Float, rest: Float) -> float:
 
 
 def _pair(
-    found: Estimates, true: Points, within: float, *, alone: bool
+    found: Points, true: Points, within: float, *, alone: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Estimates and true targets within a distance; `alone`: of crops whose number is right."""
-    none, crops = np.empty(0, np.int64), found.crops
+    """Found and true targets within a distance; `alone`: of crops whose number is right."""
+    none, crops = np.empty(0, np.int64), np.unique(found.image)
     mine, real = [none], [none]
-    firsts, lasts = (np.searchsorted(found.crop, np.arange(crops) + k) for k in (0, 1))
-    true_firsts, true_lasts = (np.searchsorted(true.image, np.arange(crops) + k) for k in (0, 1))
+    firsts, lasts = (np.searchsorted(found.image, crops, side) for side in SIDES)
+    true_firsts, true_lasts = (np.searchsorted(true.image, crops, side) for side in SIDES)
     for a, b, c, d in zip(firsts, lasts, true_firsts, true_lasts, strict=True):
-        if a == b or c == d or (alone and b - a != d - c):
+        if c == d or (alone and b - a != d - c):
             continue
         partner, _ = match_points((found.x[a:b], found.y[a:b]), (true.x[c:d], true.y[c:d]), within)
         matched = np.flatnonzero(partner >= 0)

@@ -52,6 +52,7 @@ def read_grid(
         x=x,
         y=y,
         intensity=intensity,
+        likely=np.ones(len(image), bool),
         score=intensity / (intensity + limit[image]),
         sigma_x=np.sqrt(spread_x + 1 / 12) / geometry.upsampling,
         sigma_y=np.sqrt(spread_y + 1 / 12) / geometry.upsampling,

@@ -12,6 +12,7 @@ from engines.fitting import Refined, RefineSettings, Slots, refine
 from engines.readouts.score import features, score
 
 Float = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 #: ln of a probability of 0.
 LEAST_LOG = -700.0
@@ -46,7 +47,8 @@ def read_gridless(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) 
     Returns:
         Targets with sigmas of position and intensity. The score is the probability that a true
         target lies within 0.25 px. A crop in doubt keeps its targets, with lowered scores; its
-        `doubt` says why. One whose network output is not finite has none.
+        `doubt` says why. One whose network output is not finite has none. Where the readout asks
+        for further targets, slots beyond the likeliest number are given as the network states them.
     """
     return read_with_details(readout, outputs, batch)[0]
 
@@ -142,23 +144,25 @@ def _estimates(
     doubt: NDArray[np.uint8],
     occupied: Float,
 ) -> tuple[Estimates, Details]:
-    there = np.arange(stated.existence.shape[1]) < count[:, None]
-    crop, slot = np.nonzero(there)
+    likely = np.arange(stated.existence.shape[1]) < count[:, None]
+    crop, slot = np.nonzero(likely | _further(readout, stated, doubt))
+    first = likely[crop, slot]
     fitted = np.stack([refined.sigma_x[crop, slot], refined.sigma_y[crop, slot]], 1)
     own = np.stack([stated.slots.sigma_x[crop, slot], stated.slots.sigma_y[crop, slot]], 1)
     sigma_x, sigma_y = blend_sigmas(readout, fitted, own).T
-    counted = np.take_along_axis(refined.probability, refined.count[:, None], 1)
     values = features(
         sigma_x,
         sigma_y,
         stated.existence[crop, slot],
-        counted[crop, 0],
+        np.where(first, _chosen(refined)[crop], _at_least(refined)[crop, slot]),
         occupied[crop],
         refined.chi2[crop],
         doubt[crop] > 0,
     )
     scores = score(readout.score_weights, values)
-    order = np.lexsort((-scores, crop))
+    if readout.further_weights is not None:
+        scores = np.where(first, scores, score(readout.further_weights, values))
+    order = np.lexsort((-scores, ~first, crop))
     crop, slot = crop[order], slot[order]
     intensity = np.exp(np.minimum(refined.log_intensity[crop, slot], 80.0))
     estimates = Estimates(
@@ -166,6 +170,7 @@ def _estimates(
         x=refined.x[crop, slot],
         y=refined.y[crop, slot],
         intensity=intensity,
+        likely=first[order],
         score=scores[order],
         sigma_x=sigma_x[order],
         sigma_y=sigma_y[order],
@@ -178,6 +183,24 @@ def _estimates(
         occupied=occupied,
     )
     return estimates, Details(values[order], fitted[order], own[order])
+
+
+def _further(readout: GridlessReadout, stated: Stated, doubt: NDArray[np.uint8]) -> Bools:
+    """(n, K) slots to give although they are none of the likeliest number."""
+    if readout.least_existence is None:
+        return np.zeros_like(stated.existence, bool)
+    result: Bools = stated.existence >= readout.least_existence
+    return result & ((doubt & Doubt.NO_RESULT) == 0)[:, None]
+
+
+def _chosen(refined: Refined) -> Float:
+    """(n,) probability of the number of targets that was chosen."""
+    return np.take_along_axis(refined.probability, refined.count[:, None], 1)[:, 0]
+
+
+def _at_least(refined: Refined) -> Float:
+    """(n, K) probability of k + 1 targets or more."""
+    return refined.probability[:, :0:-1].cumsum(1)[:, ::-1]
 
 
 def blend_sigmas(readout: GridlessReadout, refined: Float, network: Float) -> Float:

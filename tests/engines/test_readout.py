@@ -119,7 +119,9 @@ def make_estimates(crop: list[int], crops: int) -> Estimates:
     column = np.arange(len(crop), dtype=float)
     chi2, doubt = np.arange(crops, dtype=float), (np.arange(crops) % 2).astype(np.uint8)
     columns = (column + k for k in range(7))
-    return Estimates(np.array(crop), *columns, chi2, doubt, chi2 + 10, chi2 + 20)
+    first, rest = [next(columns) for _ in range(3)], list(columns)
+    likely = np.arange(len(crop)) % 2 == 0
+    return Estimates(np.array(crop), *first, likely, *rest, chi2, doubt, chi2 + 10, chi2 + 20)
 
 
 def test_slices_joined_again_are_the_whole() -> None:

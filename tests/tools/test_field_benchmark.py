@@ -86,7 +86,7 @@ def estimates(crops: int, **columns: object) -> Estimates:
         field.name: np.full(rows if field.name in per_target else crops, np.nan)
         for field in fields(Estimates)
     }
-    values["doubt"] = np.zeros(crops, np.uint8)
+    values["doubt"], values["likely"] = np.zeros(crops, np.uint8), np.ones(rows, bool)
     return Estimates(**{**values, **given})
 
 

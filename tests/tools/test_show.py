@@ -86,6 +86,7 @@ class FakeEngine:
             x=x,
             y=y,
             intensity=intensity,
+            likely=np.ones(crops * number, bool),
             score=np.full(crops * number, 0.9),
             sigma_x=2 * spread,
             sigma_y=spread,

@@ -7,9 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engines.runtimes.base import Precision
-
 if TYPE_CHECKING:
+    from engines.runtimes.base import Precision
     from engines.runtimes.tensorrt import Target
     from tools.precision import PrecisionCost
 

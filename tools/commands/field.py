@@ -34,7 +34,7 @@ def run_field(
     """
     from engines.engine import open_engine
     from engines.model import write_card
-    from engines.model_engine import ModelEngine
+    from engines.model_engine import ModelEngine, gives_further
     from tools.environment import describe
     from tools.field_benchmark import draw_samples, run_benchmark
     from tools.field_frames import read_frames
@@ -42,14 +42,19 @@ def run_field(
     from tools.field_report import card_figures
     from tools.field_text import print_result
     from tools.picture import save_picture
+    from tools.readout_calibration import FURTHER_FROM
 
     engine = open_engine(model, threads=threads)
+    further = None
+    if isinstance(engine, ModelEngine) and gives_further(engine.model.card.readout):
+        further = open_engine(model, threads=threads, least_existence=FURTHER_FROM)
     other = None if reference is None else open_engine(reference, threads=threads)
     notes = Console(stderr=True)
     drawn = draw_samples(read_frames(folder), crops, seed)
     result, answers = run_benchmark(
         engine,
         drawn,
+        further=further,
         reference=other,
         reference_crops=reference_crops,
         tell=lambda what: notes.print(f"running: {what}", style="dim"),
@@ -68,6 +73,6 @@ def run_field(
         figures = {**card_figures(result.report), "crops": float(crops), "seed": float(seed)}
         card = msgspec.structs.replace(engine.model.card, measured=figures)
         write_card(card, engine.model.folder)
-    for each in (engine, other):
+    for each in (engine, further, other):
         if each is not None:
             each.close()
