@@ -286,6 +286,53 @@ def test_within_a_crop_the_surest_target_comes_first() -> None:
         np.testing.assert_allclose(stated, found.sigma_x[row], rtol=1e-5)
 
 
+FURTHER = replace(
+    ALONE, further_weights=ScoreWeights(constant=-1.0, existence=0.9), least_existence=0.1
+)
+
+
+def test_slots_beyond_the_likeliest_number_are_given_on_request() -> None:
+    """Slot 2 of the second crop, of existence 0.3; what is less likely than 0.1 is not."""
+    outputs, batch = stated_by([THREE, TWO, []]), crops_of([THREE, TWO, []])
+    outputs["existence"][1, 2] = np.log(0.3 / 0.7)
+    outputs["existence"][2, 0] = np.log(0.09 / 0.91)
+    alone, found = (read_gridless(readout, outputs, batch) for readout in (ALONE, FURTHER))
+    np.testing.assert_array_equal(found.number, [3, 2, 0])
+    np.testing.assert_array_equal(np.bincount(found.crop, minlength=3), [3, 3, 0])
+    np.testing.assert_array_equal(found.likely, [True] * 5 + [False])
+    for name, column in vars(found.likeliest()).items():
+        np.testing.assert_array_equal(column, getattr(alone, name), err_msg=name)
+    place = outputs["position"][1, 2]
+    np.testing.assert_allclose([found.x[-1], found.y[-1]], place, rtol=1e-6)
+    _, details = read_with_details(FURTHER, outputs, batch)
+    assert FURTHER.further_weights is not None
+    expected = score(FURTHER.further_weights, details.features)[-1]
+    assert found.score[-1] == pytest.approx(expected)
+    # Of three targets or more there are as few as the network says: e^-16 of them, and bounded.
+    assert details.features[-1, 3] == pytest.approx(-12, abs=0.01)
+
+
+def test_a_target_further_down_may_have_a_higher_score_but_comes_later() -> None:
+    outputs = stated_by([TWO])
+    outputs["count"][0, :3] = [-8, 8, -8]
+    outputs["log_sigma"][0, 0] += 3
+    sure = replace(FURTHER, further_weights=ScoreWeights(constant=20.0))
+    found = read_gridless(sure, outputs, crops_of([TWO]))
+    np.testing.assert_array_equal(found.likely, [True, False])
+    assert found.score[1] > found.score[0]
+
+
+def test_what_is_not_finite_has_no_further_targets() -> None:
+    outputs = stated_by([TWO])
+    outputs["existence"][0, 0] = np.nan
+    assert len(read_gridless(FURTHER, outputs, crops_of([TWO])).crop) == 0
+
+
+def test_further_targets_need_a_calibrated_score() -> None:
+    with pytest.raises(ValueError, match="least_existence: the score of further targets is not"):
+        GridlessReadout(least_existence=0.5)
+
+
 def test_scores_fall_with_sigma() -> None:
     outputs = stated_by([ONE] * 30, sure=1.0)
     outputs["log_sigma"][..., :2] = np.log(np.geomspace(1e-3, 2.0, 30))[:, None, None]

@@ -284,3 +284,21 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
         load_model(tmp_path)
     with pytest.raises(ModelError, match='no runtime "abacus"; there are auto, onnx'):
         open_engine(SHIPPED[0], "abacus")
+
+
+@pytest.mark.parametrize("name", ["psf-fit", "scene-compact", "csist100k-mlp"])
+def test_not_every_engine_has_further_targets(name: str) -> None:
+    with pytest.raises(ModelError, match=r"^least_existence: .*(no targets beyond|no calibrated)"):
+        open_engine(name, threads=1, least_existence=0.1)
+
+
+def test_an_engine_can_be_told_to_give_further_targets() -> None:
+    engine = open_model_engine("field-mlp", "onnxruntime", least_existence=0.02)
+    crops = np.random.default_rng(0).normal(0, 1, (40, 11, 11)).astype(np.float32)
+    crops[:, 4:7, 4:7] += 6
+    batch = make_batch(engine, crops, np.ones(crops.shape, bool), np.ones(40, np.float32))
+    found = engine.read(engine.run(batch), batch)
+    assert 0 < (~found.likely).sum() < 200
+    assert (found.score[~found.likely] < 0.9).all()
+    assert load_model("field-mlp").card.readout.least_existence is None
+    engine.close()

@@ -15,7 +15,16 @@ from engines.imaging import render
 from engines.model_engine import ModelEngine
 from pipeline.answers import plain_answer
 from pipeline.channel import Channel
-from pipeline.config import Batching, Http, Inputs, Join, NodeConfig, Output, Overload
+from pipeline.config import (
+    Batching,
+    EngineSettings,
+    Http,
+    Inputs,
+    Join,
+    NodeConfig,
+    Output,
+    Overload,
+)
 from pipeline.intake import Intake
 from pipeline.join import Joiner
 from pipeline.ledger import Ledger
@@ -68,6 +77,27 @@ def test_answers_do_not_depend_on_gain_or_offset(harness: Start) -> None:
     np.testing.assert_allclose(
         np.multiply(first.targets.intensity, 7), second.targets.intensity, rtol=1e-3
     )
+
+
+def test_targets_beyond_the_likeliest_number_on_request(harness: Start) -> None:
+    """A close pair that one model takes for one or for two, beside a clear target."""
+    image = np.random.default_rng(4).normal(1000, 5, (64, 80))
+    image += render([20.0, 20.6, 60.0], [30.0, 30.0, 40.0], [300.0, 260, 4000], (64, 80), 0.6)
+    answers = []
+    for least in (None, 0.02):
+        with harness(engine=EngineSettings(model="field-mlp", least_existence=least)) as node:
+            node.send_frame(0, np.round(image).astype(np.uint16))
+            node.send_detections(0, [59.7, 20.4], [40.2, 30.3])
+            answers.append(node.receive())
+    plain, full = answers
+    assert full.spots == plain.spots
+    assert sum(plain.spots.count) == len(plain.targets.x) < len(full.targets.x)
+    assert full.targets.spot == sorted(full.targets.spot)
+    for spot, count in enumerate(plain.spots.count):
+        first, second = full.targets.spot.index(spot), plain.targets.spot.index(spot)
+        for name in ("x", "y", "intensity", "score", "sigma_x"):
+            theirs = getattr(plain.targets, name)[second : second + count]
+            assert getattr(full.targets, name)[first : first + count] == theirs
 
 
 def test_every_frame_is_answered_in_order_and_the_end_passed_on(harness: Start) -> None:

@@ -181,6 +181,11 @@ def test_calibration_crops_are_new_and_always_the_same(protocol: str) -> None:
         assert 0.4 < batch.psf.min() < batch.psf.max() < 1.1
 
 
+#: As PyTorch says where this process may use one core only.
+one_core = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+
+@one_core
 def test_processes_draw_field_crops_and_a_resumed_run_draws_others(tmp_path: Path) -> None:
     config = make_config("mlp", "field")
     trainer = Trainer(config, tmp_path, data_processes=2)
@@ -195,6 +200,7 @@ def test_processes_draw_field_crops_and_a_resumed_run_draws_others(tmp_path: Pat
     assert not torch.equal(first, later)
 
 
+@one_core
 def test_every_process_draws_crops_of_its_own() -> None:
     feed = field_feed(FieldProtocol(), 4, (1, 0), 2, pinned=False)
     one, other = next(feed), next(feed)

@@ -181,33 +181,63 @@ def test_the_rest_of_the_readout_is_kept() -> None:
         assert getattr(after, name) == getattr(before, name), name
 
 
-def test_scores_are_reliable() -> None:
-    """Of the targets with a score near p, the share p has a true target within 0.25 px."""
-    readout = calibrated(made_up(6000, seed=7, overstated=0.6, ghosts=True))
-    fresh = made_up(6000, seed=8, overstated=0.6, ghosts=True)
-    found = read_gridless(readout, fresh.outputs, fresh.batch)
-    true = [np.flatnonzero(fresh.true.image == image) for image in range(len(fresh.batch))]
-    hit = np.array(
-        [
-            (np.hypot(fresh.true.x[true[c]] - x, fresh.true.y[true[c]] - y) <= 0.25).any()
-            for c, x, y in zip(found.crop, found.x, found.y, strict=True)
-        ]
-    )
-    assert 0.5 < hit.mean() < 0.9
+def is_near_a_target(found: Estimates, true: Points) -> NDArray[np.bool_]:
+    """Whether a true target lies within 0.25 px, by brute force."""
+    near = np.hypot(found.x[:, None] - true.x, found.y[:, None] - true.y) <= 0.25
+    return (near & (found.crop[:, None] == true.image)).any(1)
+
+
+def check_reliable(scores: Float, hit: NDArray[np.bool_]) -> None:
+    """Of the targets with a score near p, the share p is a hit; and scores tell hits from misses."""
     edges = np.linspace(0, 1, 11)
-    group = np.digitize(found.score, edges[1:-1])
+    group = np.digitize(scores, edges[1:-1])
     full = [k for k in range(10) if (group == k).sum() >= 100]
     assert len(full) >= 5
     for k in full:
         inside = group == k
-        expected = found.score[inside].mean()
+        expected = scores[inside].mean()
         deviation = np.sqrt(expected * (1 - expected) / inside.sum())
         assert abs(hit[inside].mean() - expected) < 3 * deviation + 0.03, edges[k]
-    # And they tell hits from misses better than a coin.
-    rank = found.score.argsort().argsort()
+    rank = scores.argsort().argsort()
     hits = int(hit.sum())
     area = (rank[hit].sum() - hits * (hits - 1) / 2) / (hits * (len(hit) - hits))
     assert area > 0.7
+
+
+def test_scores_are_reliable() -> None:
+    readout = calibrated(made_up(6000, seed=7, overstated=0.6, ghosts=True))
+    fresh = made_up(6000, seed=8, overstated=0.6, ghosts=True)
+    found = read_gridless(readout, fresh.outputs, fresh.batch)
+    hit = is_near_a_target(found, fresh.true)
+    assert 0.5 < hit.mean() < 0.9
+    check_reliable(found.score, hit)
+
+
+def of_one_target(given: MadeUp) -> MadeUp:
+    """The network says that there is one; the other is in its second slot."""
+    given.outputs["count"][:, :3] = [-8.0, 8.0, -8.0]
+    return given
+
+
+def test_scores_of_further_targets_are_reliable() -> None:
+    readout = calibrated(of_one_target(made_up(6000, seed=7, overstated=0.6, ghosts=True)))
+    assert readout.least_existence is None
+    fresh = of_one_target(made_up(6000, seed=8, overstated=0.6, ghosts=True))
+    alone = read_gridless(readout, fresh.outputs, fresh.batch)
+    found = read_gridless(replace(readout, least_existence=0.02), fresh.outputs, fresh.batch)
+    np.testing.assert_array_equal(found.number, 1)
+    for name, column in vars(found.likeliest()).items():
+        np.testing.assert_array_equal(column, getattr(alone, name), err_msg=name)
+    further = ~found.likely
+    assert further.sum() > 5000
+    hit = is_near_a_target(found, fresh.true)
+    assert hit[further].mean() < hit[~further].mean() - 0.1
+    for rows in (further, ~further):
+        check_reliable(found.score[rows], hit[rows])
+
+
+def test_without_further_targets_there_are_no_weights_for_them() -> None:
+    assert calibrated(made_up(1500, seed=9)).further_weights is None
 
 
 def test_the_weights_are_the_regressions() -> None:

@@ -1,6 +1,7 @@
 """Training: learns, resumes where it stopped, exports what the runtime reproduces."""
 
 import math
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -97,13 +98,19 @@ def test_learning_rate_warms_up_and_decays(tmp_path: Path) -> None:
     assert rates[-1] < 1e-5
 
 
-def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> None:
-    card = export_model(read_run(trained.folder), tmp_path)
-    engine = opened(tmp_path)
+@pytest.fixture(scope="module")
+def exported(trained: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    card = export_model(read_run(trained.folder), folder)
+    assert card == load_model(folder).card
+    return folder
+
+
+def test_an_exported_model_is_the_network(exported: Path) -> None:
+    engine = opened(exported)
     engine.check(batch_sizes=(1, 3))
-    assert card == load_model(tmp_path).card
-    assert card.training.crops == 1920
-    for file in tmp_path.iterdir():
+    assert load_model(exported).card.training.crops == 1920
+    for file in exported.iterdir():
         assert str(ROOT).encode() not in file.read_bytes(), f"{file.name} names a source file"
     crops = np.random.default_rng(0).uniform(0, 300, (5, 11, 11)).astype(np.float32)
     reference = reference_outputs(load_network(engine.model.folder), {"crops": crops})["grid"]
@@ -116,12 +123,12 @@ def test_an_exported_model_is_the_network(trained: Trainer, tmp_path: Path) -> N
     assert 0 < report.precision.cso_map < 47.5
 
 
-def test_an_altered_export_fails(trained: Trainer, tmp_path: Path) -> None:
-    export_model(read_run(trained.folder), tmp_path)
-    path = tmp_path / "model.onnx"
+def test_an_altered_export_fails(exported: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported, tmp_path / "altered")
+    path = folder / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(ModelError, match="altered"):
-        opened(tmp_path)
+        opened(folder)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").rglob("*.yaml")))
@@ -223,7 +230,7 @@ def test_no_checkpoint_no_run(tmp_path: Path) -> None:
     "network",
     [
         ISTANetPlusConfig(field_size=3, stages=2, width=4),
-        DISTANetConfig(field_size=3, stages=2, width=4),
+        DISTANetConfig(field_size=3, stages=1, width=4),
         SRCNNConfig(field_size=3, patch_width=4, mapping_width=4),
         OneStageConfig(field_size=3, width=4),
     ],

@@ -13,8 +13,8 @@ from tools.trials.faults import CALM, Deed, Fault, Outcome, commit
 from tools.trials.soak import Sample, Soak, soak
 from tools.trials.soak_report import describe_soak, draw_soak, grows, slope
 
-#: The others take longer; what they do is in the chaos test or in tests of the node, too.
-SHORT = ("camera-killed", "descriptors", "node-stopped", "node-killed")
+#: All take minutes together; what most do is in the chaos test and in tests of the node, too.
+SHORT = ("descriptors", "node-killed")
 SHORT_S, LONG_S = 0.5, 60.0
 #: A loaded machine takes longer to start the programs than the node to recover.
 PATIENCE = 30
