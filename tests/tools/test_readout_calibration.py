@@ -188,7 +188,7 @@ def is_near_a_target(found: Estimates, true: Points) -> NDArray[np.bool_]:
 
 
 def check_reliable(scores: Float, hit: NDArray[np.bool_]) -> None:
-    """Of the targets with a score near p, the share p is a hit; and scores tell hits from misses."""
+    """Of the targets with a score near p, the share p is a hit; scores tell hits from misses."""
     edges = np.linspace(0, 1, 11)
     group = np.digitize(scores, edges[1:-1])
     full = [k for k in range(10) if (group == k).sum() >= 100]

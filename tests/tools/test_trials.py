@@ -1,15 +1,22 @@
 """Faults against a real node, in short; and a soak of seconds with what is read out of it."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import tools.trials.listener
+from pipeline.answers import plain_answer
+from pipeline.channel import Channel
+from pipeline.messages import EngineInfo, FrameKey, Targets, TargetsStatus
+from pipeline.tickets import Ticket
 from tools.cli import new_cli
 from tools.trials.fault_list import FAULTS
 from tools.trials.fault_report import cells, is_sound, report
 from tools.trials.faults import CALM, Deed, Fault, Outcome, commit
+from tools.trials.listener import Listener
 from tools.trials.soak import Sample, Soak, soak
 from tools.trials.soak_report import describe_soak, draw_soak, grows, slope
 
@@ -60,6 +67,31 @@ def test_a_table_tells_what_was_lost() -> None:
         {"deed": Deed("slept", 2.5)},
     ):
         assert not is_sound(Outcome(**{**vars(outcome), **bad}))
+
+
+def test_the_longest_pause_is_that_of_all_answers_also_of_those_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tools.trials.listener, "REMEMBERED", 4)
+    listener = Listener(Channel("tcp://127.0.0.1:1", bind=False))
+    now, start = [0], time.monotonic_ns()
+    monkeypatch.setattr(tools.trials.listener.time, "monotonic_ns", lambda: start + now[0])
+    for number, after_s in enumerate((0, 1, 3, 3.5, *np.arange(4, 14, 0.5), 15)):
+        now[0] = int(after_s * 1e9)
+        listener._take(answer(number, "ok" if after_s != 7 else "dropped"))
+    assert len(listener.arrivals) == 4
+    assert listener.longest_pause_s(start) == pytest.approx(2)
+    assert listener.longest_pause_s(start + int(3e9)) == pytest.approx(1.5)
+    assert listener.longest_pause_s(start + int(3.2e9)) == pytest.approx(1.5)
+    now[0] += int(5e9)
+    assert listener.longest_pause_s(start) == pytest.approx(5)
+
+
+def answer(frame_id: int, status: TargetsStatus) -> Targets:
+    ticket = Ticket(FrameKey("cam", b"epoch", frame_id), 0, 0)
+    return plain_answer(
+        ticket, status, "", EngineInfo(runtime="", model="", sha256="", psf_sigma=0)
+    )
 
 
 def test_an_unknown_fault_is_wrong_use() -> None:

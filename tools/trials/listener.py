@@ -1,8 +1,10 @@
 """Receives all that a node publishes, and checks it against the rules of the node."""
 
+import bisect
 import itertools
 import threading
 import time
+from array import array
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -65,6 +67,7 @@ class Listener:
         self.faults: list[str] = []
         self.arrivals: deque[Arrival] = deque(maxlen=REMEMBERED)
         self.beats: deque[tuple[int, dict[str, Any]]] = deque(maxlen=REMEMBERED)
+        self._good_ns = array("q")  # when each `ok` came; of all of them
         self._latest: dict[tuple[str, bytes], int] = {}
         self._before: dict[tuple[str, bytes], int] = {}  # in the life before
         self._channel, self._stop = channel, threading.Event()
@@ -95,10 +98,8 @@ class Listener:
 
     def longest_pause_s(self, since_ns: int) -> float:
         """The longest time without an answer `ok` from a moment until now."""
-        times = [
-            a.time_ns for a in list(self.arrivals) if a.time_ns >= since_ns and a.status == "ok"
-        ]
-        times = [since_ns, *times, time.monotonic_ns()]
+        good = self._good_ns
+        times = [since_ns, *good[bisect.bisect_left(good, since_ns) :], time.monotonic_ns()]
         return max(b - a for a, b in itertools.pairwise(times)) / 1e9
 
     def _run(self) -> None:
@@ -114,10 +115,12 @@ class Listener:
 
     def _take(self, answer: Targets) -> None:
         self.life.statuses[answer.status] += 1
-        detector = answer.spots.id[0] if len(answer.spots) else 0
+        now, detector = time.monotonic_ns(), answer.spots.id[0] if len(answer.spots) else 0
+        if answer.status == "ok":
+            self._good_ns.append(now)
         self.arrivals.append(
             Arrival(
-                time.monotonic_ns(),
+                now,
                 answer.status,
                 answer.epoch,
                 detector,

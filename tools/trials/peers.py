@@ -18,6 +18,7 @@ from pipeline.sockets import Receiver, Sender
 from tools.bench_node import make_load
 
 PEERS_S = 30.0
+DRAIN_S = 2.0
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -65,6 +66,8 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, tag=True):
                     node.send(End(self.stream, epoch, frame_id - 1, timestamp))
                     epoch, frame_id = new_epoch(), 0
             if frame_id:
+                # A full queue drops what is sent, the end of the stream as well.
+                time.sleep(0 if self.lossless else DRAIN_S)
                 node.send(End(self.stream, epoch, frame_id - 1, timestamp))
 
     def _timestamp(self) -> int:
