@@ -25,6 +25,7 @@ SHORT = ("descriptors", "node-killed")
 SHORT_S, LONG_S = 0.5, 60.0
 #: A loaded machine takes longer to start the programs than the node to recover.
 PATIENCE = 30
+ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
 
 
 def check(outcome: Outcome) -> None:
@@ -88,10 +89,8 @@ def test_the_longest_pause_is_that_of_all_answers_also_of_those_forgotten(
 
 
 def answer(frame_id: int, status: TargetsStatus) -> Targets:
-    ticket = Ticket(FrameKey("cam", b"epoch", frame_id), 0, 0)
-    return plain_answer(
-        ticket, status, "", EngineInfo(runtime="", model="", sha256="", psf_sigma=0)
-    )
+    ticket = Ticket(FrameKey("cam", bytes(16), frame_id), 0, 0)
+    return plain_answer(ticket, status, "", ENGINE)
 
 
 def test_an_unknown_fault_is_wrong_use() -> None:
