@@ -283,12 +283,18 @@ class Joiner:
         self._work.notify()
 
     def _make_room(self, stream: StreamState) -> None:
-        """Live mode: keep the window, in frames and bytes, by dropping the oldest frames."""
-        while stream.waiting() > self._join.max_frames or stream.held_bytes() > self._max_bytes:
-            oldest = stream.oldest_droppable()
-            if oldest is None:
+        """Live mode: keep the window, in frames and bytes, by dropping the oldest frames.
+
+        Of too many, detections go first whose frame will not come: they would push out others'.
+        """
+        while (full := stream.held_bytes() > self._max_bytes) or self._is_over(stream):
+            ticket = (None if full else stream.overtaken()) or stream.oldest_droppable()
+            if ticket is None:
                 return
-            self._complete(oldest, "dropped", "window")
+            self._complete(ticket, "dropped", "window")
+
+    def _is_over(self, stream: StreamState) -> bool:
+        return stream.waiting() > self._join.max_frames
 
     def _has_place(self, stream: StreamState) -> bool:
         """Whether one more key may be opened: answers, too, wait in bounded number.

@@ -105,6 +105,19 @@ class StreamState:
                 return ticket
         return None
 
+    def overtaken(self) -> Ticket | None:
+        """The oldest ticket that waits for its frame although a later one is there.
+
+        A publisher sends its frames in order: that one was lost on the way.
+        """
+        found = None
+        for ticket in self.tickets():
+            if ticket.state is State.WAITING and ticket.frame is None:
+                found = found or ticket
+            elif found is not None and ticket.frame is not None:
+                return found
+        return None
+
     def next_ready(self) -> Ticket | None:
         """The oldest ticket that the engine may take, left in place."""
         while self.ready and self.ready[0].state is not State.READY:

@@ -195,6 +195,22 @@ def test_window_in_frames_drops_the_oldest(clock: Clock) -> None:
     balance(joiner)
 
 
+def test_of_a_full_window_detections_go_first_whose_frame_was_overtaken(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_frames=4)
+    for part in (frame(0), detections(0), detections(1), detections(2), frame(3), detections(4)):
+        joiner.offer(part)
+    # One and two wait for frames that three has overtaken; four may still get its own.
+    assert published(joiner) == []
+    joiner.offer(detections(5))
+    joiner.offer(detections(3))
+    assert joiner.ledger.drops == {"window": 2}
+    assert work(joiner) == [0, 3]
+    assert published(joiner) == [
+        *((0, "ok", ""), (1, "dropped", "window"), (2, "dropped", "window"), (3, "ok", "")),
+    ]
+    balance(joiner)
+
+
 def test_window_in_bytes_drops_the_oldest(clock: Clock) -> None:
     side = 512  # half a MiB a frame
     joiner = make_joiner(clock, max_mib=1.0)

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing
 from typing import Any
 
@@ -25,10 +26,11 @@ from pipeline.config import (
     Output,
     Overload,
 )
+from pipeline.errors import MessageError
 from pipeline.intake import Intake
 from pipeline.join import Joiner
 from pipeline.ledger import Ledger
-from pipeline.messages import End, EngineInfo, Frame, Message, Status, Targets
+from pipeline.messages import Detections, End, EngineInfo, Frame, Message, Status, Targets
 from pipeline.node import Node
 from pipeline.outlet import Outlet
 from pipeline.sockets import Receiver
@@ -386,6 +388,86 @@ def test_a_blocked_input_is_not_polled_without_a_pause() -> None:
         timer.start()
         intake.run(stop)
     assert joiner.rounds <= 0.2 * 1000
+
+
+class Backlog:
+    """An input with a queue of its own making."""
+
+    def __init__(self, messages: Iterable[Message | MessageError]) -> None:
+        self.messages = deque(messages)
+
+    def receive(self, timeout_ms: int) -> Message | None:
+        message = self.messages.popleft() if self.messages else None
+        if isinstance(message, MessageError):
+            raise message
+        return message
+
+
+class Collecting:
+    """Takes what is offered; nothing else is asked of it."""
+
+    def __init__(self) -> None:
+        self.taken: list[Message] = []
+        self.rejected: list[str] = []
+
+    def offer(self, message: Message) -> None:
+        self.taken.append(message)
+
+    def reject(self, reason: str) -> None:
+        self.rejected.append(reason)
+
+    def blocked(self) -> tuple[bool, bool]:
+        return False, False
+
+
+def read_all(
+    frames: Iterable[Message | MessageError], detections: Iterable[Message | MessageError]
+) -> tuple[list[tuple[str, int]], Collecting]:
+    """Kind and frame_id of all messages, in the order in which the intake reads two backlogs."""
+    joiner, local = Collecting(), Channel("tcp://127.0.0.1:*", bind=True)
+    intake = Intake(Inputs(frames=local, detections=local), joiner)  # type: ignore[arg-type]
+    intake.close()
+    one, other = Backlog(frames), Backlog(detections)
+    intake.frames, intake.detections = one, other  # type: ignore[assignment]
+    while one.messages or other.messages:
+        intake._read([0, 1])
+    return [(message.kind, message.frame_id) for message in joiner.taken], joiner
+
+
+def image(frame_id: int, stream: str = "cam", epoch: bytes = bytes(16)) -> Frame:
+    return Frame(stream, epoch, frame_id, 7, np.zeros((2, 2), np.uint8))
+
+
+def spots(frame_id: int, stream: str = "cam", epoch: bytes = bytes(16)) -> Detections:
+    return Detections(stream, epoch, frame_id, 7, x=[1.0], y=[1.0])
+
+
+@pytest.mark.parametrize("behind", ["frame", "detections"])
+def test_of_two_backlogs_the_one_behind_is_read_first(behind: str) -> None:
+    """One has lost the first 200 messages at its publisher; read in turn, it would stay ahead."""
+    ids = {"frame": range(200, 300), "detections": range(200, 300), behind: range(300)}
+    order, _ = read_all(map(image, ids["frame"]), map(spots, ids["detections"]))
+    assert len(order) == 400
+    # Turns of the one ahead, should the other never catch up, cost little.
+    assert [kind for kind, _ in order[:200]].count(behind) >= 195
+    places = {key: place for place, key in enumerate(order)}
+    apart = [abs(places["frame", i] - places["detections", i]) for i in range(210, 300)]
+    assert max(apart) <= 12
+
+
+def test_an_input_far_behind_by_its_numbers_does_not_keep_the_other_from_being_read() -> None:
+    order, _ = read_all(map(image, range(1000)), [spots(2**60), *map(spots, range(10))])
+    assert max(place for place, (kind, _) in enumerate(order) if kind == "detections") < 800
+
+
+def test_streams_and_epochs_are_read_in_turn_where_nothing_compares_them() -> None:
+    frames = [image(i, f"cam{i % 300}") for i in range(600)]
+    order, joiner = read_all(
+        [*frames, MessageError("header", "cut short")], [spots(5, "other", b"b" * 16)] * 600
+    )
+    assert joiner.rejected == ["header"]
+    kinds = [kind for kind, _ in order]
+    assert 250 < kinds[:600].count("frame") < 350
 
 
 def test_lossless_node_loses_nothing_to_a_slow_engine(
