@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -14,6 +15,8 @@ from pipeline.errors import ChannelError
 from pipeline.security import is_local_host
 
 log = logging.getLogger(__name__)
+
+RETRY_S = 0.2
 
 #: A reason why not, or None when all is well.
 Probe = Callable[[], str | None]
@@ -72,6 +75,17 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # A stalled client must not hold up the shutdown.
     block_on_close = False
+
+    def get_request(self) -> Any:
+        """Accept a client; where that fails, not at once again.
+
+        Out of file descriptors it would be tried without end, for the client waits in the queue.
+        """
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(RETRY_S)
+            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no event worth a traceback."""
