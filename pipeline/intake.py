@@ -108,8 +108,8 @@ class Intake:
                 source = left[0]
             if not self._read_one(source):
                 left.remove(source)
-            if any(self._joiner.blocked()):
-                return
+            blocked = self._joiner.blocked()
+            left = [source for source in left if not blocked[source]]
 
     def _read_one(self, source: int) -> bool:
         """Whether a message was there."""
