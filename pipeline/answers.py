@@ -66,7 +66,9 @@ def unmixed_answer(
     assert ticket.detections is not None, "a joined ticket has detections"
     x = grid.crop_to_frame(estimates.x, plan.center_x[estimates.crop])
     y = grid.crop_to_frame(estimates.y, plan.center_y[estimates.crop])
-    keep = deduplicate(plan, estimates.crop, x, y, estimates.score, min_separation=MIN_SEPARATION)
+    # A less likely target never takes the place of a likely one that another crop found.
+    rank = estimates.score + estimates.likely
+    keep = deduplicate(plan, estimates.crop, x, y, rank, min_separation=MIN_SEPARATION)
     rows = np.flatnonzero(keep)
     rows = rows[np.lexsort((~estimates.likely[rows], plan.spot[estimates.crop[rows]]))]
     spot = plan.spot[estimates.crop[rows]]
