@@ -4,6 +4,8 @@ The node's own background estimate is part of a field crop, so crops are made on
 each, while a GPU takes tens of thousands a second.
 """
 
+import atexit
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -60,5 +62,14 @@ def field_feed(
             pin_memory=pinned,
             # A fork of a process with threads, a GPU's among them, may hang.
             multiprocessing_context="spawn",
+            worker_init_fn=_end_without_ado,
         )
     )
+
+
+def _end_without_ado(_worker: int) -> None:
+    """Threads of a library that still run when a process takes itself apart abort it, now and then.
+
+    PyTorch reports that as a failure of the training, which has what it wanted.
+    """
+    atexit.register(os._exit, 0)
