@@ -1,11 +1,8 @@
 """Commands of the detector and the simulator, for `python -m detector_stub` and `dscsnet`."""
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import cv2
@@ -14,6 +11,7 @@ import typer
 from detector_stub import logs
 from detector_stub.config import DetectorConfig, SimulatorConfig, load
 from engines.errors import DscsnetError
+from pipeline.commands.interrupt import stop_on_signals
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,22 +57,6 @@ def _run(log_level: str, work: Callable[[threading.Event], Any]) -> None:
     except DscsnetError as error:
         typer.echo(f"dscsnet: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; their handlers are put back afterwards."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def main() -> None:

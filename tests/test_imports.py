@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "engines": set(),
     "pipeline": {"engines"},
-    "detector_stub": {"pipeline.messages", "pipeline.sockets", "pipeline.errors", "engines"},
+    "detector_stub": {
+        *("pipeline.messages", "pipeline.sockets", "pipeline.errors", "engines"),
+        "pipeline.commands.interrupt",
+    },
     "tools": {"engines", "pipeline", "detector_stub"},
 }
 

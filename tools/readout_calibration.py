@@ -34,8 +34,8 @@ NETWORK_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 GROUPS = 5
 #: Existence from which targets beyond the likeliest number are scored: fainter ones say nothing.
 FURTHER_FROM = 0.02
-#: With fewer of them on these crops there is nothing to learn from, nor to give.
-FEWEST_FURTHER = 500
+#: With fewer of them a crop there is little to learn from, and nothing to give.
+FEWEST_FURTHER = 0.1
 #: Weight of the regression's pull towards 0.
 RIDGE = 1.0
 
@@ -67,7 +67,7 @@ def calibrate_readout(
     return replace(
         scaled,
         score_weights=first,
-        further_weights=further if np.sum(~likely) >= FEWEST_FURTHER else None,
+        further_weights=further if np.sum(~likely) >= FEWEST_FURTHER * len(batch) else None,
     )
 
 

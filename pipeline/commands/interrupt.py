@@ -4,11 +4,34 @@ And SIGHUP into a call, for commands that read their configuration again.
 """
 
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+@contextmanager
+def set_by_handler(event: threading.Event) -> Iterator[Callable[[], None]]:
+    """Yield what a signal's handler calls to set an event; another thread then sets it.
+
+    The event has a lock. A handler runs in the main thread between any two of its steps, so that
+    it may come while that thread, about to wait, holds the lock: it would wait for itself.
+    """
+    calls: queue.SimpleQueue[bool] = queue.SimpleQueue()  # may be put to within a put
+
+    def serve() -> None:
+        if calls.get():
+            event.set()
+
+    thread = threading.Thread(target=serve, name="signals", daemon=True)
+    thread.start()
+    try:
+        yield lambda: calls.put(True)
+    finally:
+        calls.put(False)
+        thread.join()
 
 
 @contextmanager
@@ -21,16 +44,18 @@ def stop_on_signals() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        restore()
+    with set_by_handler(stop) as set_stop:
 
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        restore()
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            set_stop()
+            restore()
+
+        for number in before:
+            signal.signal(number, handle)
+        try:
+            yield stop
+        finally:
+            restore()
 
 
 @contextmanager
@@ -43,17 +68,19 @@ def reload_on_hangup(reload: Callable[[], None], stop: threading.Event) -> Itera
     before = signal.getsignal(signal.SIGHUP)
     leave_with_terminal = before == signal.SIG_DFL and _has_terminal()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if leave_with_terminal and not _has_terminal():
-            stop.set()
-        else:
-            reload()
+    with set_by_handler(stop) as set_stop:
 
-    signal.signal(signal.SIGHUP, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            if leave_with_terminal and not _has_terminal():
+                set_stop()
+            else:
+                reload()
+
+        signal.signal(signal.SIGHUP, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
 
 def _has_terminal() -> bool:
