@@ -1,4 +1,4 @@
-"""Model folders: `model.yaml`, `model.onnx`, `golden.npz`, found by name and checked before use."""
+"""Model folders: card, network, golden crops and selection, found by name, checked before use."""
 
 import hashlib
 import stat
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from engines.array_files import Archive, ArrayFileError
 from engines.card import ModelCard
 from engines.errors import ModelError
+from engines.fitting import NO_SELECTION, Selection, selection_of
 from engines.strict_yaml import YamlError, decode_yaml
 
 SHIPPED = Path(__file__).parent / "weights"
 CARD = "model.yaml"
 NETWORK = "model.onnx"
 GOLDEN = "golden.npz"
+SELECTION = "selection.npz"
 MOST_GOLDEN_BYTES = 64 * 2**20
+MOST_SELECTION_BYTES = 8 * 2**20
 
 Values = NDArray[np.float32]
 
@@ -74,6 +77,20 @@ class Model:
             {name: cast(Values, arrays[name]) for name in inputs},
             {name: cast(Values, arrays[name]) for name in outputs},
         )
+
+    def selection(self) -> Selection:
+        """What chooses the number of targets; an empty one where the model has none.
+
+        Raises:
+            ModelError: it is not usable.
+        """
+        if SELECTION not in self.card.files:
+            return NO_SELECTION
+        try:
+            with Archive(self.folder / SELECTION) as archive:
+                return selection_of(archive.read(Selection._fields, MOST_SELECTION_BYTES))
+        except (ArrayFileError, ValueError) as error:
+            raise ModelError(f"{self.folder / SELECTION}: {error}") from None
 
 
 def shipped_models() -> list[str]:

@@ -13,8 +13,9 @@ from engines.card import GridlessReadout, GridReadout, ModelCard
 from engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
 from engines.errors import GoldenCheckFailed, InferenceError, ModelError
 from engines.estimates import Estimates
+from engines.fitting import NO_SELECTION
 from engines.geometry import Grid
-from engines.model import Golden, Model, load_model
+from engines.model import SELECTION, Golden, Model, load_model
 from engines.readouts import read_grid, read_gridless
 from engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
 
@@ -52,6 +53,7 @@ class ModelEngine:
         self.model, self.runtime, self.fallbacks = model, runtime, fallbacks
         width = model.card.psf_sigma
         self._psf = psf or (width, width)
+        self._selection = model.selection()
 
     @property
     def name(self) -> str:
@@ -111,7 +113,13 @@ class ModelEngine:
         card = self.model.card
         if isinstance(card.readout, GridReadout):
             return read_grid(card, card.readout, outputs["grid"], batch)
-        return read_gridless(card.readout, outputs, batch)
+        slots = outputs["existence"].shape[1]
+        if self._selection.slots not in (NO_SELECTION.slots, slots):
+            raise ModelError(
+                f"{self.name}: {SELECTION} is for {self._selection.slots} slots, "
+                f"the network has {slots}"
+            )
+        return read_gridless(card.readout, outputs, batch, self._selection)
 
     def golden_error(self) -> float:
         """Largest relative L2 error of an output on the stored crops."""

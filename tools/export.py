@@ -4,6 +4,7 @@ import copy
 import logging
 import platform
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from safetensors.torch import save_file
 
 from engines.card import GridlessReadout, ModelCard, Training
 from engines.engine import CropBatch
-from engines.model import GOLDEN, NETWORK, file_sha256, write_card
-from engines.model_engine import open_model_engine
+from engines.model import GOLDEN, NETWORK, SELECTION, file_sha256, write_card
+from engines.model_engine import ModelEngine, open_model_engine
 from engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
 from engines.networks.offgrid.head import Distribution
 from engines.networks.offgrid.network import INPUTS
@@ -30,6 +31,7 @@ from tools.field_simulation import FieldScenes, FieldSimulator
 from tools.metrics import Points
 from tools.offgrid_objective import network_inputs
 from tools.readout_calibration import calibrate_readout
+from tools.selection_training import train_selection
 from tools.simulation import Scenes, Simulator, true_points
 from tools.train_config import TrainConfig
 
@@ -45,8 +47,14 @@ TYPICAL_SIGMA = 0.5
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def export_model(run: TrainedRun, folder: Path) -> ModelCard:
-    """Write the averaged weights of a run as a model folder; its recipe goes with them."""
+def export_model(
+    run: TrainedRun, folder: Path, tell: Callable[[int, int], None] = lambda done, total: None
+) -> ModelCard:
+    """Write the averaged weights of a run as a model folder; its recipe goes with them.
+
+    Args:
+        tell: takes how many crops of how many the selection has been shown, where there is one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model = run.model
     save_file({name: v.contiguous() for name, v in model.state_dict().items()}, folder / WEIGHTS)
@@ -60,21 +68,49 @@ def export_model(run: TrainedRun, folder: Path) -> ModelCard:
     card = make_card(run, folder, tuple(inputs), tuple(outputs))
     write_card(card, folder)
     if isinstance(card.readout, GridlessReadout):
-        card = replace(card, readout=_calibrated(run.config, card.readout, folder))
+        card = finish_readout(run.config, card, card.readout, folder, tell)
         write_card(card, folder)
     return card
+
+
+def finish_readout(
+    config: TrainConfig,
+    card: ModelCard,
+    readout: GridlessReadout,
+    folder: Path,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> ModelCard:
+    """The card of an off-grid model with all that is fitted after the network's training.
+
+    Writes the selection, where the recipe asks for one.
+    """
+    files = {name: digest for name, digest in card.files.items() if name != SELECTION}
+    if config.selection:
+        assert isinstance(config.network, OffGridConfig), "its readout is gridless"
+        engine = _engine(folder)
+        selection = train_selection(engine, readout, config.selection, config.network.slots, tell)
+        arrays = {name: a.astype(np.float32) for name, a in selection._asdict().items()}
+        np.savez_compressed(folder / SELECTION, **arrays)  # type: ignore[arg-type]
+        files[SELECTION] = file_sha256(folder / SELECTION)
+    card = replace(card, files=files, readout=readout)
+    write_card(card, folder)
+    return replace(card, readout=_calibrated(config, readout, folder))
+
+
+def _engine(folder: Path) -> ModelEngine:
+    return open_model_engine(folder, "onnxruntime", options=RuntimeOptions(threads=1))
 
 
 def _calibrated(config: TrainConfig, readout: GridlessReadout, folder: Path) -> GridlessReadout:
     """The readout with sigmas and scores fitted on crops of the model's own protocol."""
     batch, true = calibration_crops(config)
-    engine = open_model_engine(folder, "onnxruntime", options=RuntimeOptions(threads=1))
+    engine = _engine(folder)
     parts = [
         engine.run(batch.part(first, first + GOLDEN_CROPS**2))
         for first in range(0, len(batch), GOLDEN_CROPS**2)
     ]
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return calibrate_readout(readout, outputs, batch, true)
+    return calibrate_readout(readout, outputs, batch, true, engine.model.selection())
 
 
 def calibration_crops(config: TrainConfig) -> tuple[CropBatch, Points]:
@@ -174,7 +210,8 @@ def make_card(
         readout=config.readout,
         files={name: file_sha256(folder / name) for name in (NETWORK, WEIGHTS, GOLDEN, RECIPE)},
         training=Training(
-            data=f"simulated, protocol in {RECIPE}",
+            data=f"simulated, protocol in {RECIPE}"
+            + (f"; begun with the weights of {config.start}" if config.start else ""),
             crops=run.crops,
             seconds=round(run.progress.seconds, 1),
             hardware=f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), "

@@ -42,6 +42,9 @@ class FieldProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     psf_told_error: Annotated[
         float, Meta(ge=0, description="relative standard deviation of the width that is told")
     ] = 0.04
+    psf_told_right: Annotated[
+        Share, Meta(description="share of crops with the PSF told without that error")
+    ] = 0.0
     ellipticity: Annotated[
         float, Meta(ge=0, description="standard deviation of ln(sigma_x / sigma_y), half of crops")
     ] = 0.1
@@ -137,7 +140,7 @@ class FieldSimulator:
         background = self.backgrounds.draw(batch, empty=count == 0, structure=p.structure)
         values = self._expose(light, background * true_noise[:, None, None], noise)
         crops, estimated = _as_the_node_sees(values)
-        told = psf * torch.exp(p.psf_told_error * self._normal(batch, 1))
+        told = psf * torch.exp(self._told_error(batch))
         return FieldScenes(crops, estimated, told, x, y, intensity, present, psf, true_noise)
 
     def draw_clean(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,6 +227,13 @@ class FieldSimulator:
         stretch = 0.5 * p.ellipticity * self._normal(batch) * self._happens(0.5, batch)
         psf = torch.stack([mean * stretch.exp(), mean * (-stretch).exp()], 1)
         return psf, 0.1 * self._uniform(batch) * self._happens(p.wings, batch)
+
+    def _told_error(self, batch: int) -> Tensor:
+        """(B, 1) ln of the PSF's width that is told, over the true one."""
+        error = self.protocol.psf_told_error * self._normal(batch, 1)
+        if self.protocol.psf_told_right == 0:  # the draws of recipes from before there was a share
+            return error
+        return error * (1 - self._happens(self.protocol.psf_told_right, batch))[:, None]
 
     def _snr(self, batch: int, most: int) -> Tensor:
         """(B, T) peak over noise: the first log-uniform, the others near it."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engines.card import GridlessReadout, ScoreWeights
 from engines.engine import CropBatch, Outputs
 from engines.estimates import Estimates
+from engines.fitting import NO_SELECTION, Selection
 from engines.readouts.gridless import Details, blend_sigmas, read_with_details
 from engines.readouts.score import HIT_DISTANCE
 from tools.matching import match_points
@@ -41,17 +42,22 @@ RIDGE = 1.0
 
 
 def calibrate_readout(
-    readout: GridlessReadout, outputs: Outputs, batch: CropBatch, true: Points
+    readout: GridlessReadout,
+    outputs: Outputs,
+    batch: CropBatch,
+    true: Points,
+    selection: Selection = NO_SELECTION,
 ) -> GridlessReadout:
     """The readout with sigmas and scores that hold on these crops.
 
     Args:
         outputs: of the network on `batch`.
         true: the targets of the crops, ranked by their counts.
+        selection: of the model, where it has one.
     """
     alone = replace(readout, further_weights=None, least_existence=None)
     plain = replace(alone, intensity_sigma_scale=1.0, least_occupied=0.0)
-    found, details = read_with_details(plain, outputs, batch)
+    found, details = read_with_details(plain, outputs, batch, selection)
     pairs = _pair(_points(found), true, PAIRED_WITHIN, alone=True)
     mine, real = pairs
     pull = np.abs(np.log(found.intensity[mine] / true.score[real]))
@@ -61,7 +67,7 @@ def calibrate_readout(
         intensity_sigma_scale=round(float(np.quantile(pull / stated, ONE_SIGMA)), 3),
     )
     every = replace(scaled, further_weights=ScoreWeights(), least_existence=FURTHER_FROM)
-    estimates, details = read_with_details(every, outputs, batch)
+    estimates, details = read_with_details(every, outputs, batch, selection)
     hit, likely = hits(estimates, true), estimates.likely
     first, further = (_weights(details.features[rows], hit[rows]) for rows in (likely, ~likely))
     return replace(

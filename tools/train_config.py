@@ -40,6 +40,18 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     seed: int = 0
 
 
+class SelectionTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the choice of the number of targets is taught with, after the network."""
+
+    protocols: Annotated[list[FieldProtocol], Meta(min_length=1)]
+    crops: Annotated[int, Meta(ge=1, description="of each protocol")] = 300_000
+    hidden: Annotated[int, Meta(ge=1, le=1024, description="width of both hidden layers")] = 128
+    passes: Annotated[int, Meta(ge=1, description="over all crops")] = 8
+    batch: Annotated[int, Meta(ge=1, description="crops a step")] = 512
+    learning_rate: Annotated[float, Meta(gt=0)] = 3e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 1e-2
+
+
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One training run."""
 
@@ -51,8 +63,15 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     field: (
         Annotated[FieldProtocol, Meta(description="field crops, in place of `protocol`")] | None
     ) = None
+    start: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="shipped model or model folder whose weights the run begins with"),
+    ] = None
     optimisation: Optimisation = Optimisation()
     readout: GridReadout | GridlessReadout = GridReadout(threshold=50.0)
+    selection: (
+        Annotated[SelectionTraining, Meta(description="null: the fits' objectives decide")] | None
+    ) = None
 
     def __post_init__(self) -> None:
         off_grid = isinstance(self.network, OffGridConfig)
@@ -60,6 +79,11 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError("an off-grid network has the readout of type gridless, no other has")
         if self.field and not off_grid:
             raise ValueError("field crops teach off-grid networks only; use protocol")
+        fitting = isinstance(self.readout, GridlessReadout) and self.readout.refine
+        if self.selection and not fitting:
+            raise ValueError(
+                "selection: it chooses among fits; give a gridless readout that refines"
+            )
 
 
 def load_train_config(path: Path) -> TrainConfig:

@@ -12,7 +12,9 @@ import msgspec
 import torch
 from torch import nn
 
-from engines.networks.stored import build_model
+from engines.errors import ModelError
+from engines.model import load_model
+from engines.networks.stored import build_model, load_network
 from pipeline.errors import ConfigError
 from tools.checkpoint import (
     CHECKPOINT,
@@ -70,8 +72,22 @@ class Trainer:
         if self.checkpoint.exists():
             self._restore()
         else:
-            self.objective.start()
+            self._begin()
             self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+
+    def _begin(self) -> None:
+        """Weights of the model that the configuration starts from, or new ones."""
+        if self.config.start is None:
+            self.objective.start()
+            return
+        try:
+            weights = load_network(load_model(self.config.start).folder).state_dict()
+        except ModelError as error:
+            raise ConfigError(f"start: {error}") from None
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError:
+            raise ConfigError(f"start: {self.config.start} has another network") from None
 
     @property
     def checkpoint(self) -> Path:

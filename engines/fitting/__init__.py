@@ -1,5 +1,14 @@
 """Least-squares fits of point targets to crops, compiled."""
 
 from engines.fitting.refine import Refined, RefineSettings, Slots, refine
+from engines.fitting.selection import NO_SELECTION, Selection, selection_of
 
-__all__ = ["RefineSettings", "Refined", "Slots", "refine"]
+__all__ = [
+    "NO_SELECTION",
+    "RefineSettings",
+    "Refined",
+    "Selection",
+    "Slots",
+    "refine",
+    "selection_of",
+]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.fitting.compiled import inner
-from engines.fitting.descent import descend, penalty
+from engines.fitting.descent import descend, occam, penalty
 from engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
 
 Float = NDArray[np.float64]
@@ -28,16 +28,18 @@ class Options(NamedTuple):
     count_penalty: float
     hard_chi2: float
     hard_margin: float
+    judged: bool  # by a selection, which wants to see every fit
 
 
 class Search(NamedTuple):
     """What is known of one crop while counts are tried; reused for every crop."""
 
     slots: Float  # (6, slots) x, y, ln intensity in units of noise, and their sigmas; all finite
-    probability: Float  # (slots + 1,)
+    probability: Float  # (slots + 2,) of 0, 1, ... targets, and of more
     candidates: NDArray[np.int64]  # (slots + 1,) counts to try, likeliest first
     objective: Float  # (slots + 1,) least found of each count; inf where not tried
     misfit: Float  # (slots + 1,)
+    occam: Float  # (slots + 1,) ln of the share of the prior's volume that the data leave
     best: Float  # (slots + 1, unknowns) values at the least
 
 
@@ -47,8 +49,9 @@ def make_search(slots: int) -> Search:
     counts = slots + 1
     return Search(
         np.zeros((6, slots)),
-        np.zeros(counts),
+        np.zeros(counts + 1),
         np.zeros(counts, np.int64),
+        np.zeros(counts),
         np.zeros(counts),
         np.zeros(counts),
         np.zeros((counts, SHARED + 3 * slots)),
@@ -66,7 +69,7 @@ def rank_counts(log_count: Float, options: Options, search: Search) -> int:
     tried = 0
     while tried < options.alternatives:
         likeliest = -1
-        for k in range(probability.size):
+        for k in range(candidates.size):
             if tried and (k == 0 or probability[k] < options.least_probability):
                 continue
             taken = False
@@ -137,6 +140,7 @@ def fit_count(
     objective += _count_cost(search, targets, options)
     if objective < search.objective[targets]:
         search.objective[targets], search.misfit[targets] = objective, misfit
+        search.occam[targets] = occam(space, targets)
         for a in range(SHARED + 3 * targets):
             search.best[targets, a] = space.values[a]
     return scale
@@ -146,7 +150,7 @@ def fit_count(
 def pays(search: Search, targets: int, scale: float, options: Options) -> bool:
     """Whether a count could beat the first, given that fewer targets have no lower misfit."""
     first = search.candidates[0]
-    if targets > first:
+    if options.judged or targets > first:
         return True
     least = search.misfit[first] / scale + _count_cost(search, targets, options)
     return least < search.objective[first]

@@ -1,5 +1,7 @@
 """Least squares for one crop, by damped Gauss-Newton steps; compiled."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -161,6 +163,26 @@ def descend(space: Workspace, values: Float, targets: int, steps: int, tolerance
             if damping > GREATEST_DAMPING:
                 break
     return misfit
+
+
+@inner
+def occam(space: Workspace, targets: int) -> float:
+    """ln of the targets' posterior volume over their prior's, where `descend` linearised last."""
+    _factorise_normal(space, targets)
+    total = 0.0
+    for a in range(SHARED, SHARED + 3 * targets):
+        total += math.log(space.factor[a, a]) + 0.5 * math.log(space.precision[a])
+    return total
+
+
+@inner
+def _factorise_normal(space: Workspace, targets: int) -> None:
+    unknowns = SHARED + 3 * targets
+    for a in range(unknowns):
+        for b in range(a):
+            space.factor[a, b] = space.normal[a, b]
+        space.factor[a, a] = space.normal[a, a] + space.precision[a] + 1e-12
+    factorise(space.factor, unknowns)
 
 
 @inner

@@ -10,6 +10,7 @@ from engines.fitting.compiled import as_kernel_takes
 from engines.fitting.counts import Options
 from engines.fitting.psf import NO_TABLE
 from engines.fitting.refine_crops import refine_crops
+from engines.fitting.selection import NO_SELECTION, Selection
 
 Float = NDArray[np.float64]
 
@@ -113,7 +114,10 @@ class Refined:
         psf_factor, sigma_psf_factor: (n,) fitted PSF width over the told one; NaN where it was not
             fitted.
         level: (n,) fitted background at the crop's centre, counts; NaN where nothing was fitted.
-        probability: (n, slots + 1) of 0, 1, ... targets, weighed anew by the counts' fits.
+        probability: (n, slots + 2) of 0, 1, ... targets and of more, weighed anew by the counts'
+            fits.
+        features: (n, features) what a selection judges by; 0 where it was not asked for, or where
+            nothing was fitted.
     """
 
     count: NDArray[np.int64]
@@ -129,6 +133,7 @@ class Refined:
     sigma_psf_factor: Float
     level: Float
     probability: Float
+    features: Float
 
 
 def refine(
@@ -139,12 +144,15 @@ def refine(
     prior: Slots,
     log_count: Float,
     settings: RefineSettings,
+    existence: Float | None = None,
+    selection: Selection = NO_SELECTION,
 ) -> Refined:
     """Fit each crop's targets, background plane and PSF width, from the network's answer.
 
     For each of the likeliest counts the objective, chi-square over a window around the targets
     plus the priors' penalties, is led to its minimum by damped Gauss-Newton steps. A posterior
     covariance too small for the misfit is inflated. A count of 0 is neither challenged nor tried.
+    Among the other counts a selection chooses, or, without one, the objective with its penalty.
 
     Args:
         pixels: (n, s, s) counts above background; those that are not finite do not count.
@@ -152,7 +160,8 @@ def refine(
         noise: (n,) noise sigma, counts.
         psf: (n, 2) PSF sigma along x and y, px.
         prior: the network's posterior, (n, slots).
-        log_count: (n, slots + 1) ln probability of 0, 1, ... targets.
+        log_count: (n, slots + 2) ln probability of 0, 1, ... targets, and of more.
+        existence: (n, slots) log-odds that each slot holds a target; a selection needs them.
 
     Raises:
         ValueError: arrays whose shapes do not belong together.
@@ -165,9 +174,13 @@ def refine(
         "usable": (usable.shape, (number, size, size)),
         "noise": (noise.shape, (number,)),
         "psf": (psf.shape, (number, 2)),
-        "log_count": (log_count.shape, (number, slots + 1)),
+        "log_count": (log_count.shape, (number, slots + 2)),
         **{f.name: (c.shape, (number, slots)) for f, c in zip(fields(prior), columns, strict=True)},
     }
+    if existence is not None:
+        shapes["existence"] = (existence.shape, (number, slots))
+    if selection is not NO_SELECTION:
+        shapes["selection"] = ((selection.slots,), (slots,))
     for name, (found, expected) in shapes.items():
         if found != expected:
             raise ValueError(f"{name} must have shape {expected}, got {found}")
@@ -178,14 +191,16 @@ def refine(
         as_kernel_takes(psf, np.float64),
         np.stack(columns),
         as_kernel_takes(log_count, np.float64),
-        _options(settings),
+        _options(settings, judged=existence is not None),
         np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
         NO_TABLE,
+        as_kernel_takes(np.zeros((0, 0)) if existence is None else existence, np.float64),
+        selection,
     )
     return Refined(results.targets, *results.slots, *results[2:])
 
 
-def _options(settings: RefineSettings) -> Options:
+def _options(settings: RefineSettings, *, judged: bool) -> Options:
     """Every number of the type that the kernel is compiled for."""
     width = settings.width_prior
     return Options(
@@ -201,4 +216,5 @@ def _options(settings: RefineSettings) -> Options:
         count_penalty=float(settings.count_penalty),
         hard_chi2=float(settings.hard_chi2),
         hard_margin=float(settings.hard_margin),
+        judged=judged,
     )

@@ -22,6 +22,7 @@ from engines.fitting.counts import (
 )
 from engines.fitting.descent import invert_normal
 from engines.fitting.linear import covariance
+from engines.fitting.selection import Selection, feature_number, fill_features, judge, likeliest
 from engines.fitting.spline import PsfTable
 from engines.fitting.workspace import (
     HELD,
@@ -52,7 +53,8 @@ class Results(NamedTuple):
     psf_factor: Float
     sigma_psf_factor: Float
     level: Float
-    probability: Float
+    probability: Float  # (n, slots + 2)
+    features: Float  # (n, features) of `selection`
 
 
 @kernel
@@ -66,6 +68,8 @@ def refine_crops(
     options: Options,
     draws: Float,
     table: PsfTable,
+    existence: Float,
+    selection: Selection,
 ) -> Results:
     """Refine each crop; see `engines.fitting.refine.refine`.
 
@@ -73,6 +77,8 @@ def refine_crops(
         slots: (6, n, slots) x, y, ln intensity and their sigmas.
         draws: (starts - 1, slots, 3) standard normal draws that place the third start and on.
         table: an empty one: the PSF is Gaussian.
+        existence: (n, slots) log-odds that each slot holds a target; an empty one: no features.
+        selection: judges by the features; without one the objectives choose.
     """
     number, size, most = pixels.shape[0], pixels.shape[1], slots.shape[2]
     results = Results(
@@ -83,8 +89,10 @@ def refine_crops(
         np.full(number, np.nan),
         np.full(number, np.nan),
         np.full(number, np.nan),
-        np.zeros((number, most + 1)),
+        np.zeros((number, most + 2)),
+        np.zeros((number, feature_number(most))),
     )
+    hidden = np.zeros((2, selection.middle.shape[0]))
     space, search = make_workspace(size, most, table), make_search(most)
     for crop in range(number):
         space.psf[0], space.psf[1] = psf[crop, 0], psf[crop, 1]
@@ -93,14 +101,23 @@ def refine_crops(
         _set_prior(space, search.slots, options)
         tried = rank_counts(log_count[crop], options, search)
         results.targets[crop] = search.candidates[0]
-        for k in range(most + 1):
+        for k in range(most + 2):
             results.probability[crop, k] = search.probability[k]
         if not (0 < psf[crop, 0] < np.inf and 0 < psf[crop, 1] < np.inf):
             continue
         if _open_window(space, pixels[crop], usable[crop], scale, search, tried, options) == 0:
             continue
         _fit_counts(space, search, tried, options, draws)
-        _write(space, search, tried, crop, scale, results)
+        features, probability = results.features[crop], results.probability[crop]
+        targets = best_count(search, tried)
+        if targets > 0 and existence.size:
+            fill_features(space, search, tried, existence[crop], features)
+        if selection.leave.size == 0:
+            weigh_counts(search, tried, probability)
+        elif targets > 0:
+            judge(selection, features, hidden, probability)
+            targets = likeliest(search, tried, probability)
+        _write(space, search, targets, crop, scale, results)
     return results
 
 
@@ -195,16 +212,14 @@ def _is_hard(space: Workspace, search: Search, tried: int, options: Options) -> 
 
 @inner
 def _write(
-    space: Workspace, search: Search, tried: int, crop: int, noise: float, results: Results
+    space: Workspace, search: Search, targets: int, crop: int, noise: float, results: Results
 ) -> None:
-    """Blend the best fit with the network's answer by precision; one crop's columns."""
-    targets = best_count(search, tried)
+    """Blend a number's fit with the network's answer by precision; one crop's columns."""
     values, misfit = search.best[targets], search.misfit[targets]
     results.targets[crop] = targets
     results.level[crop] = values[LEVEL] * noise
     if freedom(space, targets) > 0:
         results.chi2[crop] = misfit / freedom(space, targets)
-    weigh_counts(search, tried, results.probability[crop])
     if targets == 0:
         return
     excess, unknowns = inflation(space, misfit, targets), SHARED + 3 * targets

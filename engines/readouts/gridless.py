@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from engines.card import GridlessReadout
 from engines.engine import CropBatch, Outputs, finite_crops
 from engines.estimates import Doubt, Estimates
-from engines.fitting import Refined, RefineSettings, Slots, refine
-from engines.readouts.score import features, score
+from engines.fitting import NO_SELECTION, Refined, RefineSettings, Selection, Slots, refine
+from engines.readouts.score import features, log_odds, score
 
 Float = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -35,14 +35,20 @@ class Stated:
     slots: Slots
 
 
-def read_gridless(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) -> Estimates:
+def read_gridless(
+    readout: GridlessReadout,
+    outputs: Outputs,
+    batch: CropBatch,
+    selection: Selection = NO_SELECTION,
+) -> Estimates:
     """Targets of a batch.
 
-    The network's posterior is the prior of a fit to the pixels, which also chooses among the
-    likeliest numbers of targets (`engines.fitting.refine`).
+    The network's posterior is the prior of fits to the pixels, of the likeliest numbers of targets,
+    among which the selection chooses (`engines.fitting.refine`).
 
     Args:
         outputs: of an off-grid network, by the names of `Distribution`.
+        selection: of the same model, where it has one.
 
     Returns:
         Targets with sigmas of position and intensity. The score is the probability that a true
@@ -50,7 +56,7 @@ def read_gridless(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) 
         `doubt` says why. One whose network output is not finite has none. Where the readout asks
         for further targets, slots beyond the likeliest number are given as the network states them.
     """
-    return read_with_details(readout, outputs, batch)[0]
+    return read_with_details(readout, outputs, batch, selection)[0]
 
 
 @dataclass(frozen=True)
@@ -68,27 +74,43 @@ class Details:
 
 
 def read_with_details(
-    readout: GridlessReadout, outputs: Outputs, batch: CropBatch
+    readout: GridlessReadout,
+    outputs: Outputs,
+    batch: CropBatch,
+    selection: Selection = NO_SELECTION,
 ) -> tuple[Estimates, Details]:
     """`read_gridless`, and what the targets' sigmas and scores were made from."""
     finite = finite_crops(outputs)
     stated = state(outputs, finite)
-    refined = _refined(readout.refine, stated, batch)
+    refined = _refined(readout.refine, stated, batch, selection)
     occupied = np.where(finite, 1 - stated.count[:, 0], np.nan)
     count = np.where(finite & (occupied >= readout.least_occupied), refined.count, 0)
-    doubt = _doubts(readout, replace(refined, count=count), stated.count[:, -1], finite)
+    doubt = _doubts(readout, replace(refined, count=count), finite)
     return _estimates(readout, refined, stated, count, doubt, occupied)
 
 
-def _refined(settings: RefineSettings | None, stated: Stated, batch: CropBatch) -> Refined:
-    """The fit's answer, or the network's own with the chi-square of a fit of no step."""
-    few = stated.count[:, :-1]
-    log_count = np.log(np.maximum(few, np.exp(LEAST_LOG)))
+def selection_features(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) -> Float:
+    """(n, features) what a selection judges by; all 0 where the network sees no targets."""
+    assert readout.refine is not None, "without fits there is nothing to judge"
+    return _fitted(readout.refine, state(outputs, finite_crops(outputs)), batch).features
+
+
+def _fitted(
+    settings: RefineSettings, stated: Stated, batch: CropBatch, selection: Selection = NO_SELECTION
+) -> Refined:
+    log_count = np.log(np.maximum(stated.count, np.exp(LEAST_LOG)))
     crops = (batch.pixels, batch.usable, batch.noise, batch.psf)
+    existence = log_odds(stated.existence)
+    return refine(*crops, stated.slots, log_count, settings, existence, selection)
+
+
+def _refined(
+    settings: RefineSettings | None, stated: Stated, batch: CropBatch, selection: Selection
+) -> Refined:
+    """The fit's answer, or the network's own with the chi-square of a fit of no step."""
     if settings is not None:
-        return refine(*crops, stated.slots, log_count, settings)
-    alone = RefineSettings(steps=1, alternatives=1)
-    fitted = refine(*crops, stated.slots, log_count, alone)
+        return _fitted(settings, stated, batch, selection)
+    fitted = _fitted(RefineSettings(steps=1, alternatives=1), stated, batch)
     columns = {f.name: getattr(stated.slots, f.name) for f in fields(Slots)}
     unknown = np.full(len(fitted.chi2), np.nan)
     return replace(fitted, psf_factor=unknown, sigma_psf_factor=unknown, **columns)
@@ -118,7 +140,7 @@ def state(outputs: Outputs, finite: NDArray[np.bool_]) -> Stated:
 
 
 def _doubts(
-    readout: GridlessReadout, refined: Refined, more: Float, finite: NDArray[np.bool_]
+    readout: GridlessReadout, refined: Refined, finite: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """(n,) bits of `Doubt`.
 
@@ -130,7 +152,7 @@ def _doubts(
     doubt = (
         np.where(finite & (refined.chi2 > readout.max_chi2), Doubt.MISFIT, 0)
         | np.where(some & (np.abs(width) > limit), Doubt.PSF, 0)
-        | np.where(more > readout.max_crowded, Doubt.CROWDED, 0)
+        | np.where(refined.probability[:, -1] > readout.max_crowded, Doubt.CROWDED, 0)
         | np.where(finite, 0, Doubt.NO_RESULT)
     )
     return doubt.astype(np.uint8)

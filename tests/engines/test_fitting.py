@@ -44,7 +44,7 @@ def slots(x: Float, y: Float, log_intensity: Float, sigma: float = 9.0) -> Slots
 
 def sure(number: int, targets: int, probability: float = 1.0) -> Float:
     """ln probability of the counts, the rest spread over all others."""
-    log_count = np.full((number, SLOTS + 1), (1 - probability) / SLOTS)
+    log_count = np.full((number, SLOTS + 2), (1 - probability) / (SLOTS + 1))
     log_count[:, targets] = probability
     with np.errstate(divide="ignore"):
         return np.log(log_count)
@@ -201,7 +201,7 @@ def test_alternatives_repair_a_wrong_count(told: int) -> None:
     rng = np.random.default_rng(6)
     pixels = images(x, y, log_intensity, 2) + rng.normal(size=(number, SIZE, SIZE))
     prior = slots(x, y, log_intensity, sigma=0.3)
-    log_count = np.full((number, SLOTS + 1), -np.inf)
+    log_count = np.full((number, SLOTS + 2), -np.inf)
     log_count[:, told], log_count[:, 2] = np.log(0.55), np.log(0.45)
     alone = fit(pixels, prior, log_count)
     assert (alone.count == told).all()
@@ -216,7 +216,7 @@ def test_alternatives_repair_a_wrong_count(told: int) -> None:
 def test_zero_targets_are_neither_challenged_nor_tried() -> None:
     x, y, log_intensity = crowded(2, 1, seed=1)
     pixels = images(x, y, log_intensity, 1) + 7.0
-    log_count = np.full((2, SLOTS + 1), -np.inf)
+    log_count = np.full((2, SLOTS + 2), -np.inf)
     log_count[:, :2] = np.log([[0.6, 0.4], [0.4, 0.6]])
     pixels[1] = 7.0
     fitted = fit(
@@ -250,7 +250,7 @@ def test_a_batch_gives_what_its_members_give() -> None:
     x, y, log_intensity = crowded(number, 4, seed=21, apart=0.7)
     rng = np.random.default_rng(22)
     pixels = images(x, y, log_intensity, 4) + 3 * rng.normal(size=(number, SIZE, SIZE))
-    log_count = np.log(rng.dirichlet(np.ones(SLOTS + 1), number))
+    log_count = np.log(rng.dirichlet(np.ones(SLOTS + 2), number))
     prior = slots(x, y, log_intensity, 0.2)
     usable = rng.random(pixels.shape) > 0.1
     settings = RefineSettings(starts=3)
@@ -308,8 +308,8 @@ def rubbish() -> dict[str, dict[str, Any]]:
         "absurdly bright": good | {"log_intensity": np.full(number, 700.0)},
         "huge pixels": good | {"factor": 1e30},
         "dark pixels": good | {"factor": 0.0},
-        "counts not finite": good | {"log_count": np.full((3, SLOTS + 1), np.nan)},
-        "no count possible": good | {"log_count": np.full((3, SLOTS + 1), -np.inf)},
+        "counts not finite": good | {"log_count": np.full((3, SLOTS + 2), np.nan)},
+        "no count possible": good | {"log_count": np.full((3, SLOTS + 2), -np.inf)},
     }
 
 
@@ -341,7 +341,7 @@ def test_eight_targets_fit() -> None:
     log_intensity = np.full((1, 8), np.log(400.0))
     pixels = render(x[0], y[0], np.exp(log_intensity[0]), (SIZE, SIZE), 0.6)
     pixels = pixels + rng.normal(size=pixels.shape)
-    log_count = np.full((1, 9), -np.inf)
+    log_count = np.full((1, 10), -np.inf)
     log_count[0, 8] = 0.0
     prior = slots(x + 0.2 * rng.normal(size=x.shape), y, log_intensity, 0.3)
     fitted = fit(pixels[None], prior, log_count)
@@ -351,7 +351,7 @@ def test_eight_targets_fit() -> None:
 
 def test_nothing_in_nothing_out() -> None:
     none = np.empty((0, SLOTS))
-    fitted = fit(np.empty((0, SIZE, SIZE)), slots(none, none, none), np.empty((0, SLOTS + 1)))
+    fitted = fit(np.empty((0, SIZE, SIZE)), slots(none, none, none), np.empty((0, SLOTS + 2)))
     assert fitted.count.shape == (0,)
     assert fitted.x.shape == (0, SLOTS)
 
@@ -375,7 +375,7 @@ def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
 def test_shapes_that_do_not_belong_together_are_refused() -> None:
     x, y, log_intensity = crowded(2, 1, seed=71)
     pixels = np.zeros((2, SIZE, SIZE))
-    with pytest.raises(ValueError, match=r"log_count must have shape \(2, 6\), got \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"log_count must have shape \(2, 7\), got \(2, 5\)"):
         fit(pixels, slots(x, y, log_intensity), np.zeros((2, SLOTS)))
     bad = replace(slots(x, y, log_intensity), sigma_x=np.zeros((1, SLOTS)))
     with pytest.raises(ValueError, match=r"sigma_x must have shape \(2, 5\)"):

@@ -14,7 +14,7 @@ import tools.field_simulation  # noqa: E402
 import tools.offgrid_objective  # noqa: E402
 from engines.card import GridlessReadout, GridReadout  # noqa: E402
 from engines.engine import finite_crops, make_batch  # noqa: E402
-from engines.model import load_model  # noqa: E402
+from engines.model import SHIPPED, load_model  # noqa: E402
 from engines.model_engine import open_model_engine  # noqa: E402
 from engines.networks.offgrid import (  # noqa: E402
     OUTPUTS,
@@ -162,6 +162,35 @@ def test_an_exported_model_is_the_network(trunk: str, protocol: str, tmp_path: P
     estimates = engine.read(outputs, batch)
     assert estimates.crops == 16
     assert ((estimates.score >= 0) & (estimates.score <= 1)).all()
+
+
+def test_a_run_begins_with_the_weights_of_a_model(tmp_path: Path) -> None:
+    shipped = load_network(SHIPPED / "field-mlp").state_dict()
+    config = replace(make_config("mlp", "field"), network=OffGridConfig(), start="field-mlp")
+    begun = Trainer(config, tmp_path / "run")
+    for name, value in begun.model.state_dict().items():
+        torch.testing.assert_close(value, shipped[name], rtol=0, atol=0)
+        torch.testing.assert_close(begun.average[name], value, rtol=0, atol=0)
+    begun._step()
+    begun.save()
+    resumed = Trainer(config, tmp_path / "run")
+    assert resumed.progress.step == 1
+    assert any(
+        not torch.equal(value, shipped[name]) for name, value in resumed.model.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("nothing", 'start: no model "nothing"'),
+        ("csist100k-mlp", "start: csist100k-mlp has another network"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(start: str, message: str, tmp_path: Path) -> None:
+    config = replace(make_config("mlp", "field"), start=start)
+    with pytest.raises(ConfigError, match=message):
+        Trainer(config, tmp_path)
 
 
 @pytest.mark.parametrize("protocol", ["published", "field"])

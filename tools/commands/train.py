@@ -60,9 +60,11 @@ def export(
 ) -> None:
     """Write the averaged weights of a run as a model folder: ONNX, weights, golden crops, card."""
     from tools.checkpoint import read_run
+    from tools.commands.dataset import progress
     from tools.export import export_model
     from tools.train_config import load_train_config
 
     config = load_train_config(configuration)
-    card = export_model(read_run(runs / config.name, config), model)
+    with progress(f"{config.name}: selection") as tell:
+        card = export_model(read_run(runs / config.name, config), model, tell)
     print(f"{model}: {card.name}, {card.training.crops:,} crops seen")
