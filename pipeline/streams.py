@@ -106,7 +106,7 @@ class StreamState:
         return None
 
     def overtaken(self) -> Ticket | None:
-        """The oldest ticket that waits for its frame although a later one is there.
+        """The oldest ticket that waits for its frame although a later one has been here.
 
         A publisher sends its frames in order: that one was lost on the way.
         """
@@ -114,7 +114,7 @@ class StreamState:
         for ticket in self.tickets():
             if ticket.state is State.WAITING and ticket.frame is None:
                 found = found or ticket
-            elif found is not None and ticket.frame is not None:
+            elif found is not None and ticket.framed:
                 return found
         return None
 

@@ -211,6 +211,20 @@ def test_of_a_full_window_detections_go_first_whose_frame_was_overtaken(clock: C
     balance(joiner)
 
 
+def test_a_frame_that_was_answered_has_overtaken_those_before_it(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_frames=3)
+    for part in (frame(0), detections(1), frame(2), detections(2)):
+        joiner.offer(part)
+    assert work(joiner) == [2]
+    joiner.offer(detections(3))
+    joiner.offer(detections(4))  # one too many waits: not frame 0, whose detections may come
+    assert joiner.ledger.drops == {"window": 1}
+    joiner.offer(detections(0))
+    assert work(joiner) == [0]
+    assert published(joiner) == [(0, "ok", ""), (1, "dropped", "window"), (2, "ok", "")]
+    balance(joiner)
+
+
 def test_window_in_bytes_drops_the_oldest(clock: Clock) -> None:
     side = 512  # half a MiB a frame
     joiner = make_joiner(clock, max_mib=1.0)
