@@ -22,6 +22,8 @@ Float = NDArray[np.float64]
 EVIDENCE, CROP = 10, 5
 #: Bounds of log-odds and ln probabilities, and of any feature.
 LEAST_LOG, BOUND = -12.0, 30.0
+#: Weights beyond this could make a probability of nothing but infinities.
+LARGEST_WEIGHT = 1e6
 #: ln separation (px) that stands for that of a target alone.
 ALONE = 1.5
 
@@ -62,7 +64,7 @@ def selection_of(arrays: Mapping[str, NDArray[np.generic]]) -> Selection:
     """From arrays by the names of the attributes.
 
     Raises:
-        ValueError: shapes that do not belong together, or values that are not finite.
+        ValueError: shapes that do not belong together, or values that no weight has.
     """
     bias, slots = arrays["enter_bias"], arrays["leave_bias"].size - 1
     hidden, features = bias.size, max(slots, 0) * (EVIDENCE + 2) + 2 + CROP
@@ -73,8 +75,8 @@ def selection_of(arrays: Mapping[str, NDArray[np.generic]]) -> Selection:
             raise ValueError(f"{name}: expected shape {shape}, got {arrays[name].shape}")
         if arrays[name].dtype.kind != "f":
             raise ValueError(f"{name}: expected floating-point numbers, got {arrays[name].dtype}")
-        if not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{name}: not finite")
+        if not (np.abs(arrays[name]) <= LARGEST_WEIGHT).all():
+            raise ValueError(f"{name}: not finite, or beyond {LARGEST_WEIGHT:g}")
     return Selection(*(as_kernel_takes(arrays[name], np.float64) for name in Selection._fields))
 
 

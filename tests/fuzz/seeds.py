@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
+from engines.fitting.selection import CROP, EVIDENCE, Selection
 from engines.networks.stored import build_model
 from pipeline.listen import json_line
 from pipeline.messages import (
@@ -312,6 +313,9 @@ def models() -> Iterator[Seed]:
     }
     card = CARD | {"outputs": list(SHAPES), "readout": {"type": "gridless", "least_occupied": 0.1}}
     yield "model", "gridless", packed_model(card, offgrid_network(), {"crops": crops, **linear})
+    card = card | {"files": CARD["files"] | {"selection.npz": "SELECTION.NPZ"}}
+    golden = {"crops": crops, **linear}
+    yield "model", "selection", packed_model(card, offgrid_network(), golden, selection())
     recipe = {
         "name": "seed",
         "description": "smallest",
@@ -339,13 +343,31 @@ def models() -> Iterator[Seed]:
     yield "checkpoint", "small", file.getvalue()
 
 
-def packed_model(card: dict[str, Any], onnx_file: bytes, golden: dict[str, Any]) -> bytes:
+def selection() -> dict[str, Any]:
+    """Of a network of `SLOTS` slots."""
+    shapes = [
+        (3, SLOTS * (EVIDENCE + 2) + 2 + CROP),
+        (3,),
+        (3, 3),
+        (3,),
+        (SLOTS + 1, 3),
+        (SLOTS + 1,),
+    ]
+    names = zip(Selection._fields, shapes, strict=True)
+    return {name: np.full(shape, 0.1, np.float32) for name, shape in names}
+
+
+def packed_model(
+    card: dict[str, Any],
+    onnx_file: bytes,
+    golden: dict[str, Any],
+    chosen: dict[str, Any] | None = None,
+) -> bytes:
     """A folder as the target `model` takes it."""
-    return bytes(
-        msgpack.packb(
-            {"card": msgspec.yaml.encode(card), "network": onnx_file, "golden": npz(**golden)}
-        )
-    )
+    files = {"card": msgspec.yaml.encode(card), "network": onnx_file, "golden": npz(**golden)}
+    if chosen is not None:
+        files["selection"] = npz(**chosen)
+    return bytes(msgpack.packb(files))
 
 
 def main() -> None:

@@ -84,7 +84,13 @@ TARGETS = {
             "model",
             "models",
             _MODEL,
-            mutators.members({"card": mutators.yaml_tree, "golden": mutators.zip_members}),
+            mutators.members(
+                {
+                    "card": mutators.yaml_tree,
+                    "golden": mutators.zip_members,
+                    "selection": mutators.zip_members,
+                }
+            ),
             largest=65_536,
         ),
         Target(

@@ -5,7 +5,7 @@ import hashlib
 import msgpack
 
 from engines.engine import open_engine
-from engines.model import CARD, GOLDEN, NETWORK
+from engines.model import CARD, GOLDEN, NETWORK, SELECTION
 from tests.fuzz.contract import attempt, scratch
 
 
@@ -20,16 +20,15 @@ def _files(data: bytes) -> dict[str, bytes] | None:
 
 
 def model(data: bytes) -> None:
-    """A map of `card`, `network` and `golden`; the card's sha256 are made to fit."""
+    """A map of `card`, `network`, `golden` and `selection`; the card's sha256 are made to fit."""
     files = _files(data)
     if files is None:
         return
     folder = scratch("model")
-    network, golden = files.get("network", b""), files.get("golden", b"")
-    (folder / NETWORK).write_bytes(network)
-    (folder / GOLDEN).write_bytes(golden)
     card = files.get("card", b"")
-    for name, content in ((NETWORK, network), (GOLDEN, golden)):
+    for key, name in (("network", NETWORK), ("golden", GOLDEN), ("selection", SELECTION)):
+        content = files.get(key, b"")
+        (folder / name).write_bytes(content)
         card = card.replace(name.upper().encode(), hashlib.sha256(content).hexdigest().encode())
     (folder / CARD).write_bytes(card)
 
