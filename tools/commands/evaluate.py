@@ -40,7 +40,9 @@ def evaluate(
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(help="With --field: another model beside it, such as psf-fit; repeatable."),
+        typer.Option(
+            help="With --field: another model beside it, psf-fit or scipy-fit; repeatable."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="With --field: folder for the report and its pictures.")

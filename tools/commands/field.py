@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from engines.engine import Engine
+
 WIDEST_TABLE = 150  # characters
+#: A reference that is no engine of the node: the blind fit with SciPy.
+SCIPY_FIT = "scipy-fit"
 
 
 def run_field(
@@ -27,7 +33,7 @@ def run_field(
         folder: real frames in `images/`, their annotated targets in `centroids/` (SIRST's layout).
         out: folder to write to, made where it is not there; None: nothing is written.
         threads: of the engine's runtime.
-        references: other models, measured on the first `reference_crops` crops.
+        references: other models, measured on the first `reference_crops` crops; `scipy-fit`, too.
         write: the main figures into the model's card.
 
     Raises:
@@ -49,7 +55,7 @@ def run_field(
     further = None
     if isinstance(engine, ModelEngine) and gives_further(engine.model.card.readout):
         further = open_engine(model, threads=threads, least_existence=FURTHER_FROM)
-    others = [open_engine(name, threads=threads) for name in references]
+    others = [_open_reference(name, threads) for name in references]
     notes = Console(stderr=True)
     drawn = draw_samples(read_frames(folder), crops, seed)
     result, answers = run_benchmark(
@@ -77,3 +83,13 @@ def run_field(
     for each in (engine, further, *others):
         if each is not None:
             each.close()
+
+
+def _open_reference(name: str, threads: int) -> "Engine":
+    from engines.engine import open_engine
+
+    if name != SCIPY_FIT:
+        return open_engine(name, threads=threads)
+    from tools.scipy_fit import ScipyFitEngine
+
+    return ScipyFitEngine()
