@@ -41,6 +41,9 @@ class ScipyFitEngine:
         self._readout = PsfFitEngine()
         self.grid, self.psf = self._readout.grid, self._readout.psf
         most, seed = self._readout.settings.most, self._readout.settings.seed
+        # The pixels that psf-fit looks at: beyond them the crop holds clutter but no target.
+        row, column = np.indices((self.grid.crop_size,) * 2) - self.grid.center
+        self._near = row**2 + column**2 <= (self.grid.crop_size / 2 - 1) ** 2
         self._draws = np.random.default_rng(seed).normal(size=(RANDOM_STARTS, most, 3))
 
     def run(self, batch: CropBatch) -> Outputs:
@@ -58,7 +61,9 @@ class ScipyFitEngine:
         known = (np.isfinite(batch.psf) & (batch.psf > 0)).all(1)
         for crop in np.flatnonzero(known).tolist():
             pixels, psf = batch.pixels[crop].astype(float), batch.psf[crop].astype(float)
-            model = CropModel(pixels, batch.usable[crop], float(batch.noise[crop]), psf)
+            model = CropModel(
+                pixels, batch.usable[crop] & self._near, float(batch.noise[crop]), psf
+            )
             if len(model.observed) > PLANE:
                 _write(model, fit_orders(model, self._draws), crop, outputs)
         return outputs
