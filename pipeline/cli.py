@@ -11,6 +11,7 @@ from pipeline.commands import compare, keys, listen, model, node, record, replay
 EXTRAS = {
     **dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors"), "train"),
     "matplotlib": "plot",
+    "scipy": "dev",
 }
 
 

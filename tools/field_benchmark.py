@@ -1,6 +1,6 @@
 """The field benchmark: a model on targets with known truth in real frames, and what disturbs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ class OddSet:
 
 @dataclass(frozen=True)
 class Reference:
-    """A second engine and the measured one on the same crops."""
+    """Another engine and the measured one on the same crops."""
 
     name: str
     report: FieldReport
@@ -66,6 +66,7 @@ class FieldResult:
     Attributes:
         variants: reports by what was changed; the same places and clusters as in `report`.
         odd: fair target crops, for comparison, then the sets on which the model should doubt.
+        references: other engines, all on the same first crops.
     """
 
     engine: str
@@ -77,7 +78,7 @@ class FieldResult:
     speed: Speed
     variants: dict[str, FieldReport]
     odd: list[OddSet]
-    reference: Reference | None
+    references: list[Reference]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ def run_benchmark(
     drawn: Drawn,
     *,
     further: Engine | None = None,
-    reference: Engine | None = None,
+    references: Sequence[Engine] = (),
     reference_crops: int = 300,
     tell: Tell = lambda what: None,
 ) -> tuple[FieldResult, Answers]:
@@ -126,7 +127,7 @@ def run_benchmark(
 
     Args:
         further: the same engine, told to give targets beyond the likeliest number, too.
-        reference: a second engine, measured on the first `reference_crops` samples.
+        references: other engines, measured on the first `reference_crops` samples.
         tell: is called with what is run next.
     """
     samples = drawn.samples
@@ -137,10 +138,10 @@ def run_benchmark(
     if further is not None:
         tell(FURTHER)
         variants[FURTHER] = measure(run_chain(further, samples).estimates, samples)
-    compared = None
-    if reference is not None:
+    compared = []
+    for reference in references:
         tell(f"reference: {reference.name}")
-        compared = _compare(reference, answers, samples.take(np.s_[:reference_crops]))
+        compared.append(_compare(reference, answers, samples.take(np.s_[:reference_crops])))
     result = FieldResult(
         engine=engine.name,
         runtime=engine.runtime_name,
@@ -151,7 +152,7 @@ def run_benchmark(
         speed=answers.speed,
         variants=variants,
         odd=_doubts(engine, drawn, answers, tell),
-        reference=compared,
+        references=compared,
     )
     return result, answers
 

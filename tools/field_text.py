@@ -37,11 +37,11 @@ def print_result(result: FieldResult, console: Console) -> None:
     console.print(_coverage(result.report))
     console.print(_errors(result.report), highlight=False)
     console.print(_odd(result.odd))
-    if result.reference is None:
-        console.print(_speed([(result.engine, result.speed)]))
-    else:
-        for table in _reference(result.engine, result.speed, result.reference):
+    if result.references:
+        for table in _beside(result.engine, result.references):
             console.print(table)
+    speeds = [(each.name, each.speed) for each in result.references]
+    console.print(_speed([(result.engine, result.speed), *speeds]))
     console.print(NOTES, highlight=False)
 
 
@@ -160,19 +160,17 @@ def _odd(sets: Sequence[OddSet]) -> Table:
     return table
 
 
-def _reference(engine: str, speed: Speed, reference: Reference) -> list[Table]:
-    reports = ((engine, reference.measured), (reference.name, reference.report))
+def _beside(engine: str, references: Sequence[Reference]) -> list[Table]:
+    measured = references[0].measured
+    reports = [(engine, measured), *((each.name, each.report) for each in references)]
     rows = [
         (f"{edges}  {name}", report.by_snr[edges])
-        for edges in reference.report.by_snr
+        for edges in measured.by_snr
         for name, report in reports
     ]
-    title = f"Beside {reference.name}, on the same {reference.report.crops} crops"
-    return [
-        _summary(title, reports),
-        _found("By signal-to-noise", "SNR", rows),
-        _speed([(engine, speed), (reference.name, reference.speed)]),
-    ]
+    names = ", ".join(each.name for each in references)
+    title = f"Beside {names}, on the same {measured.crops} crops"
+    return [_summary(title, reports), _found("By signal-to-noise", "SNR", rows)]
 
 
 def _speed(speeds: Iterable[tuple[str, Speed]]) -> Table:

@@ -51,12 +51,15 @@ def test_an_error_is_one_line(
     assert capsys.readouterr().err == "dscsnet: it rains\n"
 
 
+@pytest.mark.parametrize(
+    ("library", "extra"), [("torch.nn", "train"), ("matplotlib", "plot"), ("scipy.optimize", "dev")]
+)
 def test_a_missing_library_names_its_extra(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    library: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = ModuleNotFoundError("no", name="torch.nn")
+    missing = ModuleNotFoundError("no", name=library)
     assert run_with(monkeypatch, failing(missing), "fail") == 1
-    assert "pip install 'dscsnet[train]'" in capsys.readouterr().err
+    assert f"pip install 'dscsnet[{extra}]'" in capsys.readouterr().err
 
 
 def test_an_unknown_module_is_a_defect_and_shows_its_traceback(

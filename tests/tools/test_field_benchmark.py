@@ -519,16 +519,27 @@ def test_the_command_prints_and_writes_everything(
         seed=2,
         out=out,
         threads=1,
-        reference="two",
+        references=["two", "three"],
         reference_crops=30,
     )
     assert all(engine.closed for engine in opened)
     text = capsys.readouterr().out
-    for part in ("PSF told -10 %", "14 bit", "hot pixels", "Beside two", "Crops/s on one core"):
+    for part in (
+        "PSF told -10 %",
+        "14 bit",
+        "hot pixels",
+        "Beside two, three",
+        "Crops/s on one core",
+    ):
         assert part in text
     result = json.loads((out / "field.json").read_text())
     assert (result["engine"], result["crops"], result["frames"]) == ("one", 80, 2)
-    assert result["reference"]["report"] == result["reference"]["measured"]
+    assert [reference["name"] for reference in result["references"]] == ["two", "three"]
+    for reference in result["references"]:
+        assert reference["report"]["crops"] == 30
+        assert reference["report"] == reference["measured"]
+    speeds = text[text.index("Crops/s on one core") :].splitlines()[2:5]
+    assert [line.split()[0] for line in speeds] == ["one", "two", "three"]
     assert len(result["variants"]) == 6
     assert result["report"]["chi2"] == sorted(result["report"]["chi2"])
     assert result["report"]["x"]["one_sigma"] is not None

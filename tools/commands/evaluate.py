@@ -39,7 +39,10 @@ def evaluate(
         typer.Option(help="Folder of real frames: implant clusters and run the whole chain."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="With --field: a second model beside it, such as psf-fit.")
+        list[str] | None,
+        typer.Option(
+            help="With --field: another model beside it, psf-fit or scipy-fit; repeatable."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="With --field: folder for the report and its pictures.")
@@ -74,7 +77,7 @@ def evaluate(
             seed=seed,
             out=out,
             threads=threads or 1,
-            reference=reference,
+            references=reference or (),
             write=write,
         )
     elif data:

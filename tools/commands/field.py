@@ -1,11 +1,18 @@
 """`dscsnet evaluate --field`: measure a model on targets implanted in real frames."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from engines.engine import Engine
+
 WIDEST_TABLE = 150  # characters
+#: A reference that is no engine of the node: the blind fit with SciPy.
+SCIPY_FIT = "scipy-fit"
 
 
 def run_field(
@@ -16,7 +23,7 @@ def run_field(
     seed: int,
     out: Path | None,
     threads: int,
-    reference: str | None = None,
+    references: Sequence[str] = (),
     reference_crops: int = 1000,
     write: bool = False,
 ) -> None:
@@ -26,7 +33,7 @@ def run_field(
         folder: real frames in `images/`, their annotated targets in `centroids/` (SIRST's layout).
         out: folder to write to, made where it is not there; None: nothing is written.
         threads: of the engine's runtime.
-        reference: a second model, measured on the first `reference_crops` crops.
+        references: other models, measured on the first `reference_crops` crops; `scipy-fit`, too.
         write: the main figures into the model's card.
 
     Raises:
@@ -48,14 +55,14 @@ def run_field(
     further = None
     if isinstance(engine, ModelEngine) and gives_further(engine.model.card.readout):
         further = open_engine(model, threads=threads, least_existence=FURTHER_FROM)
-    other = None if reference is None else open_engine(reference, threads=threads)
+    others = [_open_reference(name, threads) for name in references]
     notes = Console(stderr=True)
     drawn = draw_samples(read_frames(folder), crops, seed)
     result, answers = run_benchmark(
         engine,
         drawn,
         further=further,
-        reference=other,
+        references=others,
         reference_crops=reference_crops,
         tell=lambda what: notes.print(f"running: {what}", style="dim"),
     )
@@ -73,6 +80,16 @@ def run_field(
         figures = {**card_figures(result.report), "crops": float(crops), "seed": float(seed)}
         card = msgspec.structs.replace(engine.model.card, measured=figures)
         write_card(card, engine.model.folder)
-    for each in (engine, further, other):
+    for each in (engine, further, *others):
         if each is not None:
             each.close()
+
+
+def _open_reference(name: str, threads: int) -> "Engine":
+    from engines.engine import open_engine
+
+    if name != SCIPY_FIT:
+        return open_engine(name, threads=threads)
+    from tools.scipy_fit import ScipyFitEngine
+
+    return ScipyFitEngine()
