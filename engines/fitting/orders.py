@@ -166,6 +166,8 @@ def _fit_orders(
         _leave(space, orders, targets - 1)
         for start in range(targets + options.starts):
             _copy(orders.values[targets - 1], space.values)
+            if start >= targets and _good(space, orders, targets):
+                break
             if start == 0:
                 _add_peak(space, orders, targets)
             elif start < targets:
@@ -173,12 +175,10 @@ def _fit_orders(
             else:
                 _scatter(space, targets, center_x, center_y, light, draws[start - targets])
             _keep(space, orders, targets, options)
-            if _good(space, orders, targets):
-                break
         if not orders.cost[targets] < np.inf:
             break
         rises = rises + 1 if orders.cost[targets] > orders.cost[targets - 1] else 0
-        if rises == 2 or (rises == 1 and _good(space, orders, targets)):
+        if rises == 2:
             break
 
 
