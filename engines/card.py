@@ -58,6 +58,10 @@ class GridlessReadout(
     least_occupied: Annotated[
         float, Meta(ge=0, le=1, description="probability of any target below which none is given")
     ] = 0.5
+    least_doubted: Annotated[
+        float,
+        Meta(ge=0, le=1, description="likewise for a crop in doubt; no effect below the other"),
+    ] = 0.0
     refine: (
         Annotated[RefineSettings, Meta(description="the fit that follows the network")] | None
     ) = RefineSettings()

@@ -56,7 +56,7 @@ def calibrate_readout(
         selection: of the model, where it has one.
     """
     alone = replace(readout, further_weights=None, least_existence=None)
-    plain = replace(alone, intensity_sigma_scale=1.0, least_occupied=0.0)
+    plain = replace(alone, intensity_sigma_scale=1.0, least_occupied=0.0, least_doubted=0.0)
     found, details = read_with_details(plain, outputs, batch, selection)
     pairs = _pair(_points(found), true, PAIRED_WITHIN, alone=True)
     mine, real = pairs

@@ -86,6 +86,8 @@ def read_with_details(
     occupied = np.where(finite, 1 - stated.count[:, 0], np.nan)
     count = np.where(finite & (occupied >= readout.least_occupied), refined.count, 0)
     doubt = _doubts(readout, replace(refined, count=count), finite)
+    # Clutter that looks like targets rarely fits: where there is doubt, more evidence is asked for.
+    count = np.where((doubt > 0) & (occupied < readout.least_doubted), 0, count)
     return _estimates(readout, refined, stated, count, doubt, occupied)
 
 

@@ -193,6 +193,19 @@ def test_a_crop_that_is_likely_empty_is_silent() -> None:
         np.testing.assert_allclose(found.occupied, 0.55, atol=1e-6)
 
 
+def test_where_there_is_doubt_more_evidence_is_asked_for() -> None:
+    outputs = stated_by([ONE, ONE])
+    outputs["count"][:, :] = -20
+    outputs["count"][:, 0], outputs["count"][:, 1] = np.log(0.45), np.log(0.55)
+    batch = crops_of([ONE, THREE])  # the second is not explained by one target
+    for least, number in ((0.0, [1, 1]), (0.549, [1, 1]), (0.551, [1, 0])):
+        found = read_gridless(
+            replace(ALONE, least_occupied=0.5, least_doubted=least), outputs, batch
+        )
+        assert found.number.tolist() == number, least
+        assert found.doubt.tolist() == [0, Doubt.MISFIT]
+
+
 def test_targets_in_doubt_each_for_its_own_reason() -> None:
     clear = read_gridless(REFINING, stated_by([TWO]), crops_of([TWO]))
     assert clear.doubt[0] == 0
