@@ -57,7 +57,8 @@ class RefineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         window_sigmas, window_margin: pixels this many PSF sigmas and px from a target count.
         alternatives: counts to fit, the likeliest one included; 1 trusts the network's.
         least_probability: counts less likely than this are not tried.
-        count_penalty: what each target adds to the objective by which a count is chosen.
+        count_penalty: what each target adds to the objective; that chooses the count where there is
+            no selection.
         starts: starts of each fit of a hard crop: the network's answer, where that led to, and then
             draws from the network's posterior.
         hard_chi2, hard_margin: a crop is hard where the reduced chi-square of its best fit exceeds
