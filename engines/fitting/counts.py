@@ -140,7 +140,8 @@ def fit_count(
     objective += _count_cost(search, targets, options)
     if objective < search.objective[targets]:
         search.objective[targets], search.misfit[targets] = objective, misfit
-        search.occam[targets] = occam(space, targets)
+        if options.judged:
+            search.occam[targets] = occam(space, targets)
         for a in range(SHARED + 3 * targets):
             search.best[targets, a] = space.values[a]
     return scale

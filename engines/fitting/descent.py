@@ -90,18 +90,25 @@ def penalty(space: Workspace, values: Float, targets: int) -> float:
 
 
 @inner
-def _damped_step(space: Workspace, values: Float, targets: int, damping: float) -> float:
-    """Fill `space.step`; returns by how much it should lower the objective."""
-    unknowns = SHARED + 3 * targets
+def _factorise_damped(space: Workspace, unknowns: int, damping: float) -> None:
+    """`space.factor`: of the posterior's precision, its diagonal raised."""
     for a in range(unknowns):
         for b in range(a):
             space.factor[a, b] = space.normal[a, b]
         diagonal = space.normal[a, a] + space.precision[a]
         space.factor[a, a] = diagonal * (1.0 + damping) + 1e-12
+    factorise(space.factor, unknowns)
+
+
+@inner
+def _damped_step(space: Workspace, values: Float, targets: int, damping: float) -> float:
+    """Fill `space.step`; returns by how much it should lower the objective."""
+    unknowns = SHARED + 3 * targets
+    for a in range(unknowns):
         offset = space.precision[a] * (values[a] - space.mean[a])
         space.step[a] = -space.gradient[a] - offset
         space.trial[a] = space.step[a]  # kept for the gain
-    factorise(space.factor, unknowns)
+    _factorise_damped(space, unknowns, damping)
     solve(space.factor, space.step, unknowns)
     gain = 0.0
     for a in range(unknowns):
@@ -168,21 +175,11 @@ def descend(space: Workspace, values: Float, targets: int, steps: int, tolerance
 @inner
 def occam(space: Workspace, targets: int) -> float:
     """ln of the targets' posterior volume over their prior's, where `descend` linearised last."""
-    _factorise_normal(space, targets)
-    total = 0.0
-    for a in range(SHARED, SHARED + 3 * targets):
+    unknowns, total = SHARED + 3 * targets, 0.0
+    _factorise_damped(space, unknowns, 0.0)
+    for a in range(SHARED, unknowns):
         total += math.log(space.factor[a, a]) + 0.5 * math.log(space.precision[a])
     return total
-
-
-@inner
-def _factorise_normal(space: Workspace, targets: int) -> None:
-    unknowns = SHARED + 3 * targets
-    for a in range(unknowns):
-        for b in range(a):
-            space.factor[a, b] = space.normal[a, b]
-        space.factor[a, a] = space.normal[a, a] + space.precision[a] + 1e-12
-    factorise(space.factor, unknowns)
 
 
 @inner

@@ -165,9 +165,9 @@ def _fit_orders(
     for targets in range(1, most + 1):
         _leave(space, orders, targets - 1)
         for start in range(targets + options.starts):
-            _copy(orders.values[targets - 1], space.values)
             if start >= targets and _good(space, orders, targets):
                 break
+            _copy(orders.values[targets - 1], space.values)
             if start == 0:
                 _add_peak(space, orders, targets)
             elif start < targets:

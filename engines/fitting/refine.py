@@ -10,7 +10,7 @@ from engines.fitting.compiled import as_kernel_takes
 from engines.fitting.counts import Options
 from engines.fitting.psf import NO_TABLE
 from engines.fitting.refine_crops import refine_crops
-from engines.fitting.selection import NO_SELECTION, Selection
+from engines.fitting.selection import NO_SELECTION, Selection, feature_number
 
 Float = NDArray[np.float64]
 
@@ -117,8 +117,8 @@ class Refined:
         level: (n,) fitted background at the crop's centre, counts; NaN where nothing was fitted.
         probability: (n, slots + 2) of 0, 1, ... targets and of more, weighed anew by the counts'
             fits.
-        features: (n, features) what a selection judges by; 0 where it was not asked for, or where
-            nothing was fitted.
+        features: (n, features) what a selection judges by, 0 where nothing was fitted; (n, 0) where
+            it was not asked for.
     """
 
     count: NDArray[np.int64]
@@ -162,7 +162,8 @@ def refine(
         psf: (n, 2) PSF sigma along x and y, px.
         prior: the network's posterior, (n, slots).
         log_count: (n, slots + 2) ln probability of 0, 1, ... targets, and of more.
-        existence: (n, slots) log-odds that each slot holds a target; a selection needs them.
+        existence: (n, slots) log-odds that each slot holds a target; given for a selection, or for
+            its features.
 
     Raises:
         ValueError: arrays whose shapes do not belong together.
@@ -178,13 +179,16 @@ def refine(
         "log_count": (log_count.shape, (number, slots + 2)),
         **{f.name: (c.shape, (number, slots)) for f, c in zip(fields(prior), columns, strict=True)},
     }
-    if existence is not None:
+    judged = existence is not None or selection is not NO_SELECTION
+    existence = np.empty((0, 0)) if existence is None else existence
+    if judged:
         shapes["existence"] = (existence.shape, (number, slots))
     if selection is not NO_SELECTION:
         shapes["selection"] = ((selection.slots,), (slots,))
     for name, (found, expected) in shapes.items():
         if found != expected:
             raise ValueError(f"{name} must have shape {expected}, got {found}")
+    features = np.zeros((number, feature_number(slots) if judged else 0))
     results = refine_crops(
         as_kernel_takes(pixels, np.float32),
         as_kernel_takes(usable, np.bool_),
@@ -192,13 +196,15 @@ def refine(
         as_kernel_takes(psf, np.float64),
         np.stack(columns),
         as_kernel_takes(log_count, np.float64),
-        _options(settings, judged=existence is not None),
+        _options(settings, judged=judged),
         np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
         NO_TABLE,
-        as_kernel_takes(np.zeros((0, 0)) if existence is None else existence, np.float64),
+        as_kernel_takes(existence, np.float64),
         selection,
+        features,
     )
-    return Refined(results.targets, *results.slots, *results[2:])
+    refined = (*results.slots, *results[2:], features)
+    return Refined(results.targets, *refined)
 
 
 def _options(settings: RefineSettings, *, judged: bool) -> Options:

@@ -22,7 +22,7 @@ from engines.fitting.counts import (
 )
 from engines.fitting.descent import invert_normal
 from engines.fitting.linear import covariance
-from engines.fitting.selection import Selection, feature_number, fill_features, judge, likeliest
+from engines.fitting.selection import Selection, fill_features, judge, likeliest
 from engines.fitting.spline import PsfTable
 from engines.fitting.workspace import (
     HELD,
@@ -54,7 +54,6 @@ class Results(NamedTuple):
     sigma_psf_factor: Float
     level: Float
     probability: Float  # (n, slots + 2)
-    features: Float  # (n, features) of `selection`
 
 
 @kernel
@@ -70,6 +69,7 @@ def refine_crops(
     table: PsfTable,
     existence: Float,
     selection: Selection,
+    features: Float,
 ) -> Results:
     """Refine each crop; see `engines.fitting.refine.refine`.
 
@@ -77,8 +77,9 @@ def refine_crops(
         slots: (6, n, slots) x, y, ln intensity and their sigmas.
         draws: (starts - 1, slots, 3) standard normal draws that place the third start and on.
         table: an empty one: the PSF is Gaussian.
-        existence: (n, slots) log-odds that each slot holds a target; an empty one: no features.
+        existence: (n, slots) log-odds that each slot holds a target, for the features.
         selection: judges by the features; without one the objectives choose.
+        features: (n, features) of 0 to be filled; of (n, 0) where they are not wanted.
     """
     number, size, most = pixels.shape[0], pixels.shape[1], slots.shape[2]
     results = Results(
@@ -90,7 +91,6 @@ def refine_crops(
         np.full(number, np.nan),
         np.full(number, np.nan),
         np.zeros((number, most + 2)),
-        np.zeros((number, feature_number(most))),
     )
     hidden = np.zeros((2, selection.middle.shape[0]))
     space, search = make_workspace(size, most, table), make_search(most)
@@ -108,14 +108,13 @@ def refine_crops(
         if _open_window(space, pixels[crop], usable[crop], scale, search, tried, options) == 0:
             continue
         _fit_counts(space, search, tried, options, draws)
-        features, probability = results.features[crop], results.probability[crop]
-        targets = best_count(search, tried)
-        if targets > 0 and existence.size:
-            fill_features(space, search, tried, existence[crop], features)
+        probability, targets = results.probability[crop], best_count(search, tried)
+        if targets > 0 and features.size:
+            fill_features(space, search, tried, existence[crop], features[crop])
         if selection.leave.size == 0:
             weigh_counts(search, tried, probability)
         elif targets > 0:
-            judge(selection, features, hidden, probability)
+            judge(selection, features[crop], hidden, probability)
             targets = likeliest(search, tried, probability)
         _write(space, search, targets, crop, scale, results)
     return results

@@ -54,7 +54,6 @@ class Selection(NamedTuple):
 NO_SELECTION = Selection(*(np.zeros((0, 0)), np.zeros(0)) * 3)
 
 
-@inner
 def feature_number(slots: int) -> int:
     """Features of a crop, for a network of so many slots."""
     return slots * EVIDENCE + (slots + 2) + slots + CROP
@@ -67,7 +66,7 @@ def selection_of(arrays: Mapping[str, NDArray[np.generic]]) -> Selection:
         ValueError: shapes that do not belong together, or values that no weight has.
     """
     bias, slots = arrays["enter_bias"], arrays["leave_bias"].size - 1
-    hidden, features = bias.size, max(slots, 0) * (EVIDENCE + 2) + 2 + CROP
+    hidden, features = bias.size, feature_number(slots)
     shapes = [(hidden, features), (hidden,), (hidden, hidden), (hidden,)]
     shapes += [(slots + 1, hidden), (slots + 1,)]
     for name, shape in zip(Selection._fields, shapes, strict=True):

@@ -94,15 +94,19 @@ def read_with_details(
 def selection_features(readout: GridlessReadout, outputs: Outputs, batch: CropBatch) -> Float:
     """(n, features) what a selection judges by; all 0 where the network sees no targets."""
     assert readout.refine is not None, "without fits there is nothing to judge"
-    return _fitted(readout.refine, state(outputs, finite_crops(outputs)), batch).features
+    stated = state(outputs, finite_crops(outputs))
+    return _fitted(readout.refine, stated, batch, log_odds(stated.existence)).features
 
 
 def _fitted(
-    settings: RefineSettings, stated: Stated, batch: CropBatch, selection: Selection = NO_SELECTION
+    settings: RefineSettings,
+    stated: Stated,
+    batch: CropBatch,
+    existence: Float | None = None,
+    selection: Selection = NO_SELECTION,
 ) -> Refined:
     log_count = np.log(np.maximum(stated.count, np.exp(LEAST_LOG)))
     crops = (batch.pixels, batch.usable, batch.noise, batch.psf)
-    existence = log_odds(stated.existence)
     return refine(*crops, stated.slots, log_count, settings, existence, selection)
 
 
@@ -111,7 +115,9 @@ def _refined(
 ) -> Refined:
     """The fit's answer, or the network's own with the chi-square of a fit of no step."""
     if settings is not None:
-        return _fitted(settings, stated, batch, selection)
+        # Without a selection there is none to look at the evidence, which takes time.
+        existence = None if selection is NO_SELECTION else log_odds(stated.existence)
+        return _fitted(settings, stated, batch, existence, selection)
     fitted = _fitted(RefineSettings(steps=1, alternatives=1), stated, batch)
     columns = {f.name: getattr(stated.slots, f.name) for f in fields(Slots)}
     unknown = np.full(len(fitted.chi2), np.nan)

@@ -8,12 +8,12 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from engines.fitting import NO_SELECTION, Refined, Selection, refine, selection_of
-from engines.fitting.selection import CROP, EVIDENCE, LEAST_LOG
+from engines.fitting.selection import EVIDENCE, LEAST_LOG, feature_number
 from tests.engines.test_fitting import EXACT, SIZE, SLOTS, crowded, images, slots
 
 Float = NDArray[np.float64]
 
-FEATURES = SLOTS * EVIDENCE + (SLOTS + 2) + SLOTS + CROP
+FEATURES = feature_number(SLOTS)
 #: All counts are fitted to the whole crop, so that fits of one and of several counts are the same.
 ALL = structs.replace(EXACT, alternatives=5, least_probability=0.01, window_margin=20.0)
 STATED = np.array([0.02, 0.1, 0.4, 0.3, 0.1, 0.05, 0.03])
@@ -39,7 +39,11 @@ def pairs(number: int, seed: int = 3) -> tuple[Float, Any]:
 
 
 def choose(
-    pixels: Float, prior: Any, selection: Selection, existence: Float, stated: Float = STATED
+    pixels: Float,
+    prior: Any,
+    selection: Selection,
+    existence: Float | None,
+    stated: Float = STATED,
 ) -> Refined:
     number = len(pixels)
     return refine(
@@ -139,6 +143,13 @@ def test_nothing_is_judged_where_nothing_is_seen() -> None:
     assert (found.features == 0).all()
 
 
+def test_without_log_odds_there_are_no_features_and_no_selection() -> None:
+    pixels, prior = pairs(3)
+    assert choose(pixels, prior, NO_SELECTION, None).features.shape == (3, 0)
+    with pytest.raises(ValueError, match=r"existence must have shape \(3, 5\), got \(0, 0\)"):
+        choose(pixels, prior, selection_of(make(1)), None)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -163,7 +174,7 @@ def test_a_selection_of_another_network_is_refused() -> None:
         name: np.zeros(shape)
         for name, shape in zip(
             Selection._fields,
-            [(3, 4 * (EVIDENCE + 2) + 2 + CROP), (3,), (3, 3), (3,), (5, 3), (5,)],
+            [(3, feature_number(4)), (3,), (3, 3), (3,), (5, 3), (5,)],
             strict=True,
         )
     }

@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
-from engines.fitting.selection import CROP, EVIDENCE, Selection
+from engines.fitting.selection import Selection, feature_number
 from engines.networks.stored import build_model
 from pipeline.listen import json_line
 from pipeline.messages import (
@@ -346,7 +346,7 @@ def models() -> Iterator[Seed]:
 def selection() -> dict[str, Any]:
     """Of a network of `SLOTS` slots."""
     shapes = [
-        (3, SLOTS * (EVIDENCE + 2) + 2 + CROP),
+        (3, feature_number(SLOTS)),
         (3,),
         (3, 3),
         (3,),
