@@ -8,6 +8,7 @@ COPY engines engines
 COPY pipeline pipeline
 COPY detector_stub detector_stub
 COPY tools tools
+COPY dscsnet dscsnet
 # Built here, so that neither build tools nor sources are in what runs.
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 

@@ -39,7 +39,7 @@ types: $(VENV)/dev
 	$(BIN)/mypy
 
 gpu: $(VENV)/dev
-	$(BIN)/python -m tools.gpu_report gpu-report
+	$(BIN)/python -m dscsnet.tools.bench.gpu gpu-report
 
 slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow

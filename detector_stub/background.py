@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.array_types import Mask
+
 Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 TILES = 5  # side of the median over tiles; what OpenCV offers for float32
 OBJECT_CELL = 3  # px; resolution at which objects larger than the ring's hole are looked for

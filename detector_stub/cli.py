@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import cv2
 import typer
 
-from detector_stub import logs
-from detector_stub.config import DetectorConfig, SimulatorConfig, load
-from engines.errors import DscsnetError
-from pipeline.commands.interrupt import stop_on_signals
+from dscsnet.detector_stub import logs
+from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, load
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.process.signals import stop_on_signals
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,7 +31,7 @@ LevelOption = Annotated[
 @app.command()
 def detector(config: ConfigOption, log_level: LevelOption = "info") -> None:
     """Find candidate spots in frames and publish them."""
-    from detector_stub.detector import run_detector
+    from dscsnet.detector_stub.detector import run_detector
 
     _run(log_level, lambda stop: run_detector(load(config, DetectorConfig), stop))
 
@@ -39,7 +39,7 @@ def detector(config: ConfigOption, log_level: LevelOption = "info") -> None:
 @app.command()
 def simulate(config: ConfigOption, log_level: LevelOption = "info") -> None:
     """Publish the frames of a simulated scene, its truth beside them."""
-    from detector_stub.simulator import run_simulator  # takes a second: it compiles loops
+    from dscsnet.detector_stub.simulator import run_simulator
 
     _run(log_level, lambda stop: run_simulator(load(config, SimulatorConfig), stop))
 

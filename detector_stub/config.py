@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from detector_stub.scene_config import SceneConfig
-from engines.strict_yaml import YamlError, decode_yaml
-from pipeline.errors import ConfigError
-from pipeline.sockets import Channel, complete_channels
+from dscsnet.detector_stub.scene_config import SceneConfig
+from dscsnet.engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.sockets import Channel
+from dscsnet.pipeline.sockets.channel import complete_channels
 
 STREAM_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 MAX_CANDIDATES = 10_000  # of the wire's default limits

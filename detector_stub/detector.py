@@ -10,14 +10,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from detector_stub.config import DetectorConfig
-from detector_stub.logs import RateLimitedLog, line
-from detector_stub.peers import await_peers, send
-from detector_stub.spots import FrameError, SpotDetector
-from engines.image_files import ImageFileError, read_image
-from pipeline.errors import ConfigError, MessageError
-from pipeline.messages import Detections, End, Frame
-from pipeline.sockets import Receiver, Sender
+from dscsnet.detector_stub.config import DetectorConfig
+from dscsnet.detector_stub.logs import RateLimitedLog, line
+from dscsnet.detector_stub.spots import FrameError, SpotDetector
+from dscsnet.engines.image_files import ImageFileError, read_image
+from dscsnet.pipeline.errors import ConfigError, MessageError
+from dscsnet.pipeline.messages import Detections, End, Frame
+from dscsnet.pipeline.sockets import Receiver, Sender
+from dscsnet.pipeline.sockets.peers import await_peers, send
 
 logger = logging.getLogger(__name__)
 

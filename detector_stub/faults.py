@@ -7,10 +7,10 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detector_stub.config import FaultSettings
+from dscsnet.detector_stub.config import FaultSettings
 
 Item = TypeVar("Item")
-FAULTS = 4  # beside the seed: a random stream of its own, see detector_stub.scene
+FAULTS = 4  # beside the seed: a random stream of its own, see dscsnet.detector_stub.scene
 
 
 class Positions(NamedTuple):

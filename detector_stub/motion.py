@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detector_stub.scene_config import ClusterSettings
+from dscsnet.detector_stub.scene_config import ClusterSettings
+from dscsnet.engines.array_types import Float
 
-Array = NDArray[np.float64]
 PLACING_ATTEMPTS = 200
 
 
@@ -44,7 +43,7 @@ class Cluster:
         self._phase = rng.uniform(0, 2 * math.pi)
         self.intensity = unit_intensity * _draw_peaks(settings, members, rng)
 
-    def positions(self, frame: int) -> Array:
+    def positions(self, frame: int) -> Float:
         """Return where the members are in a frame.
 
         Returns:
@@ -58,7 +57,7 @@ class Cluster:
             centre = self._low + span - np.abs(np.mod(travelled, 2 * span) - span)
         return centre + self._shape_at(frame)
 
-    def _shape_at(self, frame: int) -> Array:
+    def _shape_at(self, frame: int) -> Float:
         turn = frame * self._rotation
         cosine, sine = math.cos(turn), math.sin(turn)
         swing = math.cos(2 * math.pi * frame / self._settings.breathing_period + self._phase)
@@ -68,7 +67,7 @@ class Cluster:
 
 def place_members(
     count: int, radius: float, min_separation: float, rng: np.random.Generator
-) -> Array:
+) -> Float:
     """Draw positions in a disc, at least `min_separation` apart; the disc grows if it is too small.
 
     Returns:
@@ -86,7 +85,7 @@ def place_members(
         radius = 1.1 * radius + 0.1 * min_separation
 
 
-def _bounds(settings: ClusterSettings, size: Array) -> tuple[Array, Array]:
+def _bounds(settings: ClusterSettings, size: Float) -> tuple[Float, Float]:
     """Least and greatest x and y of a cluster's centre, px."""
     margin = settings.margin
     if settings.motion == "reenter":
@@ -94,7 +93,7 @@ def _bounds(settings: ClusterSettings, size: Array) -> tuple[Array, Array]:
     return np.full(2, margin), size - 1 - margin
 
 
-def _draw_peaks(settings: ClusterSettings, members: int, rng: np.random.Generator) -> Array:
+def _draw_peaks(settings: ClusterSettings, members: int, rng: np.random.Generator) -> Float:
     """Peak signal-to-noise ratios of the members: (members,), the brightest first."""
     low, high = math.log(settings.min_peak_snr), math.log(settings.max_peak_snr)
     ratios = np.exp(rng.uniform(0, math.log(settings.brightness_ratio), members))

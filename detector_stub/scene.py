@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_stub.clutter import DriftingTexture, power_law_texture
-from detector_stub.motion import Cluster
-from detector_stub.scene_config import SceneConfig, SensorSettings
-from engines.imaging import EXTENT_SIGMAS, central_fraction, gaussian_profile
-
-Array = NDArray[np.float64]
+from dscsnet.detector_stub.clutter import DriftingTexture, power_law_texture
+from dscsnet.detector_stub.motion import Cluster
+from dscsnet.detector_stub.scene_config import SceneConfig, SensorSettings
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.imaging import EXTENT_SIGMAS, central_fraction, gaussian_profile
 
 # What a random generator is for, beside the seed: streams that do not touch each other.
 CLOUDS, PATTERN, CLUSTERS, NOISE = range(4)
@@ -33,8 +32,8 @@ class ClusterTable:
     """
 
     id: NDArray[np.int64]
-    x: Array
-    y: Array
+    x: Float
+    y: Float
     count: NDArray[np.int64]
 
 
@@ -51,9 +50,9 @@ class Truth:
     """
 
     cluster: NDArray[np.int64]
-    x: Array
-    y: Array
-    intensity: Array
+    x: Float
+    y: Float
+    intensity: Float
     noise_sigma: float
     frame_id: int
 
@@ -217,7 +216,7 @@ def _variance(sensor: SensorSettings, level: float) -> float:
 
 
 def _add_targets(
-    image: NDArray[np.float32], position: Array, intensity: Array, sigma_x: float, sigma_y: float
+    image: NDArray[np.float32], position: Float, intensity: Float, sigma_x: float, sigma_y: float
 ) -> None:
     """Add targets to the image in place, all on the window that they share."""
     reach = np.ceil(EXTENT_SIGMAS * np.array([sigma_x, sigma_y]) + 1)

@@ -13,14 +13,14 @@ from typing import IO
 import msgspec
 import zmq
 
-from detector_stub.config import SimulatorConfig
-from detector_stub.faults import DelayLine, degrade
-from detector_stub.logs import RateLimitedLog, line
-from detector_stub.peers import SLICE_MS, await_peers, send
-from detector_stub.scene import Scene, Truth
-from pipeline.errors import ConfigError
-from pipeline.messages import Detections, End, Frame, FrameKey, new_epoch
-from pipeline.sockets import Sender
+from dscsnet.detector_stub.config import SimulatorConfig
+from dscsnet.detector_stub.faults import DelayLine, degrade
+from dscsnet.detector_stub.logs import RateLimitedLog, line
+from dscsnet.detector_stub.scene import Scene, Truth
+from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.messages import Detections, End, Frame, FrameKey, new_epoch
+from dscsnet.pipeline.sockets import Sender
+from dscsnet.pipeline.sockets.peers import SLICE_MS, await_peers, send
 
 logger = logging.getLogger(__name__)
 

@@ -18,17 +18,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector_stub.background import (
+from dscsnet.detector_stub.background import (
     Image,
-    Mask,
     large_objects,
     ring_mean,
     tile_means,
     tile_medians,
     weighted_ring_mean,
 )
-from detector_stub.config import SpotSettings
-from engines.errors import DscsnetError
+from dscsnet.detector_stub.config import SpotSettings
+from dscsnet.engines.array_types import Mask
+from dscsnet.engines.errors import DscsnetError
 
 FILL_SIZE = 7  # px; bad pixels take the mean of the good ones in a square of this side
 QUANTISATION = 0.29  # standard deviation of rounding to whole counts

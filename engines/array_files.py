@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from engines.errors import DscsnetError
+from dscsnet.engines.errors import DscsnetError
 
 Array = NDArray[Any]
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from engines.fitting import RefineSettings
-from engines.geometry import Grid
+from dscsnet.engines.fitting import RefineSettings
+from dscsnet.engines.geometry import Grid
 
 Range = tuple[float, float]
 
@@ -76,7 +76,8 @@ class GridlessReadout(
         float, Meta(gt=0, description="calibration of intensity sigmas")
     ] = 1.0
     score_weights: Annotated[
-        ScoreWeights, Meta(description="calibration of the score; see `engines.readouts.score`")
+        ScoreWeights,
+        Meta(description="calibration of the score; see `dscsnet.engines.readouts.score`"),
     ] = ScoreWeights()
     further_weights: (
         Annotated[

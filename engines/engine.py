@@ -1,18 +1,14 @@
 """What an engine is: crops in, targets out, with or without a network behind it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import ModelError
-from engines.estimates import Estimates
-from engines.geometry import Grid
-from engines.psf_fit_settings import PSF_FIT, PsfFitSettings
-from engines.runtimes.base import RuntimeOptions
+from dscsnet.engines.estimates import Estimates
+from dscsnet.engines.geometry import Grid
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -104,39 +100,3 @@ def make_batch(
     """Crops with the engine's own PSF; shapes as in `CropBatch`."""
     psf = np.broadcast_to(np.array(engine.psf, np.float32), (len(pixels), 2))
     return CropBatch(pixels, usable, noise, np.ascontiguousarray(psf))
-
-
-def open_engine(
-    model: str | Path,
-    runtime: str = "auto",
-    *,
-    threads: int = 0,
-    psf: Psf | None = None,
-    psf_fit: PsfFitSettings | None = None,
-    least_existence: float | None = None,
-    options: RuntimeOptions | None = None,
-) -> Engine:
-    """Load a model by name or folder into a runtime; `psf-fit` needs neither.
-
-    Args:
-        threads: CPU threads of one batch; 0: one for each core.
-        psf: the sensor's PSF sigma along x and y, px; None: what the model was made for.
-        psf_fit: settings of `psf-fit`, in place of `psf`.
-        least_existence: give targets beyond the likeliest number, too, from this probability on.
-        options: what else runtimes can be told; its threads give way to `threads`.
-
-    Raises:
-        ModelError: the model or the runtime is not there, does not work or is not for this PSF.
-    """
-    if str(model) == PSF_FIT:
-        if least_existence is not None:
-            raise ModelError("least_existence: psf-fit has no targets beyond the likeliest number")
-        from engines.psf_fit import PsfFitEngine
-
-        return PsfFitEngine(psf_fit) if psf_fit else PsfFitEngine.for_gaussian(psf)
-    from engines.model_engine import open_model_engine
-
-    options = replace(options or RuntimeOptions(), threads=threads)
-    return open_model_engine(
-        model, runtime, psf=psf, least_existence=least_existence, options=options
-    )

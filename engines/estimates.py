@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
 
 #: Columns that are not one float a target.
 SPECIAL = ("crop", "likely", "chi2", "doubt", "psf_scale", "occupied")

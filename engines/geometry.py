@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engines.imaging import gaussian_profile
+from dscsnet.engines.imaging import gaussian_profile
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import DscsnetError
+from dscsnet.engines.errors import DscsnetError
 
 #: The largest frame on the wire by default: sides in px, and pixels in all.
 LARGEST_SIDE, MOST_PIXELS = 16384, 2**26

@@ -9,15 +9,15 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from engines.card import GridlessReadout, GridReadout, ModelCard
-from engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
-from engines.errors import GoldenCheckFailed, InferenceError, ModelError
-from engines.estimates import Estimates
-from engines.fitting import NO_SELECTION
-from engines.geometry import Grid
-from engines.model import SELECTION, Golden, Model, load_model
-from engines.readouts import read_grid, read_gridless
-from engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
+from dscsnet.engines.card import GridlessReadout, GridReadout, ModelCard
+from dscsnet.engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
+from dscsnet.engines.errors import GoldenCheckFailed, InferenceError, ModelError
+from dscsnet.engines.estimates import Estimates
+from dscsnet.engines.fitting import NO_SELECTION
+from dscsnet.engines.geometry import Grid
+from dscsnet.engines.model import SELECTION, Golden, Model, load_model
+from dscsnet.engines.readouts import read_grid, read_gridless
+from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
 
 log = logging.getLogger(__name__)
 

@@ -10,19 +10,24 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.engine import CropBatch, Outputs, Psf, make_batch
-from engines.errors import ModelError
-from engines.estimates import Doubt, Estimates
-from engines.fitting.compiled import as_kernel_takes
-from engines.fitting.orders import OrderOptions, search_orders
-from engines.fitting.psf import NO_TABLE, elliptical_table, read_samples, sampled_table, widths
-from engines.fitting.spline import PsfTable
-from engines.geometry import Grid
-from engines.imaging import render
-from engines.psf_fit_settings import PsfFitSettings
-from engines.readouts.score import HIT_DISTANCE
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.engine import CropBatch, Outputs, Psf, make_batch
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.engines.fitting.compiled import as_kernel_takes
+from dscsnet.engines.fitting.orders import OrderOptions, search_orders
+from dscsnet.engines.fitting.psf import (
+    NO_TABLE,
+    elliptical_table,
+    read_samples,
+    sampled_table,
+    widths,
+)
+from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.geometry import Grid
+from dscsnet.engines.imaging import render
+from dscsnet.engines.psf_fit_settings import PsfFitSettings
+from dscsnet.engines.readouts.score import HIT_DISTANCE
 
 #: Errors of a position that its covariance knows nothing of, px; for the score only.
 UNTOLD_ERROR = 0.04

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from engines.errors import DscsnetError
+from dscsnet.engines.errors import DscsnetError
 
 MAX_BYTES = 2**20
 MAX_NESTING = 32  # lists and maps inside each other

@@ -1,5 +1,5 @@
 """`python -m pipeline`."""
 
-from pipeline.cli import main
+from dscsnet.pipeline.cli import main
 
 main()

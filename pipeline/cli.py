@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from engines.errors import DscsnetError
-from pipeline.commands import compare, keys, listen, model, node, record, replay
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.commands import compare, keys, listen, model, node, record, replay
 
 #: Which extra of the distribution brings an optional library.
 EXTRAS = {

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
-from pipeline.recording.settings import Recording
-from pipeline.sockets import Channel
-from pipeline.yaml_file import read_yaml
+from dscsnet.engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.yaml_file import read_yaml
 
 Struct = msgspec.Struct
 Sigma = Annotated[float, Meta(ge=LEAST_SIGMA, le=GREATEST_SIGMA)]

@@ -1,6 +1,6 @@
-"""Errors of the node; expected loss is a counter (see `pipeline.ledger`), not an exception."""
+"""Errors of the node; expected loss is a counter (see `pipeline.join.ledger`), not an exception."""
 
-from engines.errors import DscsnetError
+from dscsnet.engines.errors import DscsnetError
 
 
 class ConfigError(DscsnetError):
@@ -23,7 +23,7 @@ class MessageError(DscsnetError):
     """A wire message is malformed.
 
     Attributes:
-        reason: short slug for counters, one of `pipeline.messages.REJECTIONS`.
+        reason: short slug for counters, one of `dscsnet.pipeline.messages.REJECTIONS`.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import msgspec
 
-from engines.strict_yaml import YamlError, decode_yaml
-from pipeline.channel import complete_channels
-from pipeline.errors import ConfigError
+from dscsnet.engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.sockets.channel import complete_channels
 
 T = TypeVar("T")
 

@@ -2,10 +2,10 @@
 
 import typer
 
-from detector_stub import cli as detector_stub
-from pipeline.cli import add_commands, new_app, run
-from pipeline.commands import model
-from tools.commands import (
+from dscsnet.detector_stub import cli as detector_commands
+from dscsnet.pipeline.cli import add_commands, new_app, run
+from dscsnet.pipeline.commands import model
+from dscsnet.tools.commands import (
     bench,
     build,
     calibrate,
@@ -21,8 +21,8 @@ from tools.commands import (
 )
 
 COMMANDS = (
-    detector_stub.detector,
-    detector_stub.simulate,
+    detector_commands.detector,
+    detector_commands.simulate,
     demo.demo,
     picture.picture,
     bench.bench,

@@ -1,7 +1,7 @@
 """Least-squares fits of point targets to crops, compiled."""
 
-from engines.fitting.refine import Refined, RefineSettings, Slots, refine
-from engines.fitting.selection import NO_SELECTION, Selection, selection_of
+from dscsnet.engines.fitting.refine import Refined, RefineSettings, Slots, refine
+from dscsnet.engines.fitting.selection import NO_SELECTION, Selection, selection_of
 
 __all__ = [
     "NO_SELECTION",

@@ -6,11 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
-from engines.fitting.descent import descend, occam, penalty
-from engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.fitting.descent import descend, occam, penalty
+from dscsnet.engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
 
 
 class Options(NamedTuple):

@@ -2,13 +2,11 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engines.fitting.compiled import inner, inner_sum
-from engines.fitting.light import fill_light, fill_slopes
-from engines.fitting.linear import factorise, invert_factor, solve
-from engines.fitting.workspace import (
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner, inner_sum
+from dscsnet.engines.fitting.light import fill_light, fill_slopes
+from dscsnet.engines.fitting.linear import factorise, invert_factor, solve
+from dscsnet.engines.fitting.workspace import (
     LEVEL,
     SHARED,
     SLOPE_X,
@@ -17,8 +15,6 @@ from engines.fitting.workspace import (
     Workspace,
     padded,
 )
-
-Float = NDArray[np.float64]
 
 #: Greatest step of a position (px), of ln intensity and of ln width.
 POSITION_STEP, INTENSITY_STEP, WIDTH_STEP = 0.35, 0.8, 0.1

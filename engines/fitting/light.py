@@ -2,15 +2,11 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engines.fitting.compiled import inner
-from engines.fitting.profiles import fill_profile
-from engines.fitting.spline import spline_value, spline_weights
-from engines.fitting.workspace import SHARED, WIDTH, Workspace
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.fitting.profiles import fill_profile
+from dscsnet.engines.fitting.spline import spline_value, spline_weights
+from dscsnet.engines.fitting.workspace import SHARED, WIDTH, Workspace
 
 
 @inner

@@ -2,12 +2,8 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engines.fitting.compiled import inner
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner
 
 
 @inner

@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, kernel
-from engines.fitting.counts import freedom
-from engines.fitting.descent import descend, evaluate, invert_normal, penalty
-from engines.fitting.linear import covariance
-from engines.fitting.profiles import fill_profile
-from engines.fitting.spline import PsfTable
-from engines.fitting.workspace import (
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner, kernel
+from dscsnet.engines.fitting.counts import freedom
+from dscsnet.engines.fitting.descent import descend, evaluate, invert_normal, penalty
+from dscsnet.engines.fitting.linear import covariance
+from dscsnet.engines.fitting.profiles import fill_profile
+from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.fitting.workspace import (
     HELD,
     SHARED,
     WIDTH,
@@ -25,8 +26,6 @@ from engines.fitting.workspace import (
     make_workspace,
     open_window,
 )
-
-Float = NDArray[np.float64]
 
 #: Mean and sigma of the prior of ln intensity, in units of noise; sigma of a position's, px.
 LOG_INTENSITY, LOG_INTENSITY_SIGMA, POSITION_SIGMA = 3.5, 2.5, 3.0

@@ -8,11 +8,9 @@ import math
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermeval
-from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner
 
 #: The table's reach and its entries, per sigma; beyond the reach the tail is below 1e-15.
 REACH, DENSITY, ORDER = 8.0, 8, 7

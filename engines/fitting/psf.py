@@ -4,14 +4,12 @@ import math
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engines.array_files import ArrayFileError, map_array
-from engines.errors import ModelError
-from engines.fitting.spline import PsfTable
-from engines.image_files import ImageFileError, read_image
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_files import ArrayFileError, map_array
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.image_files import ImageFileError, read_image
 
 #: Stands for the Gaussian along the axes.
 NO_TABLE = PsfTable(np.zeros((0, 0)), 1, 0.0)

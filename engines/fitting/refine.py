@@ -6,13 +6,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import as_kernel_takes
-from engines.fitting.counts import Options
-from engines.fitting.psf import NO_TABLE
-from engines.fitting.refine_crops import refine_crops
-from engines.fitting.selection import NO_SELECTION, Selection, feature_number
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import as_kernel_takes
+from dscsnet.engines.fitting.counts import Options
+from dscsnet.engines.fitting.psf import NO_TABLE
+from dscsnet.engines.fitting.refine_crops import refine_crops
+from dscsnet.engines.fitting.selection import NO_SELECTION, Selection, feature_number
 
 #: Of steps, counts and starts: a crop that takes longer keeps the node from its other frames.
 MOST_TRIES = 1000

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, kernel
-from engines.fitting.counts import (
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner, kernel
+from dscsnet.engines.fitting.counts import (
     Options,
     Search,
     best_count,
@@ -20,11 +21,11 @@ from engines.fitting.counts import (
     rank_counts,
     weigh_counts,
 )
-from engines.fitting.descent import invert_normal
-from engines.fitting.linear import covariance
-from engines.fitting.selection import Selection, fill_features, judge, likeliest
-from engines.fitting.spline import PsfTable
-from engines.fitting.workspace import (
+from dscsnet.engines.fitting.descent import invert_normal
+from dscsnet.engines.fitting.linear import covariance
+from dscsnet.engines.fitting.selection import Selection, fill_features, judge, likeliest
+from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.fitting.workspace import (
     HELD,
     LEVEL,
     SHARED,
@@ -34,8 +35,6 @@ from engines.fitting.workspace import (
     make_workspace,
     open_window,
 )
-
-Float = NDArray[np.float64]
 
 #: Least and greatest sigma of a slot (px, ln counts), so that its precision stays finite.
 LEAST_SIGMA, GREATEST_SIGMA = 1e-4, 10.0
@@ -71,7 +70,7 @@ def refine_crops(
     selection: Selection,
     features: Float,
 ) -> Results:
-    """Refine each crop; see `engines.fitting.refine.refine`.
+    """Refine each crop; see `dscsnet.engines.fitting.refine.refine`.
 
     Args:
         slots: (6, n, slots) x, y, ln intensity and their sigmas.

@@ -2,7 +2,8 @@
 
 What two close targets leave of a crop, and what a wrong PSF, a hot pixel or clutter leave, differ
 in more than size, so no penalty on chi-square tells them apart. A small perceptron, trained on
-simulated crops after the network before it (`tools.selection_training`), sees all fits at once.
+simulated crops after the network before it (`tools.export.selection_training`), sees all fits at
+once.
 """
 
 import math
@@ -12,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import as_kernel_takes, inner, inner_sum
-from engines.fitting.counts import Search, freedom
-from engines.fitting.workspace import LEVEL, SHARED, WIDTH, Workspace
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import as_kernel_takes, inner, inner_sum
+from dscsnet.engines.fitting.counts import Search, freedom
+from dscsnet.engines.fitting.workspace import LEVEL, SHARED, WIDTH, Workspace
 
 #: Features of a number that was fitted (all 0 for one that was not), and of the crop as a whole.
 EVIDENCE, CROP = 10, 5

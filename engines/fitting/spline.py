@@ -9,11 +9,9 @@ nor beyond.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, inner_sum
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner, inner_sum
 
 
 class PsfTable(NamedTuple):

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
-from engines.fitting.spline import PsfTable
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.fitting.spline import PsfTable
 
 #: Places of the unknowns: the shared ones, then three a target.
 LEVEL, SLOPE_X, SLOPE_Y, WIDTH, SHARED = 0, 1, 2, 3, 4

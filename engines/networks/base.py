@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.networks.config import GridConfig
+from dscsnet.engines.networks.config import GridConfig
 
 
 class GridNetwork(nn.Module):

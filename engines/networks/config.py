@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from engines.geometry import Grid
+from dscsnet.engines.geometry import Grid
 
 
 class GridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,8 +7,8 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from engines.imaging import central_fraction
-from engines.networks.base import GridNetwork
+from dscsnet.engines.imaging import central_fraction
+from dscsnet.engines.networks.base import GridNetwork
 
 #: Largest pixel that a network is given, units; five centred targets in one pixel are 2.3.
 LARGEST_INPUT = 10.0

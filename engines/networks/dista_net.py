@@ -16,9 +16,9 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.networks.config import GridConfig
-from engines.networks.layers import convolution, neighbourhoods, soft_threshold
-from engines.networks.unfolded_ista import ProximalStep, UnfoldedISTA
+from dscsnet.engines.networks.config import GridConfig
+from dscsnet.engines.networks.layers import convolution, neighbourhoods, soft_threshold
+from dscsnet.engines.networks.unfolded_ista import ProximalStep, UnfoldedISTA
 
 
 class DISTANetConfig(

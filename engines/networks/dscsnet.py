@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.networks.base import StartedNetwork
-from engines.networks.config import NetworkConfig
-from engines.networks.layers import DataStep, DynamicConvolution, PositiveScalar, soft_threshold
+from dscsnet.engines.networks.base import StartedNetwork
+from dscsnet.engines.networks.config import NetworkConfig
+from dscsnet.engines.networks.layers import (
+    DataStep,
+    DynamicConvolution,
+    PositiveScalar,
+    soft_threshold,
+)
 
 
 class SparseTransform(nn.Module):

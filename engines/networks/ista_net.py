@@ -6,9 +6,9 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional
 
-from engines.networks.config import GridConfig
-from engines.networks.layers import PositiveScalar, convolution, soft_threshold
-from engines.networks.unfolded_ista import ProximalStep, UnfoldedISTA
+from dscsnet.engines.networks.config import GridConfig
+from dscsnet.engines.networks.layers import PositiveScalar, convolution, soft_threshold
+from dscsnet.engines.networks.unfolded_ista import ProximalStep, UnfoldedISTA
 
 
 class ISTANetConfig(

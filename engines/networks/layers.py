@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.geometry import Grid
+from dscsnet.engines.geometry import Grid
 
 
 class DataStep(nn.Module):

@@ -11,8 +11,8 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.networks.base import GridNetwork
-from engines.networks.config import GridConfig
+from dscsnet.engines.networks.base import GridNetwork
+from dscsnet.engines.networks.config import GridConfig
 
 
 class OneStageConfig(

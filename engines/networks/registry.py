@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from engines.networks.base import GridNetwork
-from engines.networks.config import NetworkConfig
-from engines.networks.dista_net import DISTANet, DISTANetConfig
-from engines.networks.dscsnet import DSCSNet
-from engines.networks.ista_net import ISTANet, ISTANetConfig, ISTANetPlus, ISTANetPlusConfig
-from engines.networks.offgrid import OffGridConfig
-from engines.networks.one_stage import OneStageConfig, OneStageNet
-from engines.networks.srcnn import SRCNN, SRCNNConfig
+from dscsnet.engines.networks.base import GridNetwork
+from dscsnet.engines.networks.config import NetworkConfig
+from dscsnet.engines.networks.dista_net import DISTANet, DISTANetConfig
+from dscsnet.engines.networks.dscsnet import DSCSNet
+from dscsnet.engines.networks.ista_net import ISTANet, ISTANetConfig, ISTANetPlus, ISTANetPlusConfig
+from dscsnet.engines.networks.offgrid import OffGridConfig
+from dscsnet.engines.networks.one_stage import OneStageConfig, OneStageNet
+from dscsnet.engines.networks.srcnn import SRCNN, SRCNNConfig
 
 GridNetworkConfig = (
     NetworkConfig

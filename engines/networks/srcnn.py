@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 from torch import Tensor, nn
 
-from engines.networks.base import StartedNetwork
-from engines.networks.config import GridConfig
+from dscsnet.engines.networks.base import StartedNetwork
+from dscsnet.engines.networks.config import GridConfig
 
 
 class SRCNNConfig(

@@ -8,12 +8,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from engines.errors import ModelError
-from engines.networks.config import NetworkConfig
-from engines.networks.deployed import Deployed, Normalisation
-from engines.networks.offgrid import OffGridConfig, OffGridNetwork
-from engines.networks.registry import AnyNetworkConfig, build
-from engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.networks.config import NetworkConfig
+from dscsnet.engines.networks.deployed import Deployed, Normalisation
+from dscsnet.engines.networks.offgrid import OffGridConfig, OffGridNetwork
+from dscsnet.engines.networks.registry import AnyNetworkConfig, build
+from dscsnet.engines.strict_yaml import YamlError, decode_yaml
 
 #: What is raised for files that are missing, damaged, or do not belong together.
 UNUSABLE = (

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from engines.networks.base import StartedNetwork
-from engines.networks.config import GridConfig
-from engines.networks.layers import DataStep
+from dscsnet.engines.networks.base import StartedNetwork
+from dscsnet.engines.networks.config import GridConfig
+from dscsnet.engines.networks.layers import DataStep
 
 #: Weight of the symmetry term against the data term, as ISTA-Net's authors chose it.
 SYMMETRY_WEIGHT = 0.01

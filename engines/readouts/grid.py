@@ -4,13 +4,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.card import GridReadout, ModelCard
-from engines.engine import CropBatch
-from engines.estimates import Doubt, Estimates
-from engines.imaging import central_fraction
-from engines.residual import reduced_chi2
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.card import GridReadout, ModelCard
+from dscsnet.engines.engine import CropBatch
+from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.engines.imaging import central_fraction
+from dscsnet.engines.residual import reduced_chi2
 
 
 def read_grid(

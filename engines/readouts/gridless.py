@@ -5,14 +5,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.card import GridlessReadout
-from engines.engine import CropBatch, Outputs, finite_crops
-from engines.estimates import Doubt, Estimates
-from engines.fitting import NO_SELECTION, Refined, RefineSettings, Selection, Slots, refine
-from engines.readouts.score import features, log_odds, score
-
-Float = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from dscsnet.engines.array_types import Float, Mask
+from dscsnet.engines.card import GridlessReadout
+from dscsnet.engines.engine import CropBatch, Outputs, finite_crops
+from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.engines.fitting import NO_SELECTION, Refined, RefineSettings, Selection, Slots, refine
+from dscsnet.engines.readouts.score import features, log_odds, score
 
 #: ln of a probability of 0.
 LEAST_LOG = -700.0
@@ -44,7 +42,7 @@ def read_gridless(
     """Targets of a batch.
 
     The network's posterior is the prior of fits to the pixels, of the likeliest numbers of targets,
-    among which the selection chooses (`engines.fitting.refine`).
+    among which the selection chooses (`dscsnet.engines.fitting.refine`).
 
     Args:
         outputs: of an off-grid network, by the names of `Distribution`.
@@ -64,7 +62,7 @@ class Details:
     """What sigmas and scores were made from.
 
     Attributes:
-        features: (m, 7) see `engines.readouts.score`.
+        features: (m, 7) see `dscsnet.engines.readouts.score`.
         refined_sigma, network_sigma: (m, 2) of x and y, as the fit and the network state them, px.
     """
 
@@ -215,11 +213,11 @@ def _estimates(
     return estimates, Details(values[order], fitted[order], own[order])
 
 
-def _further(readout: GridlessReadout, stated: Stated, doubt: NDArray[np.uint8]) -> Bools:
+def _further(readout: GridlessReadout, stated: Stated, doubt: NDArray[np.uint8]) -> Mask:
     """(n, K) slots to give although they are none of the likeliest number."""
     if readout.least_existence is None:
         return np.zeros_like(stated.existence, bool)
-    result: Bools = stated.existence >= readout.least_existence
+    result: Mask = stated.existence >= readout.least_existence
     return result & ((doubt & Doubt.NO_RESULT) == 0)[:, None]
 
 

@@ -1,16 +1,15 @@
 """The score of a target: the probability that a true target lies within 0.25 px of it.
 
 A logistic regression on what the network and the fit say, whose weights are fitted on simulated
-crops that the network has not seen (`tools.readout_calibration`).
+crops that the network has not seen (`dscsnet.tools.export.readout_calibration`).
 """
 
 import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from engines.card import ScoreWeights
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.card import ScoreWeights
 
 #: Distance within which a target must lie to be a hit, px.
 HIT_DISTANCE = 0.25
@@ -70,3 +69,7 @@ def score(weights: ScoreWeights, values: Float) -> Float:
     """(m,) probability from (m, 7) features."""
     result: Float = 1 / (1 + np.exp(-np.clip(values @ np.array(astuple(weights)), -700, 700)))
     return result
+
+
+#: Existence from which targets beyond the likeliest number are scored: fainter ones say nothing.
+FURTHER_FROM = 0.02

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError, ModelError
+from dscsnet.engines.errors import InferenceError, ModelError
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Precision = Literal["fp16", "fp32"]

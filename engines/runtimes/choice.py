@@ -1,40 +1,37 @@
 """Which runtime a model is given: the one that was asked for, or the fastest that works here."""
 
-import ctypes
 from collections.abc import Callable
 
-from engines.errors import ModelError
-from engines.model import Model
-from engines.runtimes.base import Runtime, RuntimeOptions, Unavailable
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.model import Model
+from dscsnet.engines.runtimes.base import Runtime, RuntimeOptions
+from dscsnet.engines.runtimes.driver import require_driver
 
 Opener = Callable[[Model, RuntimeOptions], Runtime]
 
-#: The driver's library; a machine without it has no usable NVIDIA GPU.
-DRIVER = "libcuda.so.1"
-
 
 def _open_onnxruntime(model: Model, options: RuntimeOptions) -> Runtime:
-    from engines.runtimes.onnx import OnnxRuntime
+    from dscsnet.engines.runtimes.onnx import OnnxRuntime
 
     return OnnxRuntime(model.network_path, threads=options.threads)
 
 
 def _open_tensorrt(model: Model, options: RuntimeOptions) -> Runtime:
     require_driver()
-    from engines.runtimes.tensorrt import open_tensorrt
+    from dscsnet.engines.runtimes.tensorrt import open_tensorrt
 
     return open_tensorrt(model, options)
 
 
 def _open_torch(model: Model, options: RuntimeOptions) -> Runtime:
-    from engines.runtimes.torch_runtime import open_torch
+    from dscsnet.engines.runtimes.torch_runtime import open_torch
 
     return open_torch(model, options)
 
 
 def _open_torch_on_gpu(model: Model, options: RuntimeOptions) -> Runtime:
     require_driver()
-    from engines.runtimes.torch_runtime import open_torch
+    from dscsnet.engines.runtimes.torch_runtime import open_torch
 
     return open_torch(model, options, need_gpu=True)
 
@@ -75,15 +72,3 @@ def _opener(kind: str) -> Opener:
     if kind not in OPENERS:
         raise ModelError(f'no runtime "{kind}"; there are auto, {", ".join(OPENERS)}')
     return OPENERS[kind]
-
-
-def require_driver() -> None:
-    """Make sure of an NVIDIA driver before any heavy library is imported.
-
-    Raises:
-        Unavailable: there is none.
-    """
-    try:
-        ctypes.CDLL(DRIVER)
-    except OSError:
-        raise Unavailable(f"no NVIDIA driver ({DRIVER}) on this machine", "no_driver") from None

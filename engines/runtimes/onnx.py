@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError, ModelError
-from engines.runtimes.base import Arrays
+from dscsnet.engines.errors import InferenceError, ModelError
+from dscsnet.engines.runtimes.base import Arrays
 
 
 class OnnxRuntime:

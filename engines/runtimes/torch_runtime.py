@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError, ModelError
-from engines.model import Model
-from engines.runtimes.base import (
+from dscsnet.engines.errors import InferenceError, ModelError
+from dscsnet.engines.model import Model
+from dscsnet.engines.runtimes.base import (
     Arrays,
     DeviceError,
     Precision,
@@ -19,13 +19,13 @@ from engines.runtimes.base import (
     Unavailable,
     batch_size,
 )
-from engines.runtimes.split import BUCKETS, split
+from dscsnet.engines.runtimes.split import BUCKETS, split
 
 try:
     import torch
     from torch import Tensor, nn
 
-    from engines.networks.stored import RECIPE, WEIGHTS, load_network
+    from dscsnet.engines.networks.stored import RECIPE, WEIGHTS, load_network
 except ModuleNotFoundError as error:
     raise Unavailable(
         f'{error.name} is not installed: install "dscsnet[train]"', "no_library"

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.recording.compare import Comparison, Tolerance, load_answers
-from pipeline.recording.compare import compare as compare_answers
+from dscsnet.pipeline.recording.compare import Comparison, Tolerance, load_answers
+from dscsnet.pipeline.recording.compare import compare as compare_answers
 
 RUN = "a recording (.mcap, or a folder or glob of its files), or JSON lines of 'dscsnet listen'"
 

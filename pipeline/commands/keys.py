@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import keys
-from pipeline.errors import KeyFileError
+from dscsnet.pipeline.errors import KeyFileError
+from dscsnet.pipeline.security import keys
 
 app = typer.Typer(
     no_args_is_help=True, help="Keys that encrypt channels, and lists of who may connect."

@@ -9,17 +9,23 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import (
+from dscsnet.pipeline.commands.options import (
     AllowOption,
     InsecureOption,
     KeyOption,
     ServerOption,
     make_channel,
 )
-from pipeline.listen import Display, Statistics, json_display, run_listen, text_display
-from pipeline.live_table import LiveTable
-from pipeline.sockets import Receiver
+from dscsnet.pipeline.listen import (
+    Display,
+    LiveTable,
+    Statistics,
+    json_display,
+    run_listen,
+    text_display,
+)
+from dscsnet.pipeline.process.signals import stop_on_signals
+from dscsnet.pipeline.sockets import Receiver
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5552"
 

@@ -13,8 +13,8 @@ app = typer.Typer(no_args_is_help=True, help="List, show, export and build model
 @app.command("list")
 def list_models() -> None:
     """List the models that come with the package, and for which GPUs they are compiled."""
-    from engines.model import load_model, shipped_models
-    from engines.runtimes.tensorrt import EngineCache
+    from dscsnet.engines.model import load_model, shipped_models
+    from dscsnet.engines.runtimes.tensorrt import EngineCache
 
     compiled: dict[str, list[str]] = {}
     for note in EngineCache().entries():
@@ -41,7 +41,7 @@ def show(
     name: Annotated[str, typer.Argument(help="Name of a shipped model, or a model folder.")],
 ) -> None:
     """Check a model's files and print its card."""
-    from engines.model import load_model
+    from dscsnet.engines.model import load_model
 
     model = load_model(name)
     print(f"# {model.folder}: all files are as the card says")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.interrupt import reload_on_hangup, stop_on_signals
-from pipeline.config import NodeConfig, json_schema, load_config
+from dscsnet.pipeline.config import NodeConfig, json_schema, load_config
+from dscsnet.pipeline.process.signals import reload_on_hangup, stop_on_signals
 
 Configuration = Annotated[
     Path | None,
@@ -21,9 +21,9 @@ def node(config: Configuration = None) -> None:
     SIGHUP has it read FILE again and change to the engine that it names, without losing a frame; if
     that engine does not load, the old one works on.
     """
-    from pipeline.descriptors import allow_descriptors
-    from pipeline.log import set_up_logging
-    from pipeline.node import Node
+    from dscsnet.pipeline.node import Node
+    from dscsnet.pipeline.process.descriptors import allow_descriptors
+    from dscsnet.pipeline.process.logs import set_up_logging
 
     settings = _load(config)
     set_up_logging(settings.log.level, settings.log.format)
@@ -44,10 +44,10 @@ def check(
     if schema:
         sys.stdout.write(json_schema().decode() + "\n")
         return
-    from engines.model_engine import ModelEngine
-    from pipeline.bad_pixels import load_bad_pixels
-    from pipeline.engine_loading import load_engine
-    from pipeline.security import check_keys
+    from dscsnet.engines.model_engine import ModelEngine
+    from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
+    from dscsnet.pipeline.security import check_keys
+    from dscsnet.pipeline.unmix import load_engine
 
     settings = _load(config)
     engine = load_engine(settings.engine)

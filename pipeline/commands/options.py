@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.security import INSECURE, Curve
-from pipeline.sockets import Channel
+from dscsnet.pipeline.security import INSECURE, Curve
+from dscsnet.pipeline.sockets.sender import Channel
 
 KeyOption = Annotated[
     Path | None, typer.Option(help="CURVE: this end's secret key file (dscsnet keys new).")

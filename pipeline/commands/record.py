@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import AllowOption, InsecureOption, KeyOption, make_channel
-from pipeline.recording.layout import Source
-from pipeline.recording.settings import Recording
+from dscsnet.pipeline.commands.options import AllowOption, InsecureOption, KeyOption, make_channel
+from dscsnet.pipeline.process.signals import stop_on_signals
+from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.settings import Recording
 
 DEFAULTS = Recording()
 Endpoint = Annotated[str, typer.Option(help="ZeroMQ endpoint; 'none' leaves this channel out.")]
@@ -77,8 +77,8 @@ def record(
     The channels must be of kind pubsub: on pushpull a recorder would take messages from the node.
     Record there in the node itself (`record.file` in its configuration).
     """
-    from pipeline.log import set_up_logging
-    from pipeline.recording.side_tap import run_side_tap
+    from dscsnet.pipeline.process.logs import set_up_logging
+    from dscsnet.pipeline.recording.side_tap import run_side_tap
 
     if output.suffix != ".mcap":
         raise typer.BadParameter(f"expected a name that ends with .mcap, got {output}")

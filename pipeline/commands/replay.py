@@ -1,38 +1,29 @@
 """`dscsnet replay`: publish a recording as if a camera sent it."""
 
 import logging
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cv2
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.interrupt import stop_on_signals
-from pipeline.commands.options import (
+from dscsnet.pipeline.commands.options import (
     AllowOption,
     InsecureOption,
     KeyOption,
     ServerOption,
     make_channel,
 )
-from pipeline.recording.play import PlaySettings, play_recording
-from pipeline.recording.reader import RecordingReader, is_recording, recording_files
-from pipeline.recording.selection import Range
-from pipeline.replay import ReplayReport, run_replay
-from pipeline.sources import Source, open_source
+from dscsnet.pipeline.commands.progress import _console, _progress, summary
+from dscsnet.pipeline.process.signals import stop_on_signals
+from dscsnet.pipeline.recording.reader import RecordingReader, is_recording, recording_files
+from dscsnet.pipeline.replay import PlaySettings, Range, play_recording, run_replay
+from dscsnet.pipeline.sources import Source, open_source
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5550"
 DEFAULT_DETECTIONS_ENDPOINT = "tcp://127.0.0.1:5551"
 DEFAULT_STREAM = "cam0"
 DEFAULT_RATE_HZ = 25.0
-PLAIN_LINE_S = 5.0
 
 
 def replay(
@@ -222,11 +213,6 @@ def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
     say(summary(report))
 
 
-def _console() -> tuple[Console, Callable[[str], None]]:
-    console = Console(stderr=True)
-    return console, partial(console.print, highlight=False, markup=False, soft_wrap=True)
-
-
 def _chosen_rate(
     source: Source, rate: float | None, recorded: bool | None
 ) -> float | Literal["recorded"] | None:
@@ -247,43 +233,3 @@ def _describe(source: Source, rate_hz: float | Literal["recorded"] | None, speed
     else:
         pace = f"{rate_hz:g} Hz"
     return f"{source.description}: {width}x{height} {source.dtype.name}, {pace}"
-
-
-def summary(report: ReplayReport) -> str:
-    """Return one line for people."""
-    rate = report.frames / report.seconds if report.seconds > 0 else 0.0
-    parts = [f"{report.frames} frames in {report.seconds:.2f} s ({rate:.1f} Hz)"]
-    if report.late:
-        parts.append(f"{report.late} late, by up to {report.worst_late_ms:.1f} ms")
-    if report.dropped:
-        parts.append(f"{report.dropped} dropped: no room in the socket")
-    if report.interrupted:
-        parts.append("interrupted")
-    return "; ".join(parts)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a callback that draws a bar on a terminal and writes a line now and then elsewhere."""
-    if not console.is_terminal:
-        yield plain_progress(lambda line: print(line, file=sys.stderr, flush=True))
-        return
-    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("replay", total=None)
-        yield lambda frames, total: bar.update(task, completed=frames, total=total)
-
-
-def plain_progress(
-    write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-) -> Callable[[int, int | None], None]:
-    """Return a callback that writes one line every five seconds."""
-    next_at = clock() + PLAIN_LINE_S
-
-    def show(frames: int, total: int | None) -> None:
-        nonlocal next_at
-        if clock() >= next_at:
-            next_at = clock() + PLAIN_LINE_S
-            write(f"{frames} frames" if total is None else f"{frames} of {total} frames")
-
-    return show

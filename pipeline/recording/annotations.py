@@ -7,7 +7,7 @@ half a pixel is added.
 import json
 from typing import Any
 
-from pipeline.messages import Targets
+from dscsnet.pipeline.messages import Targets
 
 SPOT_DIAMETER, TARGET_DIAMETER = 11.0, 1.0  # px
 THICKNESS = 0.25

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from pipeline.messages import Targets
-from pipeline.recording.names import RecordingError
-from pipeline.recording.reader import RecordingReader, recording_files
+from dscsnet.pipeline.messages import Targets
+from dscsnet.pipeline.recording.names import RecordingError
+from dscsnet.pipeline.recording.reader import RecordingReader, recording_files
 
 SPOT_COLUMNS = ("id", "x", "y", "count", "background", "noise", "chi2", "flags")
 TARGET_COLUMNS = (

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from pipeline.messages import Frame, Message, Targets
-from pipeline.recording.annotations import annotate, annotations_schema
-from pipeline.recording.images import image_schema, raw_image
-from pipeline.recording.layout import ANNOTATIONS, IMAGES, encoding, pack, schema
-from pipeline.recording.names import RecordingError, check_unused, last_segment, segment_path
-from pipeline.recording.segment import ChunkBuffers, Compression, Segment
-from pipeline.recording.settings import MEBIBYTE, Recording
+from dscsnet.pipeline.messages import Frame, Message, Targets
+from dscsnet.pipeline.recording.annotations import annotate, annotations_schema
+from dscsnet.pipeline.recording.images import image_schema, raw_image
+from dscsnet.pipeline.recording.layout import ANNOTATIONS, IMAGES, encoding, pack, schema
+from dscsnet.pipeline.recording.names import (
+    RecordingError,
+    check_unused,
+    last_segment,
+    segment_path,
+)
+from dscsnet.pipeline.recording.segment import ChunkBuffers, Compression, Segment
+from dscsnet.pipeline.recording.settings import MEBIBYTE, Recording
 
 if TYPE_CHECKING:
-    from pipeline.recording.recorder import Item
+    from dscsnet.pipeline.recording.layout import Item
 
 log = logging.getLogger(__name__)
 

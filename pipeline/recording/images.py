@@ -6,7 +6,7 @@ would otherwise need a compiler and a library.
 
 import struct
 
-from pipeline.messages import Frame
+from dscsnet.pipeline.messages import Frame
 
 Buffer = bytes | memoryview
 ENCODINGS = {"uint8": "mono8", "uint16": "16UC1", "float32": "32FC1"}

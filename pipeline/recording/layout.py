@@ -5,12 +5,12 @@ frame are the length of part 1 (4 bytes, little-endian), part 1, and part 2, the
 """
 
 import struct
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from pipeline.messages import Detections, End, Kind, Message, Status, Targets
-from pipeline.wire_types import FrameHeader
+from dscsnet.pipeline.messages import Detections, End, Kind, Message, Status, Targets
+from dscsnet.pipeline.messages.types import FrameHeader
 
 #: The channel on which a message was seen: `end` and its like go over more than one.
 Source = Literal["frames", "detections", "targets"]
@@ -63,3 +63,13 @@ def schema(kind: Kind) -> tuple[str, str, bytes]:
     """Return name, encoding and text of a kind's schema: JSON Schema of its msgpack map."""
     text = msgspec.json.encode(msgspec.json.schema(_MAPS[kind]))
     return f"dscsnet.{kind}", "jsonschema", text
+
+
+class Item(NamedTuple):
+    """One message on its way to the file; `size` in bytes."""
+
+    source: Source
+    message: Message
+    parts: list[Buffer]
+    log_time: int
+    size: int

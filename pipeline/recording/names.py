@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pipeline.errors import SourceError
+from dscsnet.pipeline.errors import SourceError
 
 
 class RecordingError(SourceError):

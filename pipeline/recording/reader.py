@@ -12,11 +12,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import MessageError
-from pipeline.messages import KINDS, Message, decode
-from pipeline.recording.layout import SOURCES, Buffer, Source, encoding, unpack
-from pipeline.recording.names import RecordingError
-from pipeline.recording.scan import DAMAGE, Contents, Place, load_chunk, message_data, scan
+from dscsnet.pipeline.errors import MessageError
+from dscsnet.pipeline.messages import KINDS, Message, decode
+from dscsnet.pipeline.recording.layout import SOURCES, Buffer, Source, encoding, unpack
+from dscsnet.pipeline.recording.names import RecordingError
+from dscsnet.pipeline.recording.scan import DAMAGE, Contents, Place, load_chunk, message_data, scan
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from pipeline.messages import Message
-from pipeline.recording.files import SegmentFiles
-from pipeline.recording.layout import Buffer, Source
-from pipeline.recording.names import RecordingError
-from pipeline.recording.settings import MEBIBYTE, Recording
+from dscsnet.pipeline.messages import Message
+from dscsnet.pipeline.recording.files import SegmentFiles
+from dscsnet.pipeline.recording.layout import Buffer, Item, Source
+from dscsnet.pipeline.recording.names import RecordingError
+from dscsnet.pipeline.recording.settings import MEBIBYTE, Recording
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +29,6 @@ RETRY_S = 5.0
 CLOSE_S = 1.0
 
 Tap = Callable[[Message, Sequence[Any]], None]
-
-
-class Item(NamedTuple):
-    """One message on its way to the file; `size` in bytes."""
-
-    source: Source
-    message: Message
-    parts: list[Buffer]
-    log_time: int
-    size: int
 
 
 class Recorder:

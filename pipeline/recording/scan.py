@@ -24,9 +24,9 @@ from mcap.records import Channel, Chunk, Message, MessageIndex, Metadata
 from mcap.writer import MCAP0_MAGIC
 from numpy.typing import NDArray
 
-from pipeline.recording.names import RecordingError
-from pipeline.recording.segment import METADATA
-from pipeline.recording.settings import MEBIBYTE
+from dscsnet.pipeline.recording.names import RecordingError
+from dscsnet.pipeline.recording.segment import METADATA
+from dscsnet.pipeline.recording.settings import MEBIBYTE
 
 #: Larger chunks are not loaded: their stated size is reserved before anything is read.
 MAX_CHUNK_BYTES = 256 * MEBIBYTE

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 
 import zmq
 
-from pipeline.errors import MessageError
-from pipeline.messages import End, Message
-from pipeline.recording.layout import Source
-from pipeline.recording.recorder import Recorder
-from pipeline.recording.settings import Recording
-from pipeline.sockets import Channel, Receiver
+from dscsnet.pipeline.errors import MessageError
+from dscsnet.pipeline.messages import End, Message
+from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.recorder import Recorder
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets import Receiver
+from dscsnet.pipeline.sockets.sender import Channel
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from detector_stub.cli import app, stop_on_signals
+from dscsnet.detector_stub.cli import app, stop_on_signals
 
 RANDOM_PORTS = """
 frames: {endpoint: "tcp://127.0.0.1:*", bind: true}
@@ -59,7 +59,7 @@ def test_signals_end_it_with_exit_0(
 ) -> None:
     path = tmp_path / "given.yaml"
     path.write_text(RANDOM_PORTS)
-    arguments = [sys.executable, "-m", "detector_stub", command, "-c", str(path)]
+    arguments = [sys.executable, "-m", "dscsnet.detector_stub", command, "-c", str(path)]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines = []

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from detector_stub.clutter import DriftingTexture, cubic_taps, power_law_texture
+from dscsnet.detector_stub.clutter import DriftingTexture, cubic_taps, power_law_texture
 
 
 def radial_slope(image: np.ndarray) -> float:

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from detector_stub.config import DetectorConfig, SimulatorConfig, SpotSettings, load
-from pipeline.errors import ConfigError
-from pipeline.sockets import Channel
+from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, SpotSettings, load
+from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.sockets.sender import Channel
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import zmq
 
-from detector_stub import detector as module
-from detector_stub.config import DetectorConfig
-from detector_stub.detector import load_bad_pixels, run_detector
-from detector_stub.spots import Candidates
-from engines.imaging import render
-from pipeline.errors import ConfigError
-from pipeline.messages import Detections, End, Frame, Message, new_epoch
-from pipeline.sockets import Channel, Receiver, Sender
+from dscsnet.detector_stub import detector as module
+from dscsnet.detector_stub.config import DetectorConfig
+from dscsnet.detector_stub.detector import load_bad_pixels, run_detector
+from dscsnet.detector_stub.spots import Candidates
+from dscsnet.engines.imaging import render
+from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.messages import Detections, End, Frame, Message, new_epoch
+from dscsnet.pipeline.sockets import Receiver, Sender
+from dscsnet.pipeline.sockets.sender import Channel
 
 WAIT_MS = 10_000
 ANY_PORT = "tcp://127.0.0.1:*"

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from detector_stub.config import FaultSettings
-from detector_stub.faults import DelayLine, degrade
+from dscsnet.detector_stub.config import FaultSettings
+from dscsnet.detector_stub.faults import DelayLine, degrade
 
 SHAPE = (200, 300)
 X, Y = np.linspace(50, 250, 40), np.linspace(20, 180, 40)

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from detector_stub.logs import RateLimitedLog, line
+from dscsnet.detector_stub.logs import RateLimitedLog, line
 
 
 def test_lines_are_an_event_and_its_values() -> None:

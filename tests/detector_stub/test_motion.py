@@ -2,8 +2,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector_stub.motion import Cluster, place_members
-from detector_stub.scene_config import ClusterSettings
+from dscsnet.detector_stub.motion import Cluster, place_members
+from dscsnet.detector_stub.scene_config import ClusterSettings
 
 SHAPE = (80, 120)
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detector_stub.config import SpotSettings
-from detector_stub.spots import SpotDetector
+from dscsnet.detector_stub.config import SpotSettings
+from dscsnet.detector_stub.spots import SpotDetector
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 MATCH_DISTANCE = 3.0  # px

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector_stub.scene import Scene, Truth
-from detector_stub.scene_config import (
+from dscsnet.detector_stub.scene import Scene, Truth
+from dscsnet.detector_stub.scene_config import (
     CloudSettings,
     ClusterSettings,
     SceneConfig,
@@ -100,8 +100,8 @@ def test_a_frame_depends_on_seed_and_number_alone() -> None:
 
 def test_another_process_makes_the_same_bytes() -> None:
     code = (
-        "import zlib; from detector_stub.scene import Scene;"
-        "from detector_stub.scene_config import SceneConfig;"
+        "import zlib; from dscsnet.detector_stub.scene import Scene;"
+        "from dscsnet.detector_stub.scene_config import SceneConfig;"
         "print(zlib.crc32(Scene(SceneConfig(width=64, height=48)).frame(5).pixels))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

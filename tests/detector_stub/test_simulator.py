@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import zmq
 
-from detector_stub.config import FaultSettings, SimulatorConfig
-from detector_stub.scene import Scene
-from detector_stub.scene_config import CloudSettings, ClusterSettings, SceneConfig
-from detector_stub.simulator import MAX_LAG_S, _Schedule, run_simulator
-from pipeline.errors import ChannelError, ConfigError
-from pipeline.messages import Detections, End, Frame, Message
-from pipeline.sockets import Channel, Receiver
+from dscsnet.detector_stub.config import FaultSettings, SimulatorConfig
+from dscsnet.detector_stub.scene import Scene
+from dscsnet.detector_stub.scene_config import CloudSettings, ClusterSettings, SceneConfig
+from dscsnet.detector_stub.simulator import MAX_LAG_S, _Schedule, run_simulator
+from dscsnet.pipeline.errors import ChannelError, ConfigError
+from dscsnet.pipeline.messages import Detections, End, Frame, Message
+from dscsnet.pipeline.sockets import Receiver
+from dscsnet.pipeline.sockets.sender import Channel
 
 WAIT_MS = 10_000
 ANY_PORT = Channel("tcp://127.0.0.1:*", bind=True)

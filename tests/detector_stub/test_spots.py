@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 
-from detector_stub.config import SpotSettings
-from detector_stub.spots import Candidates, FrameError, SpotDetector
-from engines.imaging import central_fraction, render
+from dscsnet.detector_stub.config import SpotSettings
+from dscsnet.detector_stub.spots import Candidates, FrameError, SpotDetector
+from dscsnet.engines.imaging import central_fraction, render
 
 
 def detector(**changes: object) -> SpotDetector:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from engines.errors import InferenceError
-from engines.model import load_model, shipped_models
-from engines.model_engine import ModelEngine
-from engines.runtimes import RuntimeOptions, open_runtime
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.model import load_model, shipped_models
+from dscsnet.engines.model_engine import ModelEngine
+from dscsnet.engines.runtimes import RuntimeOptions, open_runtime
 
 
 class RuntimeContract:

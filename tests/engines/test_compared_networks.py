@@ -5,18 +5,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines.networks.base import GridNetwork, StartedNetwork  # noqa: E402
-from engines.networks.config import GridConfig, NetworkConfig  # noqa: E402
-from engines.networks.dista_net import (  # noqa: E402
+from dscsnet.engines.networks.base import GridNetwork, StartedNetwork  # noqa: E402
+from dscsnet.engines.networks.config import GridConfig, NetworkConfig  # noqa: E402
+from dscsnet.engines.networks.dista_net import (  # noqa: E402
     DISTANetConfig,
     DynamicThreshold,
     adjoint,
     convolve_each,
 )
-from engines.networks.ista_net import ISTANetConfig, ISTANetPlusConfig  # noqa: E402
-from engines.networks.one_stage import OneStageConfig  # noqa: E402
-from engines.networks.registry import AnyNetworkConfig, build  # noqa: E402
-from engines.networks.srcnn import SRCNNConfig  # noqa: E402
+from dscsnet.engines.networks.ista_net import ISTANetConfig, ISTANetPlusConfig  # noqa: E402
+from dscsnet.engines.networks.one_stage import OneStageConfig  # noqa: E402
+from dscsnet.engines.networks.registry import AnyNetworkConfig, build  # noqa: E402
+from dscsnet.engines.networks.srcnn import SRCNNConfig  # noqa: E402
 
 SMALL: dict[str, GridConfig] = {
     "dscsnet": NetworkConfig(field_size=5, stages=3, width=4),

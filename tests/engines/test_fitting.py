@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec import structs
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from engines.fitting import Refined, RefineSettings, Slots, refine
-from engines.imaging import gaussian_profile, render
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting import Refined, RefineSettings, Slots, refine
+from dscsnet.engines.imaging import gaussian_profile, render
 
 SIZE, CENTER, SLOTS = 11, 5, 5
 #: No alternatives, and no end before the minimum.

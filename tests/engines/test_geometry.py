@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engines.geometry import Grid
-from engines.imaging import render
+from dscsnet.engines.geometry import Grid
+from dscsnet.engines.imaging import render
 
 GRIDS = [Grid(), Grid(11, 5), Grid(9, 7, 5), Grid(11, 3, 7)]
 

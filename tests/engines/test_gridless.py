@@ -10,14 +10,13 @@ from scipy.integrate import quad
 from scipy.special import expit, softmax
 from scipy.stats import multivariate_t
 
-from engines.card import GridlessReadout, ScoreWeights
-from engines.engine import CropBatch
-from engines.estimates import Doubt, Estimates
-from engines.imaging import render
-from engines.readouts.gridless import read_gridless, read_with_details, state
-from engines.readouts.score import HIT_DISTANCE, features, hit_log_odds, log_odds, score
+from dscsnet.engines.card import GridlessReadout, ScoreWeights
+from dscsnet.engines.engine import CropBatch
+from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.engines.imaging import render
+from dscsnet.engines.readouts.gridless import read_gridless, read_with_details, state
+from dscsnet.engines.readouts.score import HIT_DISTANCE, features, hit_log_odds, log_odds, score
 
-Float = NDArray[np.float64]
 Outputs = dict[str, NDArray[np.float32]]
 #: x, y (crop px) and total counts.
 Target = tuple[float, float, float]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from engines.imaging import central_fraction, erf, gaussian_profile, render
+from dscsnet.engines.imaging import central_fraction, erf, gaussian_profile, render
 
 
 def test_erf_agrees_with_scipy() -> None:

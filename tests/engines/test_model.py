@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.engine import make_batch, open_engine
-from engines.errors import InferenceError, ModelError
-from engines.model import (
+from dscsnet.engines.engine import make_batch
+from dscsnet.engines.errors import InferenceError, ModelError
+from dscsnet.engines.model import (
     CARD,
     GOLDEN,
     NETWORK,
@@ -22,9 +22,10 @@ from engines.model import (
     load_model,
     shipped_models,
 )
-from engines.model_engine import ModelEngine, open_model_engine
-from engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
-from engines.runtimes.choice import DRIVER
+from dscsnet.engines.model_engine import ModelEngine, open_model_engine
+from dscsnet.engines.opening import open_engine
+from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
+from dscsnet.engines.runtimes.driver import DRIVER
 from tests.engines.runtime_contract import RuntimeContract
 
 SHIPPED = shipped_models()
@@ -113,7 +114,7 @@ def test_auto_says_what_it_passed_over(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried = (("one", no_driver), ("two", refused), ("three", wrong), ("four", right))
-    monkeypatch.setattr("engines.runtimes.choice.FASTEST_FIRST", tried)
+    monkeypatch.setattr("dscsnet.engines.runtimes.choice.FASTEST_FIRST", tried)
     caplog.set_level("INFO")
     engine = open_model_engine(SHIPPED[0])
     assert engine.runtime_name.startswith("onnxruntime ")
@@ -125,7 +126,9 @@ def test_auto_says_what_it_passed_over(
 
 
 def test_auto_takes_the_first_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.runtimes.choice.FASTEST_FIRST", (("one", right), ("two", refused)))
+    monkeypatch.setattr(
+        "dscsnet.engines.runtimes.choice.FASTEST_FIRST", (("one", right), ("two", refused))
+    )
     assert open_model_engine(SHIPPED[0]).fallbacks == ()
 
 
@@ -175,7 +178,7 @@ def test_a_link_is_judged_by_what_it_points_to(folder: Path, tmp_path: Path) -> 
 
 def test_the_runtime_reports_to_nobody() -> None:
     """ONNX Runtime's telemetry is off, also where nothing of the environment says so."""
-    code = "import os, engines.runtimes.onnx; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import os, dscsnet.engines.runtimes.onnx; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
     result = subprocess.run(
         [sys.executable, "-c", code],

@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines.imaging import central_fraction  # noqa: E402
-from engines.networks.config import NetworkConfig  # noqa: E402
-from engines.networks.deployed import Deployed, Normalisation  # noqa: E402
-from engines.networks.dscsnet import DSCSNet  # noqa: E402
-from engines.networks.layers import (  # noqa: E402
+from dscsnet.engines.imaging import central_fraction  # noqa: E402
+from dscsnet.engines.networks.config import NetworkConfig  # noqa: E402
+from dscsnet.engines.networks.deployed import Deployed, Normalisation  # noqa: E402
+from dscsnet.engines.networks.dscsnet import DSCSNet  # noqa: E402
+from dscsnet.engines.networks.layers import (  # noqa: E402
     DataStep,
     DynamicConvolution,
     neighbourhoods,

@@ -10,18 +10,13 @@ torch = pytest.importorskip("torch")
 
 from msgspec.structs import replace  # noqa: E402
 
-from engines.geometry import Grid  # noqa: E402
-from engines.imaging import gaussian_profile  # noqa: E402
-from engines.networks.offgrid import (  # noqa: E402
-    MlpTrunk,
-    OffGridConfig,
-    OffGridNetwork,
-    UnfoldedTrunk,
-)
-from engines.networks.offgrid.head import Distribution  # noqa: E402
-from engines.networks.offgrid.inputs import make_inputs  # noqa: E402
-from engines.networks.offgrid.unfolded import DataTerm, PsfTable  # noqa: E402
-from tools.set_loss import assignments, set_loss  # noqa: E402
+from dscsnet.engines.geometry import Grid  # noqa: E402
+from dscsnet.engines.imaging import gaussian_profile  # noqa: E402
+from dscsnet.engines.networks.offgrid import MlpTrunk, OffGridConfig, OffGridNetwork, UnfoldedTrunk  # noqa: E402
+from dscsnet.engines.networks.offgrid.head import Distribution  # noqa: E402
+from dscsnet.engines.networks.offgrid.inputs import make_inputs  # noqa: E402
+from dscsnet.engines.networks.offgrid.unfolded import DataTerm, PsfTable  # noqa: E402
+from dscsnet.tools.training.set_loss import assignments, set_loss  # noqa: E402
 
 UNFOLDED = UnfoldedTrunk(stages=2, channels=4, cells=12, reduced=4, width=16, depth=1)
 TRUNKS = {"mlp": MlpTrunk(width=16, depth=1), "unfolded": UNFOLDED}

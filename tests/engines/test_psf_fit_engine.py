@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.engine import CropBatch, Engine, make_batch, open_engine
-from engines.errors import ModelError
-from engines.estimates import Doubt, Estimates
-from engines.fitting.psf import sampled_table
-from engines.imaging import render
-from engines.psf_fit import PsfFitEngine, PsfFitSettings
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.engine import CropBatch, Engine, make_batch
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.engines.fitting.psf import sampled_table
+from dscsnet.engines.imaging import render
+from dscsnet.engines.opening import open_engine
+from dscsnet.engines.psf_fit import PsfFitEngine, PsfFitSettings
 
-Float = NDArray[np.float64]
 Draw = Callable[[Float, Float, Float], Float]
 
 SIZE, CENTER = 11, 5

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.card import GridReadout, ModelCard, Training
-from engines.engine import CropBatch
-from engines.estimates import Doubt, Estimates
-from engines.imaging import central_fraction, render
-from engines.readouts.grid import limits, read_grid
-from engines.residual import reduced_chi2
+from dscsnet.engines.card import GridReadout, ModelCard, Training
+from dscsnet.engines.engine import CropBatch
+from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.engines.imaging import central_fraction, render
+from dscsnet.engines.readouts.grid import limits, read_grid
+from dscsnet.engines.residual import reduced_chi2
 
 
 def make_card(**thresholds: Any) -> ModelCard:

@@ -5,13 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec import structs
-from numpy.typing import NDArray
 
-from engines.fitting import NO_SELECTION, Refined, Selection, refine, selection_of
-from engines.fitting.selection import EVIDENCE, LEAST_LOG, feature_number
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting import NO_SELECTION, Refined, Selection, refine, selection_of
+from dscsnet.engines.fitting.selection import EVIDENCE, LEAST_LOG, feature_number
 from tests.engines.test_fitting import EXACT, SIZE, SLOTS, crowded, images, slots
-
-Float = NDArray[np.float64]
 
 FEATURES = feature_number(SLOTS)
 #: All counts are fitted to the whole crop, so that fits of one and of several counts are the same.

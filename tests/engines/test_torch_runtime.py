@@ -5,12 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engines.errors import ModelError  # noqa: E402
-from engines.model import load_model, shipped_models  # noqa: E402
-from engines.model_engine import open_model_engine  # noqa: E402
-from engines.networks.stored import WEIGHTS, load_network  # noqa: E402
-from engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime  # noqa: E402
-from engines.runtimes.torch_runtime import TOLERANCE, halve_layers, open_torch  # noqa: E402
+from dscsnet.engines.errors import ModelError  # noqa: E402
+from dscsnet.engines.model import load_model, shipped_models  # noqa: E402
+from dscsnet.engines.model_engine import open_model_engine  # noqa: E402
+from dscsnet.engines.networks.stored import WEIGHTS, load_network  # noqa: E402
+from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime  # noqa: E402
+from dscsnet.engines.runtimes.torch_runtime import TOLERANCE, halve_layers, open_torch  # noqa: E402
 from tests.engines.runtime_contract import RuntimeContract  # noqa: E402
 
 

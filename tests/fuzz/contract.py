@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from engines.errors import LONGEST_MESSAGE, DscsnetError
+from dscsnet.engines.errors import LONGEST_MESSAGE, DscsnetError
 
 T = TypeVar("T")
 

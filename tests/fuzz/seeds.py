@@ -16,10 +16,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
-from engines.fitting.selection import Selection, feature_number
-from engines.networks.stored import build_model
-from pipeline.listen import json_line
-from pipeline.messages import (
+from dscsnet.engines.fitting.selection import Selection, feature_number
+from dscsnet.engines.networks.stored import build_model
+from dscsnet.pipeline.listen import json_line
+from dscsnet.pipeline.messages import (
     Detections,
     End,
     EngineInfo,
@@ -32,12 +32,12 @@ from pipeline.messages import (
     Timing,
     encode,
 )
-from pipeline.recording.layout import Source
-from pipeline.recording.recorder import Recorder
-from pipeline.recording.settings import Recording
+from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.recorder import Recorder
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.tools.dataset.files import Annotation, format_annotation
+from dscsnet.tools.training.config import TrainConfig
 from tests.fuzz.targets import CORPUS
-from tools.dataset_files import Annotation, format_annotation
-from tools.train_config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 KEY = ("cam0", b"e" * 16, 3, 1_700_000_000_000_000_000)

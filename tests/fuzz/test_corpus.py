@@ -12,7 +12,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from engines.errors import LONGEST_MESSAGE, DscsnetError, one_line
+from dscsnet.engines.errors import LONGEST_MESSAGE, DscsnetError, one_line
 from tests.fuzz.contract import ContractError, attempt, check_line, refusals, scratch_file
 from tests.fuzz.targets import CORPUS, TARGETS, Target, sources
 
@@ -24,7 +24,12 @@ CASES = [(target, path) for target in TARGETS.values() for path in target.corpus
 def _optional(request: pytest.FixtureRequest) -> None:
     """Readers of what trainings leave need PyTorch."""
     if "path" in request.fixturenames and request.getfixturevalue("target").watched[0] in (
-        *("engines.networks.stored", "tools.checkpoint", "tools.dataset", "tools.train_config"),
+        *(
+            "dscsnet.engines.networks.stored",
+            "dscsnet.tools.training.checkpoint",
+            "dscsnet.tools.dataset.reader",
+            "dscsnet.tools.training.config",
+        ),
     ):
         pytest.importorskip("torch")
 

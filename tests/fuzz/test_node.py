@@ -6,11 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from pipeline.channel import Channel
-from pipeline.messages import Detections, Frame, new_epoch
-from pipeline.sockets import Sender
-from tests.fuzz.client import FuzzClient
 from tests.pipeline.test_chaos import (
     MEMORY_GROWTH_MIB,
     Listener,
@@ -21,6 +16,10 @@ from tests.pipeline.test_chaos import (
     running_node,
     wait_for,
 )
+
+from dscsnet.pipeline.messages import Detections, Frame, new_epoch
+from dscsnet.pipeline.sockets import Channel, Sender
+from tests.fuzz.client import FuzzClient
 
 SHORT_S, LONG_S = 2.0, 180.0
 GOOD_FRAMES = 5

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from engines.strict_yaml import YamlError, decode_yaml
-from pipeline.bounds import Limits, check_bounds
-from pipeline.config import NodeConfig, load_config
-from pipeline.errors import ConfigError, MessageError
+from dscsnet.engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.pipeline.config import NodeConfig, load_config
+from dscsnet.pipeline.errors import ConfigError, MessageError
+from dscsnet.pipeline.messages.bounds import Limits, check_bounds
 from tests.fuzz.contract import check_line, scratch_file
 from tests.fuzz.mutators import flip_bytes
 from tests.fuzz.targets import TARGETS, Target

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from engines.model import load_model
-from engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
+from dscsnet.engines.model import load_model
+from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
 from tests.engines.runtime_contract import RuntimeContract
 
 pytestmark = pytest.mark.gpu

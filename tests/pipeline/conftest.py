@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.channel import Channel
-from pipeline.config import Http, Inputs, NodeConfig, Output
-from pipeline.messages import (
+from dscsnet.pipeline.config import Http, Inputs, NodeConfig, Output
+from dscsnet.pipeline.messages import (
     Detections,
     End,
     EngineInfo,
@@ -28,11 +27,11 @@ from pipeline.messages import (
     encode,
     new_epoch,
 )
-from pipeline.node import Node
-from pipeline.recording.layout import Source
-from pipeline.recording.recorder import Recorder
-from pipeline.recording.settings import Recording
-from pipeline.sockets import Receiver, Sender
+from dscsnet.pipeline.node import Node
+from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.recorder import Recorder
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 
 WAIT_MS = 10_000
 LOCAL = "tcp://127.0.0.1:*"

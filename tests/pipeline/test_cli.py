@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from engines.errors import DscsnetError
-from pipeline.cli import add_commands, new_app, run
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.cli import add_commands, new_app, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +106,7 @@ def test_models_are_listed_and_shown(
 def test_a_node_with_too_few_descriptors_says_so() -> None:
     """libzmq would end the process without a word; a soft limit alone is raised."""
     limit = "import resource as r, sys; r.setrlimit(r.RLIMIT_NOFILE, (20, int(sys.argv.pop(1))));"
-    start = f"{limit} from pipeline.cli import main; main()"
+    start = f"{limit} from dscsnet.pipeline.cli import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", start, "20", "node"],
         check=False,
@@ -115,7 +115,7 @@ def test_a_node_with_too_few_descriptors_says_so() -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("dscsnet: only 20 files and sockets may be open at once")
     raised = (
-        f"{limit} from pipeline.descriptors import allow_descriptors; allow_descriptors(); "
+        f"{limit} from dscsnet.pipeline.process import descriptors as d; d.allow_descriptors(); "
         "print(r.getrlimit(r.RLIMIT_NOFILE))"
     )
     ended = subprocess.run(

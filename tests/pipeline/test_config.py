@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from detector_stub.config import DetectorConfig, load
-from pipeline.channel import Channel
-from pipeline.config import NodeConfig, json_schema, load_config
-from pipeline.errors import ConfigError
+from dscsnet.detector_stub.config import DetectorConfig, load
+from dscsnet.pipeline.config import NodeConfig, json_schema, load_config
+from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.sockets import Channel
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

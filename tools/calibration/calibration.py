@@ -9,19 +9,15 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources import Source, SourceFrame
-from tools.calibration.combine import Consensus, Tracks, agree, log_widths, mean_tracks
-from tools.calibration.fit import backgrounds
-from tools.calibration.mean_spot import mean_spot
-from tools.calibration.noise import measure_noise
-from tools.calibration.psf import Float, ellipse, shape_of
-from tools.calibration.result import (
-    Calibration,
-    CalibrationSettings,
-    Psf,
-    SpotTable,
-)
-from tools.calibration.sieve import (
+from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.sources import Source, SourceFrame
+from dscsnet.tools.calibration.combine import Consensus, Tracks, agree, log_widths, mean_tracks
+from dscsnet.tools.calibration.fit import backgrounds
+from dscsnet.tools.calibration.mean_spot import mean_spot
+from dscsnet.tools.calibration.noise import measure_noise
+from dscsnet.tools.calibration.psf import ellipse, shape_of
+from dscsnet.tools.calibration.result import Calibration, CalibrationSettings, Psf, SpotTable
+from dscsnet.tools.calibration.sieve import (
     BORDER,
     NOT_GAUSSIAN,
     FittedSpots,
@@ -29,7 +25,7 @@ from tools.calibration.sieve import (
     light_covariances,
     reach,
 )
-from tools.calibration.spots import MOST_HALF, Spots, find_spots
+from dscsnet.tools.calibration.spots import MOST_HALF, Spots, find_spots
 
 #: Half sides of the windows, px: the first that reaches so many PSF deviations is taken.
 HALVES = (6, 9, 12, MOST_HALF)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.calibration.mixture import narrow_mode
-from tools.calibration.psf import Float
+from dscsnet.engines.array_types import Float
+from dscsnet.tools.calibration.mixture import narrow_mode
 
 #: Chi-square of three degrees of freedom that noise exceeds in 1 of 1000.
 OUTLIER = 16.3

@@ -6,7 +6,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.calibration.psf import FRACTION, Float, fill_spot
+from dscsnet.engines.array_types import Float
+from dscsnet.tools.calibration.psf import FRACTION, fill_spot
 
 #: Order of a spot's parameters. Curvature of clouds would pass for width of the spot.
 X, Y, INTENSITY, LEVEL, SLOPE_X, SLOPE_Y, CURVE_XX, CURVE_YY, CURVE_XY = range(9)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.calibration.fit import INTENSITY, X, Y, spot_images
-from tools.calibration.psf import Float
-from tools.calibration.result import SpotTable
+from dscsnet.engines.array_types import Float
+from dscsnet.tools.calibration.fit import INTENSITY, X, Y, spot_images
+from dscsnet.tools.calibration.result import SpotTable
 
 STEPS_A_PIXEL = 4
 #: A cell counts for the misfit where its own error is below this share of the peak.

@@ -10,7 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from tools.calibration.psf import Float, normal_tail
+from dscsnet.engines.array_types import Float
+from dscsnet.tools.calibration.psf import normal_tail
 
 #: Few widths are anything at all, over this range of log width: blemishes, fits gone astray.
 ODD_SHARE, ODD_RANGE = 0.02, 3.0

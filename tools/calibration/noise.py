@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources import SourceFrame
-from tools.calibration.psf import Float
+from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.sources import SourceFrame
 
 PATCH = 16  # px; side of a patch
 #: Second difference along x and y: unit noise stays unit noise.

@@ -5,12 +5,22 @@ import math
 import cv2
 import numpy as np
 
-from tools.calibration.mean_spot import mean_spot
-from tools.calibration.noise import Noise, Patches
-from tools.calibration.plot import Axes, bars, curve, frame_axes, points
-from tools.calibration.psf import Float
-from tools.calibration.result import Calibration, Psf, SpotTable
-from tools.drawing import BACKGROUND, BOX, QUIET, RESOLVED, TRUTH, Colour, Picture, stretch, write
+from dscsnet.engines.array_types import Float
+from dscsnet.tools.calibration.mean_spot import mean_spot
+from dscsnet.tools.calibration.noise import Noise, Patches
+from dscsnet.tools.calibration.result import Calibration, Psf, SpotTable
+from dscsnet.tools.drawing.axes import Axes, bars, curve, frame_axes, points
+from dscsnet.tools.drawing.canvas import (
+    BACKGROUND,
+    BOX,
+    QUIET,
+    RESOLVED,
+    TRUTH,
+    Colour,
+    Picture,
+    stretch,
+    write,
+)
 
 SIDE, MARGIN, HEAD, CAPTION = 300, 30, 96, 72  # px; of a panel, and around it
 PLOT_HEIGHT, PLOT_LEFT = 300, 70

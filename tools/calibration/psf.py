@@ -13,11 +13,9 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-from engines.imaging import erf
-
-Float = NDArray[np.float64]
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.imaging import erf
 
 #: Values in `fill_spot`: the fraction of light, and its derivatives by the five others.
 FRACTION, BY_X, BY_Y, BY_LOG_NARROW, BY_LOG_SIGMA_Y, BY_LEAN = range(6)

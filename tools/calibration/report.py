@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engines.errors import DscsnetError
-from tools.calibration.noise import Noise
-from tools.calibration.result import Calibration, Psf
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.tools.calibration.noise import Noise
+from dscsnet.tools.calibration.result import Calibration, Psf
 
 
 def print_report(console: Console, result: Calibration) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.calibration.noise import Noise
-from tools.calibration.psf import Ellipse, Float, ellipse
+from dscsnet.engines.array_types import Float
+from dscsnet.tools.calibration.noise import Noise
+from dscsnet.tools.calibration.psf import Ellipse, ellipse
 
 #: Chi-square of two degrees of freedom above which a PSF is no circle: 1 of 1000 circles.
 ELLIPTICAL = 13.8

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.radiometry import subtract_backgrounds
-from tools.calibration.fit import (
+from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.cropping.background import subtract_backgrounds
+from dscsnet.tools.calibration.fit import (
     ALL,
     INTENSITY,
     OWN,
@@ -20,8 +21,8 @@ from tools.calibration.fit import (
     shape_information,
     spot_images,
 )
-from tools.calibration.psf import Float, covariance_jacobians, covariances, ellipse
-from tools.calibration.spots import Spots
+from dscsnet.tools.calibration.psf import covariance_jacobians, covariances, ellipse
+from dscsnet.tools.calibration.spots import Spots
 
 BORDER = 2  # px of a window from which background and noise come
 CORE = 2  # px from the peak pixel within which a spot's peak is looked for

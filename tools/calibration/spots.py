@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources import SourceFrame
-from tools.calibration.psf import Float
+from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.sources import SourceFrame
 
 #: Half side of the windows that are kept; fits use as much of them as the PSF needs.
 MOST_HALF = 15

@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import EngineSettings
-from pipeline.recording.settings import Recording
+from dscsnet.pipeline.config import EngineSettings
+from dscsnet.pipeline.recording.settings import Recording
 
 
 def bench(
@@ -35,9 +35,9 @@ def bench(
     """Measure crops/s of the engine, and frames/s and latency of the whole node."""
     import os
 
-    from tools.bench_engine import bench_engine
-    from tools.bench_node import bench_node
-    from tools.environment import describe
+    from dscsnet.tools.bench.engine import bench_engine
+    from dscsnet.tools.bench.node import bench_node
+    from dscsnet.tools.host.machine import describe
 
     console = Console()
     console.print(describe(), highlight=False, soft_wrap=True)
@@ -87,7 +87,7 @@ def _bench_recorder(
     rounds: int,
     compression: Literal["none", "lz4", "zstd"],
 ) -> None:
-    from tools.bench_recorder import bench_recorder
+    from dscsnet.tools.bench.recorder import bench_recorder
 
     table = Table(
         *("spots", "of the node", "off", "on", "cost %"),

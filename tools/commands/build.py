@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from engines.runtimes.base import Precision
-    from engines.runtimes.tensorrt import Target
-    from tools.precision import PrecisionCost
+    from dscsnet.engines.runtimes.base import Precision
+    from dscsnet.engines.runtimes.tensorrt import Target
+    from dscsnet.tools.evaluation.precision import PrecisionCost
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Shipped models or model folders.", show_default=False)
@@ -40,8 +40,8 @@ def build(
     ] = None,
 ) -> None:
     """Compile models with TensorRT and keep them, so that no node has to when it starts."""
-    from engines.model import load_model
-    from engines.runtimes.tensorrt import (
+    from dscsnet.engines.model import load_model
+    from dscsnet.engines.runtimes.tensorrt import (
         BuildSettings,
         EngineCache,
         compiled_engine,
@@ -72,8 +72,8 @@ def precision(
     ] = None,
 ) -> None:
     """Measure without a GPU what fp16 engines lose: minutes a model."""
-    from tools.commands.dataset import progress
-    from tools.precision import precision_cost
+    from dscsnet.tools.commands.dataset import progress
+    from dscsnet.tools.evaluation.precision import precision_cost
 
     chosen = _chosen(names, every=every)
     costs = []
@@ -103,7 +103,7 @@ def _cells(cost: "PrecisionCost") -> tuple[str, ...]:
 
 
 def _chosen(names: list[str] | None, *, every: bool) -> list[str]:
-    from engines.model import shipped_models
+    from dscsnet.engines.model import shipped_models
 
     if every and names:
         raise typer.BadParameter("give names or --all, not both")
@@ -113,9 +113,9 @@ def _chosen(names: list[str] | None, *, every: bool) -> list[str]:
 
 
 def _targets(trt: object, capability: list[str] | None, device: int) -> "list[Target]":
-    from engines.errors import ModelError
-    from engines.runtimes.choice import require_driver
-    from engines.runtimes.tensorrt import Target, capabilities, find_device, load_pycuda
+    from dscsnet.engines.errors import ModelError
+    from dscsnet.engines.runtimes.driver import require_driver
+    from dscsnet.engines.runtimes.tensorrt import Target, capabilities, find_device, load_pycuda
 
     if capability:
         return [Target.of_capability(each) for each in capability]

@@ -43,13 +43,13 @@ def calibrate(
 
     Exit code 0 says that the PSF could be told.
     """
-    from engines.errors import DscsnetError
-    from pipeline.sources import open_source
-    from tools.calibration import report
-    from tools.calibration.calibration import calibrate as measure
-    from tools.calibration.picture import draw_calibration
-    from tools.calibration.result import CalibrationSettings
-    from tools.picture import save_picture
+    from dscsnet.engines.errors import DscsnetError
+    from dscsnet.pipeline.sources import open_source
+    from dscsnet.tools.calibration import report
+    from dscsnet.tools.calibration.calibration import calibrate as measure
+    from dscsnet.tools.calibration.picture import draw_calibration
+    from dscsnet.tools.calibration.result import CalibrationSettings
+    from dscsnet.tools.drawing.canvas import save_picture
 
     if gain is not None and not gain > 0:
         raise typer.BadParameter(f"expected a number above 0, got {gain:g}", param_hint="--gain")
@@ -73,7 +73,7 @@ def calibrate(
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int | None], None]]:
     """Yield a callback (frames read, of all): a bar on a terminal, plain lines elsewhere."""
-    from pipeline.commands.replay import plain_progress
+    from dscsnet.pipeline.commands.progress import plain_progress
 
     console = Console(stderr=True)
     if not console.is_terminal:

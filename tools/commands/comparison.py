@@ -15,11 +15,11 @@ def print_comparison(
     """Measure, print two tables, and write them as Markdown where asked to."""
     import torch
 
-    from tools.comparison import THRESHOLD, compare, find_runs
-    from tools.comparison_table import markdown as as_markdown
-    from tools.comparison_table import print_sheet, sheets
-    from tools.environment import describe
-    from tools.train_config import load_train_config
+    from dscsnet.tools.evaluation.comparison import THRESHOLD, compare, find_runs
+    from dscsnet.tools.evaluation.comparison_table import markdown as as_markdown
+    from dscsnet.tools.evaluation.comparison_table import print_sheet, sheets
+    from dscsnet.tools.host.machine import describe
+    from dscsnet.tools.training.config import load_train_config
 
     progress = Console(stderr=True, highlight=False)
     entries = compare(

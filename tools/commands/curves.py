@@ -17,7 +17,7 @@ def curves(
     ] = Path("curves.png"),
 ) -> None:
     """Draw every measure of one or several runs by crops seen and by time trained."""
-    from tools.curves import draw_curves, find_curves, read_curves
+    from dscsnet.tools.training.curves import draw_curves, find_curves, read_curves
 
     found = read_curves(find_curves(runs))
     draw_curves(found, out)

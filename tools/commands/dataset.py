@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tools.simulation import Scenes
+    from dscsnet.tools.simulation.csist import Scenes
 
 PLAIN_LINE_S = 5.0
 
@@ -41,8 +41,8 @@ def write(
     ] = False,
 ) -> None:
     """Simulate crops and write them as PNG images and XML annotations."""
-    from tools.dataset_writer import write_dataset
-    from tools.train_config import load_train_config
+    from dscsnet.tools.dataset.writer import write_dataset
+    from dscsnet.tools.training.config import load_train_config
 
     protocol = load_train_config(configuration).protocol
     counts = {"train": train, "val": val, "test": test}
@@ -71,9 +71,9 @@ def show(
     ] = None,
 ) -> None:
     """Print counts and ranges, and draw a contact sheet."""
-    from tools.dataset import find_splits, load_dataset
-    from tools.dataset_sheet import draw_sheet
-    from tools.picture import save_picture
+    from dscsnet.tools.dataset.contact_sheet import draw_sheet
+    from dscsnet.tools.dataset.reader import find_splits, load_dataset
+    from dscsnet.tools.drawing.canvas import save_picture
 
     for name, split in find_splits(folder).items():
         with progress(f"reading {name}") as tell:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config import EngineSettings
+from dscsnet.pipeline.config import EngineSettings
 
 #: Among the first scenes, one whose clusters have 1 to 5 targets each two to four times.
 DEFAULT_SEED = 3
@@ -27,8 +27,8 @@ def demo(
 
     Exit code 0 says that every frame was answered exactly once and in order.
     """
-    from tools.demo import DemoSettings
-    from tools.demo_console import show_demo
+    from dscsnet.tools.demo.console import show_demo
+    from dscsnet.tools.demo.run import DemoSettings
 
     exit_code = show_demo(DemoSettings(output, frames, rate, seed, model))
     if exit_code:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.commands.comparison import print_comparison
+from dscsnet.tools.commands.comparison import print_comparison
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def evaluate(
     if len(models) > 1 or markdown:
         raise typer.BadParameter("several models, or --markdown, need --table")
     if field:
-        from tools.commands.field import run_field
+        from dscsnet.tools.commands.field import run_field
 
         run_field(
             models[0],
@@ -99,11 +99,11 @@ def _evaluate_model(
 ) -> None:
     import msgspec
 
-    from engines.engine import open_engine
-    from engines.model import write_card
-    from engines.model_engine import ModelEngine
-    from tools.evaluation import evaluate as run
-    from tools.train_config import load_train_config
+    from dscsnet.engines.model import write_card
+    from dscsnet.engines.model_engine import ModelEngine
+    from dscsnet.engines.opening import open_engine
+    from dscsnet.tools.evaluation.simulated_crops import evaluate as run
+    from dscsnet.tools.training.config import load_train_config
 
     engine = open_engine(model, threads=threads)
     settings = load_train_config(protocol).protocol
@@ -123,10 +123,10 @@ def _evaluate_model(
 
 
 def _evaluate_data(model: str, data: Path, threads: int) -> None:
-    from engines.engine import open_engine
-    from tools.commands.dataset import progress
-    from tools.dataset import load_dataset
-    from tools.evaluation import evaluate_scenes
+    from dscsnet.engines.opening import open_engine
+    from dscsnet.tools.commands.dataset import progress
+    from dscsnet.tools.dataset.reader import load_dataset
+    from dscsnet.tools.evaluation.simulated_crops import evaluate_scenes
 
     engine = open_engine(model, threads=threads)
     with progress("reading") as tell:

@@ -24,10 +24,10 @@ def faults(
 
     Ends with 1 if a frame was lost silently or frames were not back within 2 s.
     """
-    from engines.errors import DscsnetError
-    from tools.trials.fault_list import FAULTS
-    from tools.trials.fault_report import is_sound, report
-    from tools.trials.faults import commit
+    from dscsnet.engines.errors import DscsnetError
+    from dscsnet.tools.trials.fault_list import FAULTS
+    from dscsnet.tools.trials.fault_report import is_sound, report
+    from dscsnet.tools.trials.faults import commit
 
     if only_list:
         for fault in FAULTS:

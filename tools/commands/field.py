@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from engines.engine import Engine
+    from dscsnet.engines.engine import Engine
 
 WIDEST_TABLE = 150  # characters
 #: A reference that is no engine of the node: the blind fit with SciPy.
@@ -39,17 +39,17 @@ def run_field(
     Raises:
         DscsnetError: the folder holds no usable frame, or a model does not work.
     """
-    from engines.engine import open_engine
-    from engines.model import write_card
-    from engines.model_engine import ModelEngine, gives_further
-    from tools.environment import describe
-    from tools.field_benchmark import draw_samples, run_benchmark
-    from tools.field_frames import read_frames
-    from tools.field_picture import draw_field
-    from tools.field_report import card_figures
-    from tools.field_text import print_result
-    from tools.picture import save_picture
-    from tools.readout_calibration import FURTHER_FROM
+    from dscsnet.engines.model import write_card
+    from dscsnet.engines.model_engine import ModelEngine, gives_further
+    from dscsnet.engines.opening import open_engine
+    from dscsnet.engines.readouts.score import FURTHER_FROM
+    from dscsnet.tools.drawing.canvas import save_picture
+    from dscsnet.tools.field.benchmark import draw_samples, run_benchmark
+    from dscsnet.tools.field.frames import read_frames
+    from dscsnet.tools.field.picture import draw_field
+    from dscsnet.tools.field.report import card_figures
+    from dscsnet.tools.field.text import print_result
+    from dscsnet.tools.host.machine import describe
 
     engine = open_engine(model, threads=threads)
     further = None
@@ -86,10 +86,10 @@ def run_field(
 
 
 def _open_reference(name: str, threads: int) -> "Engine":
-    from engines.engine import open_engine
+    from dscsnet.engines.opening import open_engine
 
     if name != SCIPY_FIT:
         return open_engine(name, threads=threads)
-    from tools.scipy_fit import ScipyFitEngine
+    from dscsnet.tools.references.scipy_fit import ScipyFitEngine
 
     return ScipyFitEngine()

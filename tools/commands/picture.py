@@ -18,10 +18,10 @@ def picture(
     ] = None,
 ) -> None:
     """Draw recorded frames with their candidates, and some of these enlarged with their targets."""
-    from pipeline.errors import SourceError
-    from pipeline.sources import open_source
-    from tools.answer_picture import draw_answers, read_answers
-    from tools.picture import save_picture
+    from dscsnet.pipeline.errors import SourceError
+    from dscsnet.pipeline.sources import open_source
+    from dscsnet.tools.drawing.canvas import save_picture
+    from dscsnet.tools.show.answers_picture import draw_answers, read_answers
 
     answers = read_answers(targets)
     if not answers:

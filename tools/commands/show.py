@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import EngineSettings
+from dscsnet.pipeline.config import EngineSettings
 
 if TYPE_CHECKING:
-    from tools.show import CropView
+    from dscsnet.tools.show.crops import CropView
 
 
 def show(
@@ -46,10 +46,10 @@ def show(
     if sigmas is not None and min(sigmas) <= 0:
         raise typer.BadParameter(f"--psf: expected px above 0, got {psf}")
 
-    from engines.engine import open_engine
-    from tools.picture import save_picture
-    from tools.show import find_candidates, read_frame, view_candidates, view_place
-    from tools.show_picture import draw_views
+    from dscsnet.engines.opening import open_engine
+    from dscsnet.tools.drawing.canvas import save_picture
+    from dscsnet.tools.show.crops import find_candidates, read_frame, view_candidates, view_place
+    from dscsnet.tools.show.crops_picture import draw_views
 
     pixels = read_frame(source, frame)
     candidates = None if place else find_candidates(pixels)
@@ -87,7 +87,7 @@ def numbers(option: str, text: str, form: str, least: int) -> tuple[float, ...]:
 
 def print_views(console: Console, views: Sequence["CropView"], title: str) -> None:
     """Print the targets of every crop, with the crop's quality beneath."""
-    from tools.show import HEADER, quality_rows, target_rows
+    from dscsnet.tools.show.crops import HEADER, quality_rows, target_rows
 
     console.print(title, soft_wrap=True)
     for view in views:

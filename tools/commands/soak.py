@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.config import EngineSettings
+from dscsnet.pipeline.config import EngineSettings
 
 
 def soak(
@@ -32,11 +32,11 @@ def soak(
     """
     from importlib.util import find_spec
 
-    from engines.errors import DscsnetError
-    from tools.environment import describe
-    from tools.trials.soak import Soak, measure_capacity
-    from tools.trials.soak import soak as run
-    from tools.trials.soak_report import describe_soak, draw_soak, grows
+    from dscsnet.engines.errors import DscsnetError
+    from dscsnet.tools.host.machine import describe
+    from dscsnet.tools.trials.soak import Soak, measure_capacity
+    from dscsnet.tools.trials.soak import soak as run
+    from dscsnet.tools.trials.soak_report import describe_soak, draw_soak, grows
 
     console = Console()
     try:

@@ -31,9 +31,9 @@ def train(
     """Train networks; a run that was interrupted goes on, a finished one is left as it is."""
     import torch
 
-    from tools.commands.dataset import progress
-    from tools.train_config import find_train_configs, load_train_config
-    from tools.training import Trainer
+    from dscsnet.tools.commands.dataset import progress
+    from dscsnet.tools.training.config import find_train_configs, load_train_config
+    from dscsnet.tools.training.trainer import Trainer
 
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(threads)
@@ -59,10 +59,10 @@ def export(
     runs: Runs = Path("runs"),
 ) -> None:
     """Write the averaged weights of a run as a model folder: ONNX, weights, golden crops, card."""
-    from tools.checkpoint import read_run
-    from tools.commands.dataset import progress
-    from tools.export import export_model
-    from tools.train_config import load_train_config
+    from dscsnet.tools.commands.dataset import progress
+    from dscsnet.tools.export.model_folder import export_model
+    from dscsnet.tools.training.checkpoint import read_run
+    from dscsnet.tools.training.config import load_train_config
 
     config = load_train_config(configuration)
     with progress(f"{config.name}: selection") as tell:

@@ -13,9 +13,8 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from engines.errors import DscsnetError
-from pipeline.channel import Channel
-from pipeline.config import (
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.config import (
     Batching,
     EngineSettings,
     Http,
@@ -25,12 +24,13 @@ from pipeline.config import (
     Output,
     Overload,
 )
-from pipeline.recording.settings import Recording
-from tools.bench_engine import BENCH_PSF_SIGMA
-from tools.processes import Programs, free_ports
-from tools.trials.listener import Arrival, Listener
-from tools.trials.peers import Camera, Detector, Peer, Subscriber
-from tools.trials.process import Process
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets import Channel
+from dscsnet.tools.bench.engine import BENCH_PSF_SIGMA
+from dscsnet.tools.host.process_info import Process
+from dscsnet.tools.host.processes import Programs, free_ports
+from dscsnet.tools.trials.listener import Arrival, Listener
+from dscsnet.tools.trials.peers import Camera, Detector, Peer, Subscriber
 
 #: Programs may take that long to start where numba's cache is empty.
 START_S = 180.0
@@ -227,7 +227,7 @@ class Chain:
         )
 
     def _start_peer(self, part: str, peer: Peer) -> None:
-        self._start(part, "tools.trials.peers", msgspec.json.encode(peer).decode())
+        self._start(part, "dscsnet.tools.trials.peers", msgspec.json.encode(peer).decode())
 
     def _start(self, part: str, module: str, *arguments: str) -> None:
         self._starts += 1

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.config import Batching, EngineSettings
-from tools.trials.chain import Chain, Setting
-from tools.trials.faults import Deed, Fault
+from dscsnet.pipeline.config import Batching, EngineSettings
+from dscsnet.tools.trials.chain import Chain, Setting
+from dscsnet.tools.trials.faults import Deed, Fault
 
 #: Connections that each want a descriptor of the node, no more than wait for being accepted.
 CONNECTIONS = 4
@@ -24,7 +24,7 @@ TIMES = 10
 #: What is left on the disk.
 ROOM_BYTES = 2**20
 
-CLOCK = Setting(jump_s=3600.0, module="tools.trials.wrong_clock")
+CLOCK = Setting(jump_s=3600.0, module="dscsnet.tools.trials.wrong_clock")
 LIVE = Setting(
     shape=(200, 200), candidates=100, rate_hz=2.0, node={"batch": Batching(max_crops=128)}
 )

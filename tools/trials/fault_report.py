@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from tools.environment import describe
-from tools.trials.faults import Outcome
+from dscsnet.tools.host.machine import describe
+from dscsnet.tools.trials.faults import Outcome
 
 #: Flow must be back this long after the fault's end.
 MOST_RECOVERY_S = 2.0

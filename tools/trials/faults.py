@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.trials.chain import Chain, Setting
-from tools.trials.listener import Life
+from dscsnet.tools.trials.chain import Chain, Setting
+from dscsnet.tools.trials.listener import Life
 
 
 class Deed(NamedTuple):

@@ -9,9 +9,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from pipeline.channel import Channel
-from pipeline.messages import End, Status, Targets
-from pipeline.sockets import Receiver
+from dscsnet.pipeline.messages import End, Status, Targets
+from dscsnet.pipeline.sockets import Channel, Receiver
 
 #: Answers and heartbeats remembered one by one.
 REMEMBERED = 20_000

@@ -1,6 +1,7 @@
-"""Publishers and subscribers of the trials, each a process: `python -m tools.trials.peers JSON`.
+"""Publishers and subscribers of the trials, each a process.
 
-Each says `up NANOSECONDS` (monotonic clock) on standard output once its sockets are open.
+Run as `python -m dscsnet.tools.trials.peers JSON`. Each says `up NANOSECONDS` (monotonic clock) on
+standard output once its sockets are open.
 """
 
 import itertools
@@ -11,11 +12,10 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.channel import Channel
-from pipeline.messages import Detections, End, Frame, Targets, new_epoch
-from pipeline.pacing import Pacer
-from pipeline.sockets import Receiver, Sender
-from tools.bench_node import make_load
+from dscsnet.pipeline.messages import Detections, End, Frame, Targets, new_epoch
+from dscsnet.pipeline.replay.pacing import Pacer
+from dscsnet.pipeline.sockets import Channel, Receiver, Sender
+from dscsnet.tools.bench.node import make_load
 
 PEERS_S = 30.0
 DRAIN_S = 2.0

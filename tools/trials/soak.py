@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.errors import DscsnetError
-from pipeline.config import Join, Overload
-from tools.trials.chain import Chain, Setting
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.config import Join, Overload
+from dscsnet.tools.trials.chain import Chain, Setting
 
 SAMPLES = "soak.csv"
 SHAPE = (512, 640)

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engines.errors import DscsnetError
-from tools.curves import as_hex, style_panel, time_unit
-from tools.drawing import BACKGROUND, QUIET
-from tools.trials.soak import Soak
+from dscsnet.engines.array_types import Float
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.tools.drawing.canvas import BACKGROUND, QUIET
+from dscsnet.tools.drawing.figure_style import as_hex, style_panel, time_unit
+from dscsnet.tools.trials.soak import Soak
 
 #: The start is left out of the slopes: caches fill and the allocator finds its size.
 WARM_SHARE, LONGEST_WARM_S = 1 / 3, 600.0
@@ -29,8 +29,6 @@ PANELS = (
     ("unsent", "unsent", 5),
 )
 COLOURS = ("#ff9628", "#5cc4ff", "#8cde8c", "#f2e05c", "#f08ac0", "#b9a4ff")
-
-Float = NDArray[np.float64]
 
 
 class Slope(NamedTuple):

@@ -1,8 +1,8 @@
-"""The pipeline's commands on a machine whose clock jumps: `python -m tools.trials.wrong_clock`."""
+"""The pipeline's commands on a machine whose clock jumps, as a module to be run."""
 
 import time
 
-from pipeline.cli import main
+from dscsnet.pipeline.cli import main
 
 JUMP_NS = 3_600_000_000_000
 _true_ns = time.time_ns

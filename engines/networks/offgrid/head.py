@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.networks.offgrid.config import OffGridConfig
-from engines.networks.offgrid.inputs import Inputs
+from dscsnet.engines.networks.offgrid.config import OffGridConfig
+from dscsnet.engines.networks.offgrid.inputs import Inputs
 
 #: Numbers that describe one slot: existence, x, y, ln intensity, and their three ln sigmas.
 PER_SLOT = 7

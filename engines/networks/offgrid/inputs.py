@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engines.networks.offgrid.config import OffGridConfig
+from dscsnet.engines.networks.offgrid.config import OffGridConfig
 
 #: Least noise sigma, counts: below the rounding error of whole counts of any real sensor.
 LEAST_NOISE = 1e-6

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from engines.networks.offgrid.config import OffGridConfig
-from engines.networks.offgrid.inputs import Inputs, over_noise
+from dscsnet.engines.networks.offgrid.config import OffGridConfig
+from dscsnet.engines.networks.offgrid.inputs import Inputs, over_noise
 
 
 class WhitenedPixels(nn.Module):

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from engines.networks.offgrid.config import MlpTrunk, OffGridConfig
-from engines.networks.offgrid.head import Distribution, Head
-from engines.networks.offgrid.inputs import make_inputs
-from engines.networks.offgrid.mlp import WhitenedPixels
-from engines.networks.offgrid.unfolded import UnfoldedFeatures
+from dscsnet.engines.networks.offgrid.config import MlpTrunk, OffGridConfig
+from dscsnet.engines.networks.offgrid.head import Distribution, Head
+from dscsnet.engines.networks.offgrid.inputs import make_inputs
+from dscsnet.engines.networks.offgrid.mlp import WhitenedPixels
+from dscsnet.engines.networks.offgrid.unfolded import UnfoldedFeatures
 
 INPUTS = ("crops", "noise", "psf_sigma")
 OUTPUTS = Distribution._fields

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.imaging import gaussian_profile
-from engines.networks.layers import PositiveScalar, soft_threshold
-from engines.networks.offgrid.config import OffGridConfig, UnfoldedTrunk
-from engines.networks.offgrid.inputs import Inputs, over_noise
+from dscsnet.engines.imaging import gaussian_profile
+from dscsnet.engines.networks.layers import PositiveScalar, soft_threshold
+from dscsnet.engines.networks.offgrid.config import OffGridConfig, UnfoldedTrunk
+from dscsnet.engines.networks.offgrid.inputs import Inputs, over_noise
 
 #: Step of the table of PSF widths, px; the refinement after the network uses the exact width.
 TABLE_STEP = 0.01

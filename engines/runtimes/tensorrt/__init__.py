@@ -1,21 +1,21 @@
 """TensorRT: models compiled for NVIDIA GPUs, kept in a cache, executed through pycuda."""
 
-from engines.runtimes.tensorrt.build import (
+from dscsnet.engines.runtimes.tensorrt.build import (
     BuildSettings,
     Compiled,
     compile_network,
     network_bytes,
 )
-from engines.runtimes.tensorrt.cache import EngineCache, EngineKey, default_folder
-from engines.runtimes.tensorrt.library import capabilities, library_name, load_library
-from engines.runtimes.tensorrt.opening import (
+from dscsnet.engines.runtimes.tensorrt.cache import EngineCache, EngineKey, default_folder
+from dscsnet.engines.runtimes.tensorrt.library import capabilities, library_name, load_library
+from dscsnet.engines.runtimes.tensorrt.opening import (
     Target,
     compiled_engine,
     find_device,
     load_pycuda,
     open_tensorrt,
 )
-from engines.runtimes.tensorrt.runtime import TensorRtRuntime
+from dscsnet.engines.runtimes.tensorrt.runtime import TensorRtRuntime
 
 __all__ = [
     "BuildSettings",

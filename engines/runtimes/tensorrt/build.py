@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from engines.errors import ModelError
-from engines.model import Model
-from engines.runtimes.base import Precision
-from engines.runtimes.split import BUCKETS
-from engines.runtimes.tensorrt.library import (
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.model import Model
+from dscsnet.engines.runtimes.base import Precision
+from dscsnet.engines.runtimes.split import BUCKETS
+from dscsnet.engines.runtimes.tensorrt.library import (
     library_name,
     make_logger,
     set_capability,
@@ -73,7 +73,7 @@ def network_bytes(model: Model, precision: Precision) -> bytes:
         raise ModelError(
             'fp16 engines need the package onnx: install "dscsnet[gpu]", or set precision fp32'
         ) from None
-    from engines.runtimes.tensorrt.half import to_half
+    from dscsnet.engines.runtimes.tensorrt.half import to_half
 
     try:
         return to_half(onnx.load_model_from_string(single)).SerializeToString()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engines.errors import ModelError
+from dscsnet.engines.errors import ModelError
 
 PLAN, NOTE = ".engine", ".json"
 

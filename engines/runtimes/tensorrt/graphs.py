@@ -6,8 +6,8 @@ pycuda has no graphs, so the six functions of the driver that they need are call
 import ctypes
 from collections.abc import Callable
 
-from engines.errors import InferenceError
-from engines.runtimes.choice import DRIVER
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.runtimes.driver import DRIVER
 
 #: Other threads may call what a capture forbids, as long as this one does not.
 CAPTURE_THREAD_LOCAL = 1

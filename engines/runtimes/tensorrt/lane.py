@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError
-from engines.runtimes.base import Arrays
-from engines.runtimes.tensorrt.graphs import Graph, Graphs
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.runtimes.base import Arrays
+from dscsnet.engines.runtimes.tensorrt.graphs import Graph, Graphs
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from engines.errors import ModelError
-from engines.runtimes.base import Unavailable
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.runtimes.base import Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,18 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from engines.model import Model
-from engines.runtimes.base import RuntimeOptions, Unavailable
-from engines.runtimes.tensorrt.build import BuildSettings, Tell, compile_network, network_bytes
-from engines.runtimes.tensorrt.cache import EngineCache, EngineKey
-from engines.runtimes.tensorrt.graphs import Graphs
-from engines.runtimes.tensorrt.library import capabilities, library_name, load_library
-from engines.runtimes.tensorrt.runtime import TensorRtRuntime
+from dscsnet.engines.model import Model
+from dscsnet.engines.runtimes.base import RuntimeOptions, Unavailable
+from dscsnet.engines.runtimes.tensorrt.build import (
+    BuildSettings,
+    Tell,
+    compile_network,
+    network_bytes,
+)
+from dscsnet.engines.runtimes.tensorrt.cache import EngineCache, EngineKey
+from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
+from dscsnet.engines.runtimes.tensorrt.library import capabilities, library_name, load_library
+from dscsnet.engines.runtimes.tensorrt.runtime import TensorRtRuntime
 
 log = logging.getLogger(__name__)
 

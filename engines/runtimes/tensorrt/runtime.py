@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError
-from engines.runtimes.base import Arrays, Unavailable, batch_size
-from engines.runtimes.tensorrt.build import BuildSettings
-from engines.runtimes.tensorrt.graphs import Graphs
-from engines.runtimes.tensorrt.lane import Lane, bindings_of
-from engines.runtimes.tensorrt.library import library_name, make_logger
-from engines.runtimes.tensorrt.worker import AnyLane, Job, Worker
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.runtimes.base import Arrays, Unavailable, batch_size
+from dscsnet.engines.runtimes.tensorrt.build import BuildSettings
+from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
+from dscsnet.engines.runtimes.tensorrt.lane import Lane, bindings_of
+from dscsnet.engines.runtimes.tensorrt.library import library_name, make_logger
+from dscsnet.engines.runtimes.tensorrt.worker import AnyLane, Job, Worker
 
 log = logging.getLogger(__name__)
 

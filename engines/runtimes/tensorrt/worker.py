@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InferenceError
-from engines.runtimes.base import Arrays, DeviceError
-from engines.runtimes.split import split
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.runtimes.base import Arrays, DeviceError
+from dscsnet.engines.runtimes.split import split
 
 #: A batch that waits longer than this for the GPU is given up, s.
 PATIENCE_S = 30.0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from engines.errors import InferenceError
+from dscsnet.engines.errors import InferenceError
 
 Work = Callable[[], None]
 

@@ -4,11 +4,11 @@ import logging
 
 import pytest
 
-from engines.errors import ModelError
-from engines.model import load_model, shipped_models
-from engines.runtimes import Unavailable
-from engines.runtimes.split import BUCKETS
-from engines.runtimes.tensorrt import (
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.model import load_model, shipped_models
+from dscsnet.engines.runtimes import Unavailable
+from dscsnet.engines.runtimes.split import BUCKETS
+from dscsnet.engines.runtimes.tensorrt import (
     BuildSettings,
     Target,
     capabilities,
@@ -17,7 +17,7 @@ from engines.runtimes.tensorrt import (
     load_library,
     network_bytes,
 )
-from engines.runtimes.tensorrt import library as library_module
+from dscsnet.engines.runtimes.tensorrt import library as library_module
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux only")
 onnx = pytest.importorskip("onnx")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engines.errors import ModelError
-from engines.runtimes.tensorrt.cache import (
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.runtimes.tensorrt.cache import (
     EngineCache,
     EngineKey,
     check_only_ours,

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-import engines.runtimes.tensorrt
+import dscsnet.engines.runtimes.tensorrt
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux only")
 if importlib.util.find_spec("tensorrt_bindings") is None:
@@ -81,7 +81,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 def used_names() -> set[str]:
     """All names that stand after a dot in our sources."""
-    folder = Path(engines.runtimes.tensorrt.__file__).parent
+    folder = Path(dscsnet.engines.runtimes.tensorrt.__file__).parent
     trees = (ast.parse(path.read_text()) for path in folder.glob("*.py"))
     return {n.attr for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
 

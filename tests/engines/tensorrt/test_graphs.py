@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from engines.errors import InferenceError
-from engines.runtimes.tensorrt.graphs import Graphs
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
 
 GRAPH, EXECUTABLE = 0x1234_5678_9ABC, 0x7FFF_0000_1110
 

@@ -7,10 +7,10 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
-from engines.model import load_model, shipped_models  # noqa: E402
-from engines.runtimes.tensorrt import network_bytes  # noqa: E402
-from engines.runtimes.tensorrt.half import LAYERS, to_half  # noqa: E402
-from engines.runtimes.tensorrt.runtime import TOLERANCE  # noqa: E402
+from dscsnet.engines.model import load_model, shipped_models  # noqa: E402
+from dscsnet.engines.runtimes.tensorrt import network_bytes  # noqa: E402
+from dscsnet.engines.runtimes.tensorrt.half import LAYERS, to_half  # noqa: E402
+from dscsnet.engines.runtimes.tensorrt.runtime import TOLERANCE  # noqa: E402
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.errors import InferenceError
-from engines.model import load_model
-from engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime
-from engines.runtimes.split import SMALL, split
-from engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
+from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.model import load_model
+from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime
+from dscsnet.engines.runtimes.split import SMALL, split
+from dscsnet.engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
 from tests.engines.tensorrt.fakes import FakeCuda, FakeGraphs, FakeTensorRt
 
 MODEL = "csist100k-mlp"

@@ -44,42 +44,72 @@ class Target:
         return sorted((CORPUS / self.name).glob("*"))
 
 
-_WIRE = ("pipeline.codec", "pipeline.bounds", "pipeline.message_checks", "pipeline.wire_types")
-_IMAGES = ("pipeline.sources", "pipeline.source_readers", "pipeline.source_pixels")
-_MODEL = ("engines.model", "engines.model_engine", "engines.card", "engines.strict_yaml")
-_RECORDING = tuple(f"pipeline.recording.{name}" for name in ("reader", "scan", "layout", "frames"))
-_SET = ("tools.dataset", "tools.dataset_files", "tools.dataset_coordinates")
+_WIRE = (
+    "dscsnet.pipeline.messages.codec",
+    "dscsnet.pipeline.messages.bounds",
+    "dscsnet.pipeline.messages.checks",
+    "dscsnet.pipeline.messages.types",
+)
+_IMAGES = (
+    "dscsnet.pipeline.sources.source",
+    "dscsnet.pipeline.sources.readers",
+    "dscsnet.pipeline.sources.pixels",
+)
+_MODEL = (
+    "dscsnet.engines.model",
+    "dscsnet.engines.model_engine",
+    "dscsnet.engines.card",
+    "dscsnet.engines.strict_yaml",
+)
+_RECORDING = tuple(
+    f"dscsnet.pipeline.recording.{name}" for name in ("reader", "scan", "layout", "frames")
+)
+_SET = (
+    "dscsnet.tools.dataset.reader",
+    "dscsnet.tools.dataset.files",
+    "dscsnet.tools.dataset.coordinates",
+)
 
 TARGETS = {
     target.name: target
     for target in (
-        Target("message", "wire", (*_WIRE, "pipeline.listen"), mutators.message_parts),
-        Target("unmix", "wire", ("pipeline.unmix", "pipeline.answers"), mutators.message_parts),
+        Target("message", "wire", (*_WIRE, "dscsnet.pipeline.listen.loop"), mutators.message_parts),
+        Target(
+            "unmix",
+            "wire",
+            ("dscsnet.pipeline.unmix.unmixer", "dscsnet.pipeline.unmix.answers"),
+            mutators.message_parts,
+        ),
         Target(
             "detector",
             "wire",
-            ("detector_stub.spots", "detector_stub.background"),
+            ("dscsnet.detector_stub.spots", "dscsnet.detector_stub.background"),
             mutators.message_parts,
         ),
         Target(
             "node_config",
             "configs",
-            ("pipeline.yaml_file", "pipeline.config", "pipeline.channel", "engines.strict_yaml"),
+            (
+                "dscsnet.pipeline.yaml_file",
+                "dscsnet.pipeline.config",
+                "dscsnet.pipeline.sockets.channel",
+                "dscsnet.engines.strict_yaml",
+            ),
             mutators.yaml_tree,
         ),
         Target(
             "detector_config",
             "configs",
-            ("detector_stub.config", "engines.strict_yaml"),
+            ("dscsnet.detector_stub.config", "dscsnet.engines.strict_yaml"),
             mutators.yaml_tree,
         ),
         Target(
             "scene_config",
             "configs",
-            ("detector_stub.config", "detector_stub.scene_config"),
+            ("dscsnet.detector_stub.config", "dscsnet.detector_stub.scene_config"),
             mutators.yaml_tree,
         ),
-        Target("train_config", "configs", ("tools.train_config",), mutators.yaml_tree),
+        Target("train_config", "configs", ("dscsnet.tools.training.config",), mutators.yaml_tree),
         Target(
             "model",
             "models",
@@ -96,22 +126,28 @@ TARGETS = {
         Target(
             "weights",
             "models",
-            ("engines.networks.stored",),
+            ("dscsnet.engines.networks.stored",),
             mutators.members({"recipe": mutators.yaml_tree}),
             65_536,
         ),
-        Target("checkpoint", "models", ("tools.checkpoint",), mutators.zip_members, 65_536),
-        Target("psf_file", "arrays", ("engines.fitting.psf",), mutators.typed_file),
-        Target("mask", "arrays", ("pipeline.bad_pixels",), mutators.typed_file),
-        Target("detector_mask", "arrays", ("detector_stub.detector",), mutators.typed_file),
+        Target(
+            "checkpoint",
+            "models",
+            ("dscsnet.tools.training.checkpoint",),
+            mutators.zip_members,
+            65_536,
+        ),
+        Target("psf_file", "arrays", ("dscsnet.engines.fitting.psf",), mutators.typed_file),
+        Target("mask", "arrays", ("dscsnet.pipeline.cropping.bad_pixels",), mutators.typed_file),
+        Target("detector_mask", "arrays", ("dscsnet.detector_stub.detector",), mutators.typed_file),
         Target("source_image", "sources", _IMAGES, mutators.typed_file),
-        Target("source_tiff", "sources", (*_IMAGES, "pipeline.source_tiff")),
+        Target("source_tiff", "sources", (*_IMAGES, "dscsnet.pipeline.sources.tiff")),
         Target("source_npy", "sources", _IMAGES, mutators.npy_header),
         Target("source_npz", "sources", _IMAGES, mutators.zip_members),
         Target("source_video", "sources", _IMAGES, largest=16_384),
         Target("recording", "sources", _RECORDING, mutators.mcap_records, largest=16_384),
-        Target("dataset_crop", "datasets", ("tools.dataset_files",), mutators.png_chunks),
-        Target("dataset_annotation", "datasets", ("tools.dataset_files",)),
+        Target("dataset_crop", "datasets", ("dscsnet.tools.dataset.files",), mutators.png_chunks),
+        Target("dataset_annotation", "datasets", ("dscsnet.tools.dataset.files",)),
         Target(
             "dataset",
             "datasets",
@@ -119,8 +155,8 @@ TARGETS = {
             mutators.members({"manifest": mutators.json_tree}),
             largest=16_384,
         ),
-        Target("field_frames", "datasets", ("tools.field_frames",)),
-        Target("truth", "records", ("tools.scene_truth",), mutators.json_lines),
-        Target("answers", "records", ("tools.answer_picture",), mutators.json_lines),
+        Target("field_frames", "datasets", ("dscsnet.tools.field.frames",)),
+        Target("truth", "records", ("dscsnet.tools.demo.scene_truth",), mutators.json_lines),
+        Target("answers", "records", ("dscsnet.tools.show.answers_picture",), mutators.json_lines),
     )
 }

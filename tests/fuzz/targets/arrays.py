@@ -5,9 +5,9 @@ The first byte of an input chooses the name's ending.
 
 import numpy as np
 
-from detector_stub import detector as detector_module
-from engines.fitting.psf import read_samples, sampled_table, widths
-from pipeline.bad_pixels import load_bad_pixels
+from dscsnet.detector_stub import detector as detector_module
+from dscsnet.engines.fitting.psf import read_samples, sampled_table, widths
+from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
 from tests.fuzz.contract import attempt, scratch_file
 
 ENDINGS = (".npy", ".png", ".tif", ".bmp")

@@ -1,9 +1,8 @@
 """YAML configurations; a valid one can be used."""
 
-from detector_stub.config import DetectorConfig, SimulatorConfig, load
-from pipeline.config import NodeConfig, load_config
-from pipeline.join import Joiner
-from pipeline.ledger import Ledger
+from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, load
+from dscsnet.pipeline.config import NodeConfig, load_config
+from dscsnet.pipeline.join import Joiner, Ledger
 from tests.fuzz.contract import attempt, scratch_file
 
 
@@ -36,7 +35,7 @@ def scene_config(data: bytes) -> None:
 
 def train_config(data: bytes) -> None:
     """A training's configuration."""
-    from tools.train_config import load_train_config
+    from dscsnet.tools.training.config import load_train_config
 
     path = scratch_file("train.yaml", data)
     attempt(lambda: load_train_config(path))

@@ -12,7 +12,7 @@ from tests.fuzz.contract import attempt, scratch, scratch_file
 
 def dataset_crop(data: bytes) -> None:
     """One crop as PNG."""
-    from tools.dataset_files import read_crop
+    from dscsnet.tools.dataset.files import read_crop
 
     path = scratch_file("image_1.png", data)
     attempt(lambda: read_crop(path))
@@ -20,7 +20,7 @@ def dataset_crop(data: bytes) -> None:
 
 def dataset_annotation(data: bytes) -> None:
     """The targets of one crop as XML."""
-    from tools.dataset_files import read_annotation
+    from dscsnet.tools.dataset.files import read_annotation
 
     path = scratch_file("CSO1.xml", data)
     attempt(lambda: read_annotation(path))
@@ -28,7 +28,13 @@ def dataset_annotation(data: bytes) -> None:
 
 def dataset(data: bytes) -> None:
     """A map of `manifest`, `png` and `xml`: a split of two crops, the second always the same."""
-    from tools.dataset import ANNOTATION_FOLDERS, IMAGE_FOLDERS, MANIFEST, find_splits, load_dataset
+    from dscsnet.tools.dataset.reader import (
+        ANNOTATION_FOLDERS,
+        IMAGE_FOLDERS,
+        MANIFEST,
+        find_splits,
+        load_dataset,
+    )
 
     try:
         files: Any = msgpack.unpackb(data)
@@ -51,7 +57,7 @@ def dataset(data: bytes) -> None:
 
 def field_frames(data: bytes) -> None:
     """The annotation of a real frame."""
-    from tools.field_frames import read_frames
+    from dscsnet.tools.field.frames import read_frames
 
     folder = scratch("field")
     (scratch("field/images") / "1.png").write_bytes(_image(64))

@@ -4,8 +4,8 @@ import hashlib
 
 import msgpack
 
-from engines.engine import open_engine
-from engines.model import CARD, GOLDEN, NETWORK, SELECTION
+from dscsnet.engines.model import CARD, GOLDEN, NETWORK, SELECTION
+from dscsnet.engines.opening import open_engine
 from tests.fuzz.contract import attempt, scratch
 
 
@@ -42,7 +42,7 @@ def model(data: bytes) -> None:
 
 def weights(data: bytes) -> None:
     """A map of `recipe` (train.yaml) and `weights` (safetensors)."""
-    from engines.networks.stored import RECIPE, WEIGHTS, load_network
+    from dscsnet.engines.networks.stored import RECIPE, WEIGHTS, load_network
 
     files = _files(data)
     if files is None:
@@ -55,7 +55,7 @@ def weights(data: bytes) -> None:
 
 def checkpoint(data: bytes) -> None:
     """A training's checkpoint."""
-    from tools.checkpoint import CHECKPOINT, read_run
+    from dscsnet.tools.training.checkpoint import CHECKPOINT, read_run
 
     folder = scratch("run")
     (folder / CHECKPOINT).write_bytes(data)

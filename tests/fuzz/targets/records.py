@@ -9,7 +9,7 @@ PIXELS = np.zeros((20, 30), np.uint16)
 
 def truth(data: bytes) -> None:
     """A truth file; each frame has a key and columns of one length."""
-    from tools.scene_truth import read_truth
+    from dscsnet.tools.demo.scene_truth import read_truth
 
     path = scratch_file("truth.jsonl", data)
     frames = attempt(lambda: read_truth(path))
@@ -21,7 +21,7 @@ def truth(data: bytes) -> None:
 
 def answers(data: bytes) -> None:
     """Answers, and the picture drawn of them."""
-    from tools.answer_picture import draw_answers, read_answers
+    from dscsnet.tools.show.answers_picture import draw_answers, read_answers
 
     path = scratch_file("answers.jsonl", data)
     found = attempt(lambda: read_answers(path))

@@ -3,10 +3,10 @@
 from itertools import islice
 from pathlib import Path
 
-from pipeline.bounds import Limits
-from pipeline.messages import KINDS, Frame
-from pipeline.recording.reader import RecordingReader
-from pipeline.sources import open_source
+from dscsnet.pipeline.messages import KINDS, Frame
+from dscsnet.pipeline.messages.bounds import Limits
+from dscsnet.pipeline.recording.reader import RecordingReader
+from dscsnet.pipeline.sources import open_source
 from tests.fuzz.contract import ContractError, attempt, check_line, scratch_file
 from tests.fuzz.targets.arrays import typed_path
 

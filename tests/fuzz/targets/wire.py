@@ -6,18 +6,19 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from detector_stub.config import SpotSettings
-from detector_stub.spots import SpotDetector
-from engines.engine import open_engine
-from pipeline.bounds import Limits
-from pipeline.codec import REJECTIONS, decode, encode
-from pipeline.crop import warm_up
-from pipeline.errors import MessageError
-from pipeline.listen import json_line, row, text_line
-from pipeline.messages import Detections, Frame, Message, Targets
-from pipeline.node import engine_info
-from pipeline.tickets import Ticket
-from pipeline.unmix import Unmixer
+from dscsnet.detector_stub.config import SpotSettings
+from dscsnet.detector_stub.spots import SpotDetector
+from dscsnet.engines.opening import open_engine
+from dscsnet.pipeline.cropping.cut import warm_up
+from dscsnet.pipeline.errors import MessageError
+from dscsnet.pipeline.join import Ticket
+from dscsnet.pipeline.listen import json_line
+from dscsnet.pipeline.listen.display import row, text_line
+from dscsnet.pipeline.messages import Detections, Frame, Message, Targets
+from dscsnet.pipeline.messages.bounds import Limits
+from dscsnet.pipeline.messages.codec import REJECTIONS, decode, encode
+from dscsnet.pipeline.node.node import engine_info
+from dscsnet.pipeline.unmix import Unmixer
 from tests.fuzz.contract import ContractError, attempt, check_line
 
 MODEL = "field-mlp"

@@ -1,0 +1,45 @@
+"""Opens engines: a model in a runtime, or the fit that needs neither."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dscsnet.engines.engine import Engine, Psf
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.psf_fit_settings import PSF_FIT, PsfFitSettings
+from dscsnet.engines.runtimes.base import RuntimeOptions
+
+
+def open_engine(
+    model: str | Path,
+    runtime: str = "auto",
+    *,
+    threads: int = 0,
+    psf: Psf | None = None,
+    psf_fit: PsfFitSettings | None = None,
+    least_existence: float | None = None,
+    options: RuntimeOptions | None = None,
+) -> Engine:
+    """Load a model by name or folder into a runtime; `psf-fit` needs neither.
+
+    Args:
+        threads: CPU threads of one batch; 0: one for each core.
+        psf: the sensor's PSF sigma along x and y, px; None: what the model was made for.
+        psf_fit: settings of `psf-fit`, in place of `psf`.
+        least_existence: give targets beyond the likeliest number, too, from this probability on.
+        options: what else runtimes can be told; its threads give way to `threads`.
+
+    Raises:
+        ModelError: the model or the runtime is not there, does not work or is not for this PSF.
+    """
+    if str(model) == PSF_FIT:
+        if least_existence is not None:
+            raise ModelError("least_existence: psf-fit has no targets beyond the likeliest number")
+        from dscsnet.engines.psf_fit import PsfFitEngine
+
+        return PsfFitEngine(psf_fit) if psf_fit else PsfFitEngine.for_gaussian(psf)
+    from dscsnet.engines.model_engine import open_model_engine
+
+    options = replace(options or RuntimeOptions(), threads=threads)
+    return open_model_engine(
+        model, runtime, psf=psf, least_existence=least_existence, options=options
+    )

@@ -1,0 +1,1 @@
+"""From a frame and its candidates to calibrated crops: plan, cut, background, duplicates."""

@@ -1,0 +1,1 @@
+"""Health pages, Prometheus metrics, durations of the stages."""

@@ -1,0 +1,5 @@
+"""The node: intake, outlet, and the wiring of all rooms."""
+
+from dscsnet.pipeline.node.node import Node
+
+__all__ = ["Node"]

@@ -1,0 +1,1 @@
+"""What any program of the chain needs of its process: logs, signals, descriptors."""

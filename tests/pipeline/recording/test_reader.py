@@ -1,0 +1,237 @@
+"""Recordings are read as far as they go: cut anywhere, damaged anywhere, or by other programs."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mcap.writer import CompressionType, IndexType, Writer
+
+from dscsnet.pipeline.errors import SourceError
+from dscsnet.pipeline.messages import encode
+from dscsnet.pipeline.recording import scan as scan_module
+from dscsnet.pipeline.recording import segment as segment_module
+from dscsnet.pipeline.recording.layout import pack, unpack
+from dscsnet.pipeline.recording.names import RecordingError
+from dscsnet.pipeline.recording.reader import RecordingReader, is_recording, recording_files
+from dscsnet.pipeline.recording.scan import load_chunk, scan
+from dscsnet.pipeline.sources import open_source
+
+Write = Callable[..., Path]
+
+
+def numbers(reader: RecordingReader, kind: str = "frame") -> list[int]:
+    return [recorded.message.frame_id for recorded in reader.messages((kind,))]
+
+
+def try_to_read(path: Path) -> tuple[list[int], list[str]] | None:
+    """Frame numbers and losses, or None where nothing is left; any other error fails the test."""
+    try:
+        reader = RecordingReader([path])
+    except RecordingError:
+        return None
+    found = numbers(reader)
+    return found, reader.lost
+
+
+@pytest.fixture
+def chunky(
+    tmp_path: Path, scene: Any, write_recording: Write, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Six frames, each in a chunk of its own."""
+    monkeypatch.setattr("dscsnet.pipeline.recording.files.CHUNK_BYTES", 10)
+    return write_recording(tmp_path / "out.mcap", scene().all(6))
+
+
+def test_a_file_cut_anywhere_gives_the_chunks_before(
+    chunky: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = chunky.read_bytes()
+    footer = len(whole) - 8 - 29  # the magic at the end says nothing that is needed
+    before: list[int] = []
+    for length in [*range(0, len(whole), 31), len(whole)]:
+        chunky.write_bytes(whole[:length])
+        found = try_to_read(chunky)
+        if found is None:
+            assert not before
+            continue
+        frames, lost = found
+        assert frames == list(range(len(frames)))
+        assert len(frames) >= len(before)
+        assert bool(lost) == (length < footer + 29)
+        before = frames
+    assert before == [0, 1, 2, 3, 4, 5]
+    assert "bytes are lost" in caplog.text
+
+
+def test_any_byte_may_be_wrong(chunky: Path) -> None:
+    """Never another error than the one that says so, and never another message."""
+    whole = bytearray(chunky.read_bytes())
+    generator = np.random.default_rng(5)
+    for place in generator.choice(len(whole), 150, replace=False):
+        damaged = whole.copy()
+        damaged[place] ^= 1 << int(generator.integers(8))
+        chunky.write_bytes(damaged)
+        found = try_to_read(chunky)
+        assert found is None or set(found[0]) <= {0, 1, 2, 3, 4, 5}
+
+
+def test_a_damaged_chunk_is_left_out_and_the_rest_is_read(chunky: Path) -> None:
+    whole = bytearray(chunky.read_bytes())
+    place = whole.find(np.full((4, 6), 3, np.uint16).tobytes())
+    whole[place] ^= 0xFF
+    chunky.write_bytes(whole)
+    reader = RecordingReader([chunky])
+    assert numbers(reader) == [0, 1, 2, 4, 5]
+    assert reader.lost == [f"{chunky}: 1 damaged messages are left out"]
+
+
+def test_an_end_of_zeros_is_left_out(chunky: Path) -> None:
+    """A machine that lost its power leaves those."""
+    whole = chunky.read_bytes()
+    cut = whole.rfind(b"\x06", 0, len(whole) // 2)
+    chunky.write_bytes(whole[:cut] + bytes(len(whole) - cut))
+    found = try_to_read(chunky)
+    assert found is not None
+    assert found[0]
+    assert found[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "not an MCAP recording: it is empty"),
+        (b"\x89PNG\r\n\x1a\n and more", r"not an MCAP recording: it begins with b'\\x89PNG"),
+        (segment_module.MCAP0_MAGIC, "no message of this wire format is in it"),
+        (segment_module.MCAP0_MAGIC + b"\x01", "no message of this wire format is in it"),
+        (segment_module.MCAP0_MAGIC + b"\x06" + b"\xff" * 40, "no message of this wire format"),
+        (
+            segment_module.MCAP0_MAGIC + struct.pack("<BQ", 6, 8) + bytes(8),
+            "no message of this wire format",
+        ),
+    ],
+)
+def test_what_is_no_recording_says_so(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "x.mcap"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=complaint):
+        RecordingReader([path])
+
+
+def test_files_that_are_not_there_say_so(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"none\.mcap: cannot be read: No such file"):
+        RecordingReader(recording_files([str(tmp_path / "none.mcap")]))
+    assert not is_recording(str(tmp_path))
+    assert not is_recording(str(tmp_path / "*.mcap"))
+    (tmp_path / "a.mcap").write_bytes(b"")
+    (tmp_path / "._a.mcap").write_bytes(b"")
+    for spec in (tmp_path, tmp_path / "*.mcap", tmp_path / "a.mcap"):
+        assert recording_files([str(spec)]) == [tmp_path / "a.mcap"]
+
+
+def test_a_chunk_that_states_a_wild_size_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module, "MAX_CHUNK_BYTES", 10_000)
+    path = tmp_path / "x.mcap"
+    for compression in ("zstd", "lz4"):
+        packed = segment_module._compressors[compression](bytes(50_000))
+        for stated, complaint in ((50_000, "a chunk of 50000 bytes"), (100, "has 101")):
+            fields = struct.pack("<QQQI", 0, 1, stated, 0)
+            name = compression.encode()
+            fields += struct.pack("<I", len(name)) + name + struct.pack("<Q", len(packed)) + packed
+            path.write_bytes(struct.pack("<BQ", 6, len(fields)) + fields)
+            with path.open("rb") as file, pytest.raises(ValueError, match=complaint):
+                load_chunk(file, 0)
+
+
+def test_two_streams_and_two_epochs_stay_apart(
+    tmp_path: Path, scene: Any, write_recording: Write
+) -> None:
+    messages = [
+        *scene("a", b"1" * 16).all(3),
+        *scene("b", b"2" * 16).all(2),
+        *scene("a", b"3" * 16).all(2),
+    ]
+    reader = RecordingReader([write_recording(tmp_path / "out.mcap", messages)])
+    assert reader.streams() == ["a", "b"]
+    assert [r.message.key for r in reader.messages()] == [message.key for _, message in messages]
+    assert len(reader.times(("frame",), ("a",))) == 5
+    assert {r.message.stream for r in reader.messages(streams=("b",))} == {"b"}
+    with pytest.raises(SourceError, match="expected one stream, got frames of 2 streams"):
+        open_source(tmp_path / "out.mcap")
+
+
+def test_a_missing_file_of_several_is_told(
+    tmp_path: Path, scene: Any, write_recording: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_recording(tmp_path / "out.mcap", scene().all(30), segment_mib=0.002)
+    files = recording_files([str(tmp_path)])
+    files[1].unlink()
+    reader = RecordingReader(recording_files([str(tmp_path)]))
+    assert reader.lost == ["1 files are missing after number 1"]
+    assert reader.lost[0] in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": CompressionType.ZSTD},
+        {"compression": CompressionType.LZ4, "chunk_size": 300},
+        {"compression": CompressionType.NONE, "index_types": IndexType.NONE},
+        {"use_chunking": False},
+    ],
+)
+def test_files_that_other_programs_have_written_anew(
+    tmp_path: Path, scene: Any, options: dict[str, Any]
+) -> None:
+    """Filtered or compressed by a tool: with channels inside chunks, without index, unchunked."""
+    path = tmp_path / "other.mcap"
+    messages = scene().all(5)
+    with path.open("wb") as file:
+        writer = Writer(file, **options)
+        writer.start()
+        channels: dict[str, int] = {}
+        for time, (_source, message) in enumerate(messages):
+            kind = message.kind
+            if kind not in channels:
+                encoding = "dscsnet.frame" if kind == "frame" else "msgpack"
+                channels[kind] = writer.register_channel(f"{kind}/cam", encoding, 0)
+            data = b"".join(pack(message, encode(message)))
+            writer.add_message(channels[kind], time, data, time)
+        foreign = writer.register_channel("/tf", "cdr", 0)
+        writer.add_message(foreign, 99, b"something", 99)
+        writer.finish()
+    reader = RecordingReader([path])
+    assert not reader.lost
+    assert [(r.message.kind, r.message.frame_id) for r in reader.messages()] == [
+        (message.kind, message.frame_id) for _, message in messages
+    ]
+    assert scan(path).complete
+
+
+def test_parts_survive_packing(scene: Any) -> None:
+    for message in (scene().frame(1), scene().targets(2), scene().end(3)):
+        parts = encode(message)
+        data = b"".join(pack(message, parts))
+        topic = bytes(parts[0]).decode()
+        back = unpack(topic, memoryview(data))
+        assert [bytes(part) for part in back] == [bytes(part) for part in parts]
+    for short in (b"", b"\x01", b"\xff\xff\xff\xffxyz"):
+        with pytest.raises(ValueError, match="longer than the message"):
+            unpack("frame/cam", memoryview(short))
+
+
+def test_the_frames_of_a_recording_are_a_source_of_images(
+    tmp_path: Path, scene: Any, write_recording: Write
+) -> None:
+    write_recording(tmp_path / "out.mcap", scene().all(5))
+    with open_source(tmp_path, start=1, stop=4) as source:
+        assert (len(source), source.shape, source.dtype) == (3, (4, 6), np.uint16)
+        assert [int(frame.pixels[0, 0]) for frame in source] == [1, 2, 3]
+    targets = [m for m in scene().all(2) if m[0] == "targets"]
+    path = write_recording(tmp_path / "none.mcap", targets)
+    with pytest.raises(SourceError, match="expected one stream, got no frames"):
+        open_source(path)

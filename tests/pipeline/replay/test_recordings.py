@@ -1,0 +1,402 @@
+"""A replay of a recording is the recording: same bytes, same order, only under new epochs."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dscsnet.pipeline.commands.replay import replay
+from dscsnet.pipeline.errors import ChannelError, SourceError
+from dscsnet.pipeline.messages import Detections, End, Frame, Message, Targets, encode
+from dscsnet.pipeline.recording.reader import Recorded, RecordingReader, recording_files
+from dscsnet.pipeline.replay import PlaySettings, Range, play_recording
+from dscsnet.pipeline.replay import recordings as play_module
+from dscsnet.pipeline.replay.recordings import _Schedule
+from dscsnet.pipeline.replay.selection import Selection
+from dscsnet.pipeline.sockets import Channel, Receiver
+
+Write = Callable[..., Path]
+LOCAL = "tcp://127.0.0.1:*"
+
+
+class FakeSender:
+    """Takes the place of a socket: keeps parts; takes only what `room` allows."""
+
+    def __init__(self, channel: Channel, *, lossless: bool) -> None:
+        self.channel, self.lossless, self.endpoint = channel, lossless, channel.endpoint
+        self.room = True
+        self.peers = 1
+        self.sent: list[list[bytes]] = []
+        self.order: list[bytes] = []
+
+    def __enter__(self) -> "FakeSender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def hurry(self, linger_ms: int) -> None:
+        pass
+
+    def wait_for_peers(self, count: int, timeout_s: float) -> int:
+        return self.peers
+
+    def send_parts(self, parts: Any, timeout_ms: int | None) -> bool:
+        if not self.room:
+            return False
+        self.sent.append([bytes(part) for part in parts])
+        self.order.append(bytes(parts[0]))
+        return True
+
+
+class Sockets:
+    """All senders of a replay, by endpoint."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, FakeSender] = {}
+        self.order: list[bytes] = []
+        self.prepare: Callable[[FakeSender], None] = lambda sender: None
+
+    def __call__(self, channel: Channel, *, lossless: bool) -> FakeSender:
+        sender = self.made[channel.endpoint] = FakeSender(channel, lossless=lossless)
+        sender.order = self.order
+        self.prepare(sender)
+        return sender
+
+    def sent(self, name: str) -> list[list[bytes]]:
+        return self.made[f"inproc://{name}"].sent
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Sockets:
+    made = Sockets()
+    monkeypatch.setattr(play_module, "Sender", made)
+    return made
+
+
+def settings(**changes: Any) -> PlaySettings:
+    known: dict[str, Any] = {
+        "frames": Channel("inproc://frames", bind=True),
+        "detections": Channel("inproc://detections", bind=True),
+        "rate": None,
+    }
+    return PlaySettings(**(known | changes))
+
+
+def header(parts: list[bytes]) -> dict[str, Any]:
+    fields: dict[str, Any] = msgpack.unpackb(parts[1])
+    return fields
+
+
+def ids(sent: list[list[bytes]], kind: bytes = b"") -> list[int]:
+    return [header(parts)["frame_id"] for parts in sent if parts[0].startswith(kind)]
+
+
+@pytest.fixture
+def path(tmp_path: Path, scene: Any, write_recording: Write) -> Path:
+    return write_recording(tmp_path / "out.mcap", scene().all(6))
+
+
+def test_an_exact_replay_gives_every_byte_back(path: Path, scene: Any, sockets: Sockets) -> None:
+    report = play_recording(RecordingReader([path]), settings(exact=True))
+    expected = [(s, [bytes(p) for p in encode(m)]) for s, m in scene().all(6)]
+    assert sockets.sent("frames") == [parts for source, parts in expected if source == "frames"]
+    assert sockets.sent("detections") == [p for source, p in expected if source == "detections"]
+    assert sockets.order == [p[0] for source, p in expected if source != "targets"]
+    assert (report.frames, report.dropped, report.passes) == (6, 0, 1)
+
+
+def test_only_the_epoch_is_new(path: Path, scene: Any, sockets: Sockets) -> None:
+    play_recording(RecordingReader([path]), settings())
+    sent = sockets.sent("frames") + sockets.sent("detections")
+    [epoch] = {header(parts)["epoch"] for parts in sent}
+    assert epoch != scene().epoch
+    restored = [[p[0], p[1].replace(epoch, scene().epoch), *p[2:]] for p in sent]
+    play_recording(RecordingReader([path]), settings(exact=True))
+    assert restored == sockets.sent("frames") + sockets.sent("detections")
+
+
+def test_an_epoch_that_looks_like_other_bytes_is_replaced_alone(
+    tmp_path: Path, write_recording: Write, sockets: Sockets
+) -> None:
+    """Sixteen zeros are also two numbers that are 0."""
+    frame = Frame("cam", bytes(16), 0, 0, np.zeros((2, 2), np.float32))
+    detections = Detections("cam", bytes(16), 0, 0, x=[0.0, 0.0, 0.0], y=[0.0] * 3)
+    messages: list[tuple[str, Message]] = [("frames", frame), ("detections", detections)]
+    path = write_recording(tmp_path / "out.mcap", messages)
+    play_recording(RecordingReader([path]), settings())
+    [sent] = sockets.sent("detections")
+    assert header(sent)["epoch"] != bytes(16)
+    assert header(sent)["x"] == [0.0] * 3
+
+
+def test_another_encoding_of_the_epoch_is_understood(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    """msgpack may write 16 bytes in a longer form, as other publishers may."""
+    path = write_recording(tmp_path / "a.mcap", scene().all(1))
+    whole = path.read_bytes()
+    assert b"\xa5epoch\xc4\x10" in whole
+    reader = RecordingReader([path])
+    [recorded] = list(reader.messages(("frame",)))
+    odd = bytes(recorded.parts[1]).replace(b"\xc4\x10" + scene().epoch, b"\xc5\x00\x10" + b"e" * 16)
+    changed = Recorded("frames", 1, [recorded.parts[0], odd, recorded.parts[2]], recorded.message)
+    reader.messages = lambda *_, **__: iter([changed])  # type: ignore[method-assign]
+    play_recording(reader, settings())
+    assert header(sockets.sent("frames")[0])["epoch"] != scene().epoch
+    assert header(sockets.sent("frames")[0])["height"] == 4
+
+
+def test_each_pass_is_a_start_of_its_own(path: Path, sockets: Sockets) -> None:
+    report = play_recording(RecordingReader([path]), settings(loop=3))
+    sent = sockets.sent("frames")
+    assert len({header(parts)["epoch"] for parts in sent}) == 3
+    assert ids(sent, b"frame") == [0, 1, 2, 3, 4, 5] * 3
+    assert ids(sent, b"end") == [5] * 3
+    assert (report.frames, report.passes) == (18, 3)
+    with pytest.raises(ValueError, match="second pass"):
+        play_recording(RecordingReader([path]), settings(loop=2, exact=True))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "frames"),
+    [
+        (Range(start=2), [2, 3, 4, 5]),
+        (Range(stop=2), [0, 1]),
+        (Range(start=1, stop=3), [1, 2]),
+        (Range(start_s=0.0, stop_s=1e6), [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_range_has_its_frames_their_detections_and_an_end(
+    path: Path, sockets: Sockets, chosen: Range, frames: list[int]
+) -> None:
+    report = play_recording(RecordingReader([path]), settings(chosen=chosen))
+    assert ids(sockets.sent("frames"), b"frame") == frames
+    assert ids(sockets.sent("detections")) == frames
+    assert ids(sockets.sent("frames"), b"end") == [frames[-1]]
+    assert report.frames == len(frames)
+
+
+def test_a_range_in_seconds_counts_from_the_first_message(path: Path, sockets: Sockets) -> None:
+    reader = RecordingReader([path])
+    times = (reader.times(("frame",)).astype(float) - reader.start_ns) * 1e-9
+    chosen = Range(start_s=(times[1] + times[2]) / 2, stop_s=(times[3] + times[4]) / 2)
+    play_recording(reader, settings(chosen=chosen))
+    assert ids(sockets.sent("frames"), b"frame") == [2, 3]
+    assert ids(sockets.sent("detections")) == [2, 3]
+
+
+def test_detections_that_came_late_or_early_go_with_their_frames(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    it = scene()
+    messages = [("detections", it.detections(2))]
+    for number in range(6):
+        messages.append(("frames", it.frame(number)))
+        if number >= 3:
+            messages.append(("detections", it.detections(number - 3)))
+    messages += [("detections", it.detections(number)) for number in (3, 4, 5)]
+    del messages[messages.index(("detections", it.detections(2)), 1)]
+    path = write_recording(tmp_path / "out.mcap", messages)
+    play_recording(RecordingReader([path]), settings(chosen=Range(start=2, stop=4)))
+    assert ids(sockets.sent("frames"), b"frame") == [2, 3]
+    assert sorted(ids(sockets.sent("detections"))) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "complaint"),
+    [
+        (Range(start=6), "no frame is in that range; it has 6 frames"),
+        (Range(start_s=1e6), "no frame is in that range"),
+        (Range(start=3, stop=3), "expected start < stop"),
+        (Range(start_s=2.0, stop_s=1.0), "expected start time < stop time"),
+    ],
+)
+def test_an_empty_range_says_so(path: Path, chosen: Range, complaint: str) -> None:
+    with pytest.raises(SourceError, match=complaint):
+        play_recording(RecordingReader([path]), settings(chosen=chosen))
+
+
+def test_a_recording_without_frames_or_detections(
+    tmp_path: Path,
+    scene: Any,
+    write_recording: Write,
+    sockets: Sockets,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    messages = scene().all(3)
+    none = write_recording(tmp_path / "none.mcap", [m for m in messages if m[0] == "targets"])
+    with pytest.raises(SourceError, match="there are no frames in it"):
+        play_recording(RecordingReader([none]), settings())
+    path = write_recording(tmp_path / "f.mcap", [m for m in messages if m[0] != "detections"])
+    play_recording(RecordingReader([path]), settings())
+    assert list(sockets.made) == ["inproc://frames"]
+    assert "no detections in it; a live detector is needed" in caplog.text
+
+
+def test_streams_and_epochs(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    """Two streams, one of which starts anew without an end."""
+    broken_off = [m for m in scene("a", b"1" * 16).all(3) if not isinstance(m[1], End)]
+    messages = [*broken_off, *scene("b", b"2" * 16).all(2), *scene("a", b"3" * 16).all(2)]
+    path = write_recording(tmp_path / "out.mcap", messages)
+    play_recording(RecordingReader([path]), settings())
+    sent = [header(parts) for parts in sockets.sent("frames")]
+    named = [(each["stream"], each["frame_id"]) for each in sent if "height" in each]
+    assert named == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("a", 0), ("a", 1)]
+    assert len({each["epoch"] for each in sent}) == 3
+    play_recording(RecordingReader([path]), settings(streams=["b"]))
+    assert {header(parts)["stream"] for parts in sockets.sent("frames")} == {"b"}
+    with pytest.raises(SourceError, match="no frames of c; there are a, b"):
+        play_recording(RecordingReader([path]), settings(streams=["c"]))
+
+
+def test_a_recording_that_broke_off_ends_all_the_same(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    messages = [m for m in scene().all(4) if not isinstance(m[1], End)]
+    path = write_recording(tmp_path / "out.mcap", messages)
+    path.write_bytes(path.read_bytes()[:-200])
+    play_recording(RecordingReader([path]), settings())
+    assert ids(sockets.sent("frames"), b"end") == [3]
+
+
+def test_a_full_channel_does_not_keep_the_other_waiting(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    """The subscriber of the frames takes more only when the detections are there."""
+    it = scene()
+    frames = [("frames", it.frame(number)) for number in range(50)]
+    late = [("detections", it.detections(number)) for number in range(50)]
+    path = write_recording(tmp_path / "out.mcap", [*frames, *late])
+
+    def prepare(sender: FakeSender) -> None:
+        if sender.endpoint != "inproc://frames":
+            return
+        send = sender.send_parts
+
+        def only_a_window(parts: Any, timeout_ms: int | None) -> bool:
+            there = sockets.made.get("inproc://detections")
+            answered = len(there.sent) if there else 0
+            return len(sender.sent) < answered + 10 and send(parts, timeout_ms)
+
+        sender.send_parts = only_a_window  # type: ignore[method-assign]
+
+    sockets.prepare = prepare
+    report = play_recording(RecordingReader([path]), settings())
+    assert report.frames == 50
+    assert ids(sockets.sent("frames"), b"frame") == list(range(50))
+
+
+def test_a_paced_replay_drops_what_has_no_room(path: Path, sockets: Sockets) -> None:
+    sockets.prepare = lambda sender: setattr(sender, "room", False)
+    report = play_recording(RecordingReader([path]), settings(rate=1e6))
+    assert (report.frames, report.dropped) == (0, 6)
+
+
+def test_too_few_subscribers_are_an_error(path: Path, sockets: Sockets) -> None:
+    sockets.prepare = lambda sender: setattr(sender, "peers", 0)
+    with pytest.raises(ChannelError, match=r"frames \(frames\): 0 of 1 subscribers came"):
+        play_recording(RecordingReader([path]), settings(wait_s=0.05))
+
+
+def test_a_stop_ends_the_streams(path: Path, sockets: Sockets) -> None:
+    stop = threading.Event()
+    report = play_recording(
+        RecordingReader([path]),
+        settings(rate=1000.0),
+        stop=stop,
+        progress=lambda frames, total: stop.set() if frames == 3 else None,
+    )
+    assert report.interrupted
+    assert ids(sockets.sent("frames"), b"frame") == [0, 1, 2]
+    assert ids(sockets.sent("frames"), b"end") == [2]
+
+
+def test_times_are_kept_and_long_pauses_are_not(scene: Any, caplog: Any) -> None:
+    waits: list[int] = []
+    schedule = _Schedule(settings(rate="recorded", speed=10.0), threading.Event())
+    schedule._pacer.wait_for = lambda offset: waits.append(offset) or 0  # type: ignore[func-returns-value, method-assign]
+    second = 10**9
+    for seconds in (5, 6, 8, 8 + 3600, 3610):
+        schedule.wait(Recorded("frames", seconds * second, [], scene().frame(0)))
+    assert waits == [0, second // 10, 3 * second // 10, 4 * second // 10, 6 * second // 10]
+    assert "a pause of 3600 s is shortened" in caplog.text
+
+
+def test_the_range_is_found_without_reading_all(path: Path) -> None:
+    selection = Selection(RecordingReader([path]), (), Range(start=1, stop=2))
+    assert (selection.frames, selection.first_ns) == (1, selection.last_ns)
+
+
+def test_over_real_sockets_nothing_is_lost(
+    tmp_path: Path, scene: Any, write_recording: Write
+) -> None:
+    path = write_recording(tmp_path / "out.mcap", scene().all(300), segment_mib=0.01)
+    reader = RecordingReader(recording_files([str(tmp_path)]))
+    assert not path.exists()
+    received: dict[str, list[int]] = {"frame": [], "detections": [], "end": []}
+    errors: list[BaseException] = []
+    with (
+        Receiver(Channel(LOCAL, bind=True), kinds=("frame", "end")) as frames,
+        Receiver(Channel(LOCAL, bind=True), kinds=("detections",)) as detections,
+    ):
+
+        def play() -> None:
+            try:
+                play_recording(
+                    reader,
+                    settings(
+                        frames=Channel(frames.endpoint, bind=False, high_water_mark=4),
+                        detections=Channel(detections.endpoint, bind=False, high_water_mark=4),
+                        wait_s=30,
+                    ),
+                )
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not received["end"] or len(received["detections"]) < 300:
+            assert time.monotonic() < deadline, (received, errors)
+            for receiver in (frames, detections):
+                while (message := receiver.receive(5)) is not None:
+                    received[message.kind].append(message.frame_id)
+        thread.join(30)
+    assert not errors
+    assert received == {"frame": list(range(300)), "detections": list(range(300)), "end": [299]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["{path}", "--loop", "2", "--exact"], "--exact excludes --loop"),
+        (["{path}", "{image}"], "recordings and other sources do not mix"),
+        (["{path}", "--saturation", "5"], "are not for recordings"),
+        (["{image}", "{image}"], "several sources are for recordings"),
+        (["{image}", "--start-time", "5"], "are for recordings"),
+        (["{path}", "--detections-endpoint", "nowhere"], "expected tcp"),
+    ],
+)
+def test_wrong_use_is_told(path: Path, arguments: list[str], complaint: str) -> None:
+    app = typer.Typer()
+    app.command()(replay)
+    names = {"path": str(path), "image": str(path.with_name("frame.png"))}
+    result = CliRunner().invoke(app, [argument.format(**names) for argument in arguments])
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.output.replace("│", " ").split())
+
+
+def test_targets_are_not_published(path: Path, sockets: Sockets) -> None:
+    assert any(isinstance(r.message, Targets) for r in RecordingReader([path]).messages())
+    play_recording(RecordingReader([path]), settings())
+    assert not any(topic.startswith(b"targets") for topic in sockets.order)

@@ -1,0 +1,108 @@
+"""The PSF fit against known truth, SciPy's least squares and finite differences."""
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from dscsnet.engines.imaging import render
+from dscsnet.tools.references.multistart_fit import (
+    _linearise,
+    _residuals,
+    _solve_positive,
+    fit_crop,
+    fit_crops,
+)
+
+SIGMA, NOISE, RANGE = 0.5, 12**-0.5, (220.0, 250.0)
+
+
+def draw(targets: np.ndarray) -> np.ndarray:
+    return render(*targets.T, (11, 11), SIGMA)
+
+
+def directions(starts: int, most: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(starts, most, 2))
+
+
+def by_position(targets: np.ndarray) -> np.ndarray:
+    return targets[np.lexsort(targets[:, :2].T)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lone_target_without_noise_is_found_exactly(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true = np.array([[*rng.uniform(4.5, 5.5, 2), rng.uniform(*RANGE)]])
+    fit = fit_crop(draw(true), SIGMA, NOISE, RANGE, directions(3))
+    assert fit.targets.shape == (1, 3)
+    np.testing.assert_allclose(fit.targets[:, :2], true[:, :2], atol=1e-3)
+    np.testing.assert_allclose(fit.targets[:, 2], true[:, 2], rtol=1e-4)
+
+
+def test_three_targets_are_told_apart_and_end_where_scipy_does() -> None:
+    true = np.array([[4.6, 4.7, 225.0], [5.4, 4.8, 240.0], [5.0, 5.4, 235.0]])
+    pixels = np.round(draw(true))
+
+    def residuals(flat: np.ndarray) -> np.ndarray:
+        return (draw(flat.reshape(-1, 3)) - pixels).ravel()
+
+    low, high = (np.tile([0.0, 0.0, RANGE[0]], 3), np.tile([10.0, 10.0, RANGE[1]], 3))
+    expected = least_squares(residuals, true.ravel(), bounds=(low, high), xtol=1e-12)
+    fit = fit_crop(pixels, SIGMA, NOISE, RANGE, directions(20))
+    assert fit.misfit == pytest.approx(2 * expected.cost, rel=1e-3)
+    found, peer = by_position(fit.targets), by_position(expected.x.reshape(-1, 3))
+    np.testing.assert_allclose(found[:, :2], peer[:, :2], atol=2e-3)
+
+
+def test_intensities_stay_in_their_range() -> None:
+    rng = np.random.default_rng(1)
+    for number in (1, 2, 4):
+        true = np.column_stack([rng.uniform(4.2, 5.8, (number, 2)), np.full(number, 249.0)])
+        pixels = draw(true) + rng.normal(0, 5, (11, 11))
+        fit = fit_crop(pixels, SIGMA, 5.0, RANGE, directions(5))
+        assert ((fit.targets[:, 2] >= 220) & (fit.targets[:, 2] <= 250)).all()
+
+
+def test_an_empty_crop_has_no_target() -> None:
+    fit = fit_crop(np.zeros((11, 11)), SIGMA, NOISE, RANGE, directions(2))
+    assert len(fit.targets) == 0
+
+
+def test_points_say_which_crop_they_are_of_and_do_not_depend_on_the_others() -> None:
+    scenes = [np.zeros((11, 11))]
+    for number in (1, 3, 2):
+        places = [[4.6, 4.6], [5.4, 5.4], [4.6, 5.4]][:number]
+        scenes.append(draw(np.column_stack([places, np.full(number, 235.0)])))
+    settings = {"sigma": SIGMA, "noise": NOISE, "intensity": RANGE, "most": 5, "starts": 5}
+    points = fit_crops(np.array(scenes), **settings)
+    assert points.image.tolist() == [1, 2, 2, 2, 3, 3]
+    alone = fit_crops(np.array(scenes[2:3]), **settings)
+    np.testing.assert_array_equal(points.x[points.image == 2], alone.x)
+
+
+def test_normal_equations_agree_with_finite_differences() -> None:
+    targets = np.array([[4.7, 5.2, 230.0], [5.3, 4.9, 245.0]])
+    pixels = np.random.default_rng(0).normal(10, 3, (11, 11))
+
+    def residuals(flat: np.ndarray) -> np.ndarray:
+        return (draw(flat.reshape(-1, 3)) - pixels).ravel()
+
+    flat, step = targets.ravel(), 1e-5
+    jacobian = np.column_stack(
+        [(residuals(flat + d) - residuals(flat - d)) / (2 * step) for d in step * np.eye(6)]
+    )
+    rows, columns = np.empty((2, 2, 11)), np.empty((2, 2, 11))
+    residual, normal, gradient = np.empty((11, 11)), np.empty((6, 6)), np.empty(6)
+    misfit = _residuals(targets, pixels, SIGMA, rows, columns, residual)
+    _linearise(targets, rows, columns, residual, normal, gradient)
+    assert misfit == pytest.approx((residuals(flat) ** 2).sum())
+    np.testing.assert_allclose(gradient, jacobian.T @ residuals(flat), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(normal, jacobian.T @ jacobian, rtol=1e-5, atol=1e-4)
+
+
+def test_solver_agrees_with_numpy() -> None:
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(8, 8))
+    matrix, vector = factor @ factor.T + np.eye(8), rng.normal(size=8)
+    expected = np.linalg.solve(matrix, vector)
+    _solve_positive(matrix.copy(), vector)
+    np.testing.assert_allclose(vector, expected)

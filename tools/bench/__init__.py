@@ -1,0 +1,1 @@
+"""Speed of the engine, the whole node, the recorder, CURVE and the GPU."""

@@ -1,0 +1,246 @@
+"""Speed of the whole node as a process of its own: throughput and latency, beside a plain loop.
+
+The peer does the same work on the same frames (plan, cut, infer, read out) in one process without
+sockets, threads or accounting: the difference is what the node's messaging costs.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.engines.imaging import render
+from dscsnet.engines.opening import open_engine
+from dscsnet.pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
+from dscsnet.pipeline.join import Ticket
+from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, Message, Targets, new_epoch
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets import Receiver, Sender
+from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.unmix import Unmixer
+from dscsnet.tools.bench.engine import BENCH_PSF_SIGMA
+from dscsnet.tools.host.processes import Programs, free_ports
+
+SHAPE = (512, 640)
+DISTINCT_FRAMES = 8
+START_S = 180.0
+ANSWER_S = 30.0
+PERCENTILES = (50, 90, 99, 100)
+
+
+@dataclass(frozen=True)
+class NodeSpeed:
+    """Figures for one number of candidates a frame.
+
+    Attributes:
+        frames_per_s: lossless, as fast as it goes.
+        loop_frames_per_s: the plain loop.
+        latency_ms: p50, p90, p99 and the maximum from sending the detections to the answer in
+            hand, at `rate_hz`, the frame having been sent just before.
+        overhead_ms: median time in the node outside the join's wait and the engine's run.
+    """
+
+    candidates: int
+    frames_per_s: float
+    loop_frames_per_s: float
+    rate_hz: float
+    latency_ms: tuple[float, ...]
+    overhead_ms: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """Frames and candidates that are sent again and again."""
+
+    frames: list[np.ndarray]
+    x: list[float]
+    y: list[float]
+
+    def messages(self, stream: str, epoch: bytes, frame_id: int) -> tuple[Frame, Detections]:
+        """The two parts of one frame."""
+        now = time.time_ns()
+        pixels = self.frames[frame_id % len(self.frames)]
+        return (
+            Frame(stream, epoch, frame_id, now, pixels),
+            Detections(stream, epoch, frame_id, now, self.x, self.y),
+        )
+
+
+def make_load(candidates: int, seed: int = 0, shape: tuple[int, int] = SHAPE) -> Load:
+    """16-bit frames; every candidate is a pair of targets, none near another.
+
+    Args:
+        shape: height and width, px; one candidate needs 14 x 14 px.
+
+    Raises:
+        ValueError: the frame has no room for so many.
+    """
+    generator = np.random.default_rng(seed)
+    step = 14
+    places = [
+        (x, y) for y in range(12, shape[0] - 12, step) for x in range(12, shape[1] - 12, step)
+    ]
+    chosen = generator.choice(len(places), candidates, replace=False)
+    x, y = np.array(places, float)[chosen].T + generator.uniform(-0.4, 0.4, (2, candidates))
+    targets_x, targets_y = (np.concatenate([v - 0.4, v + 0.4]) for v in (x, y))
+    image = render(targets_x, targets_y, np.full(2 * candidates, 2000.0), shape, BENCH_PSF_SIGMA)
+    frames = [
+        np.round(image + generator.normal(8000, 8, shape)).astype(np.uint16)
+        for _ in range(DISTINCT_FRAMES)
+    ]
+    return Load(frames, x.tolist(), y.tolist())
+
+
+def bench_node(
+    model: str, candidates: tuple[int, ...], *, frames: int, threads: int
+) -> Iterator[NodeSpeed]:
+    """One result for each number of candidates."""
+    for number in candidates:
+        load = make_load(number)
+        loop = _plain_loop(model, load, frames, threads)
+        with running_node(model, "lossless", threads) as chain:
+            fast = chain.throughput(load, frames)
+        rate = min(50.0, 0.3 * fast)
+        with running_node(model, "live", threads) as chain:
+            chain.paced(load, 20, rate)
+            latency, overhead = chain.paced(load, frames, rate)
+        spread = tuple(float(v) for v in np.percentile(latency, PERCENTILES))
+        yield NodeSpeed(number, fast, loop, rate, spread, overhead)
+
+
+class Chain:
+    """A running node with this process as its publishers and listener."""
+
+    def __init__(
+        self,
+        frames: Sender,
+        detections: Sender,
+        targets: Receiver,
+        cpu_seconds: Callable[[], float],
+    ) -> None:
+        self._frames, self._detections, self._targets = frames, detections, targets
+        self.cpu_seconds = cpu_seconds
+
+    def throughput(self, load: Load, frames: int) -> float:
+        """Frames a second, sent as fast as the node takes them; a tenth before is not timed."""
+        warm = max(1, frames // 10)
+        sender = threading.Thread(target=self._send_all, args=(load, frames + warm))
+        sender.start()
+        for _ in range(warm):
+            self._answer()
+        started = time.perf_counter()
+        for _ in range(frames):
+            self._answer()
+        elapsed = time.perf_counter() - started
+        sender.join()
+        return frames / elapsed
+
+    def paced(self, load: Load, frames: int, rate_hz: float) -> tuple[np.ndarray, float]:
+        """Latency of each frame, ms, and the median overhead, ms."""
+        epoch, latency, overhead = new_epoch(), [], []
+        started = time.perf_counter()
+        for frame_id in range(frames):
+            frame, detections = load.messages("bench", epoch, frame_id)
+            time.sleep(max(0.0, started + frame_id / rate_hz - time.perf_counter()))
+            self._frames.send(frame)
+            sent = time.perf_counter()
+            self._detections.send(detections)
+            timing = self._answer().timing
+            latency.append((time.perf_counter() - sent) * 1e3)
+            overhead.append((timing.total - timing.join - timing.infer) / 1e6)
+        return np.array(latency), float(np.median(overhead))
+
+    def _send_all(self, load: Load, frames: int) -> None:
+        epoch = new_epoch()
+        for frame_id in range(frames):
+            frame, detections = load.messages("bench", epoch, frame_id)
+            self._frames.send(frame)
+            self._detections.send(detections)
+
+    def _answer(self) -> Targets:
+        message: Message | None = self._targets.receive(int(ANSWER_S * 1000))
+        if message is None:
+            raise DscsnetError(f"the node gave no answer within {ANSWER_S:g} s")
+        if not isinstance(message, Targets) or message.status != "ok":
+            raise DscsnetError(f"unexpected answer: {getattr(message, 'reason', message)}")
+        return message
+
+
+@contextmanager
+def running_node(
+    model: str,
+    mode: str,
+    threads: int,
+    *,
+    record: Recording | None = None,
+    protect: Callable[[Channel], Channel] = lambda plain: plain,
+) -> Iterator[Chain]:
+    """A node process on free ports, ready, with a recorder if one is given.
+
+    Args:
+        protect: applied to every end of its channels.
+    """
+    endpoints = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
+    lossless = mode == "lossless"
+    config = NodeConfig(
+        inputs=Inputs(
+            frames=protect(Channel(endpoints[0], bind=False, high_water_mark=16)),
+            detections=protect(Channel(endpoints[1], bind=False, high_water_mark=64)),
+        ),
+        output=Output(targets=protect(Channel(endpoints[2], bind=True)), wait_s=60),
+        join=Join(timeout_ms=10_000),
+        overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
+        engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
+        record=record or Recording(),
+        http=Http(enabled=False),
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Programs(Path(folder)) as programs,
+        Sender(
+            protect(Channel(endpoints[0], bind=True, high_water_mark=16)), lossless=lossless
+        ) as frames,
+        Sender(protect(Channel(endpoints[1], bind=True)), lossless=lossless) as detections,
+        Receiver(protect(Channel(endpoints[2], bind=False)), kinds=("targets",)) as targets,
+    ):
+        file = Path(folder) / "node.yaml"
+        file.write_bytes(msgspec.yaml.encode(config))
+        programs.start("node", "pipeline", "node", "-c", str(file))
+        if not (frames.wait_for_peers(1, START_S) and detections.wait_for_peers(1, START_S)):
+            raise programs.failure("node", f"did not get ready within {START_S:g} s")
+        yield Chain(frames, detections, targets, lambda: programs.cpu_seconds("node"))
+        programs.stop()
+
+
+def _plain_loop(model: str, load: Load, frames: int, threads: int) -> float:
+    """Frames a second of the same work in this process, frame after frame."""
+    engine = open_engine(model, threads=threads)
+    engine.check()
+    unmixer = Unmixer(
+        engine,
+        EngineInfo(runtime="", model="", sha256="", psf_sigma=BENCH_PSF_SIGMA),
+        merge_radius=3.0,
+        crops_per_frame=512,
+        crops_per_run=256,
+    )
+    epoch = new_epoch()
+
+    def run(number: int) -> None:
+        for frame_id in range(number):
+            frame, detections = load.messages("loop", epoch, frame_id)
+            ticket = Ticket(frame.key, frame.timestamp_ns, 0, frame=frame, detections=detections)
+            unmixer.process([ticket], Ticket.finish)
+
+    run(5)
+    started = time.perf_counter()
+    run(frames)
+    elapsed = time.perf_counter() - started
+    engine.close()
+    return frames / elapsed

@@ -1,0 +1,1 @@
+"""CSIST-100K's layout on disk: read, find coordinates, write, contact sheet."""

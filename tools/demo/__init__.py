@@ -1,0 +1,1 @@
+"""The demo: simulator, detector, node and listener as processes, scored against the truth."""

@@ -1,0 +1,1 @@
+"""Pixels of pictures (OpenCV) and the style of figures (matplotlib); knows nothing of targets."""

@@ -1,0 +1,1 @@
+"""A model, or many, measured on simulated crops; what half precision costs."""

@@ -1,0 +1,1 @@
+"""This machine and its processes: children that stand and fall together, what the kernel says."""

@@ -1,0 +1,1 @@
+"""Crops or answers of a recording as pictures, without truth."""

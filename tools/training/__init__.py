@@ -1,0 +1,1 @@
+"""One training run: configuration, objectives, trainer, checkpoint, curves."""
