@@ -12,6 +12,7 @@ from dscsnet.engines.readouts.score import FURTHER_FROM
 from dscsnet.tools.field.chain import PER_FRAME, Answers, Speed, run_chain
 from dscsnet.tools.field.frames import FieldFrame, choose_places
 from dscsnet.tools.field.implant import Samples, draw_clusters, draw_numbers, implant_clusters
+from dscsnet.tools.field.out_of_distribution import odd_sets
 from dscsnet.tools.field.report import FieldReport, mean, measure, share
 
 PSF_ERRORS = (-0.10, -0.05, 0.05, 0.10)
