@@ -9,9 +9,10 @@ import cv2
 import typer
 
 from dscsnet.detector_stub import logs
-from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, load
+from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.process.signals import stop_on_signals
+from dscsnet.pipeline.yaml_file import read_yaml
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +34,7 @@ def detector(config: ConfigOption, log_level: LevelOption = "info") -> None:
     """Find candidate spots in frames and publish them."""
     from dscsnet.detector_stub.detector import run_detector
 
-    _run(log_level, lambda stop: run_detector(load(config, DetectorConfig), stop))
+    _run(log_level, lambda stop: run_detector(read_yaml(config, DetectorConfig), stop))
 
 
 @app.command()
@@ -41,7 +42,7 @@ def simulate(config: ConfigOption, log_level: LevelOption = "info") -> None:
     """Publish the frames of a simulated scene, its truth beside them."""
     from dscsnet.detector_stub.simulator import run_simulator
 
-    _run(log_level, lambda stop: run_simulator(load(config, SimulatorConfig), stop))
+    _run(log_level, lambda stop: run_simulator(read_yaml(config, SimulatorConfig), stop))
 
 
 def _run(log_level: str, work: Callable[[threading.Event], Any]) -> None:

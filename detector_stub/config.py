@@ -1,21 +1,16 @@
 """Settings of the spot detector and the scene simulator: type, default, unit and meaning, once."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, field
 
 from dscsnet.detector_stub.scene_config import SceneConfig
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
-from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.sockets import Channel
-from dscsnet.pipeline.sockets.channel import complete_channels
 
 STREAM_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 MAX_CANDIDATES = 10_000  # of the wire's default limits
 
-Config = TypeVar("Config", bound=msgspec.Struct)
 Probability = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 
@@ -166,37 +161,3 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         float, Meta(gt=0, description="least time between log lines about one thing, s")
     ] = 5.0
     scene: SceneConfig = SceneConfig()
-
-
-def load(path: str | Path, kind: type[Config]) -> Config:
-    """Read one YAML file; keys that it leaves out keep their defaults, a channel's too.
-
-    Args:
-        path: the file.
-        kind: `DetectorConfig` or `SimulatorConfig`.
-
-    Raises:
-        ConfigError: the file cannot be read, is not YAML, or a key or value is wrong.
-    """
-    try:
-        values = decode_yaml(Path(path).read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    except YamlError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    try:
-        return msgspec.convert({} if values is None else complete_channels(kind, values), kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(str(error), values)}") from None
-
-
-def _explain(error: str, values: Any) -> str:
-    """Turn msgspec's message into `key: expected ..., got <value>`."""
-    problem, _, place = error.partition(" - at `$")
-    place = place.rstrip("`").lstrip(".")
-    if not problem.startswith("Expected") or ", got" in problem:
-        return f"{place}: {problem}" if place else problem
-    value = values
-    for key in place.split("."):
-        value = value.get(key) if isinstance(value, dict) else value
-    return f"{place}: {problem}, got {value!r}"

@@ -4,18 +4,17 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
 from dscsnet.detector_stub.config import DetectorConfig
-from dscsnet.detector_stub.logs import RateLimitedLog, line
 from dscsnet.detector_stub.spots import FrameError, SpotDetector
-from dscsnet.engines.image_files import ImageFileError, read_image
-from dscsnet.pipeline.errors import ConfigError, MessageError
+from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
+from dscsnet.pipeline.errors import MessageError
 from dscsnet.pipeline.messages import Detections, End, Frame
+from dscsnet.pipeline.process.logs import RateLimitedLog, line
 from dscsnet.pipeline.sockets import Receiver, Sender
 from dscsnet.pipeline.sockets.peers import await_peers, send
 
@@ -53,7 +52,7 @@ def run_detector(
         ConfigError: the bad pixel mask cannot be read.
         ChannelError: a socket cannot be bound or connected.
     """
-    bad_pixels = load_bad_pixels(config.bad_pixels)
+    bad_pixels = load_bad_pixels(config.bad_pixels, "bad_pixels")
     lossless = config.mode == "lossless"
     with Sender(config.detections, lossless=lossless, context=context) as sender:
         peers = await_peers(sender, config.wait_subscribers, config.wait_timeout_s, stop)
@@ -77,26 +76,6 @@ def run_detector(
             sender.hurry()
     logger.info(line("detector_stopped", **loop.counts))
     return loop.counts
-
-
-def load_bad_pixels(path: str | None) -> NDArray[np.bool_] | None:
-    """Read a mask: a one-channel image (PNG, TIFF, BMP), above 0 where a pixel is bad.
-
-    Returns:
-        (height, width) bool, or None without a path.
-
-    Raises:
-        ConfigError: it cannot be read as an image.
-    """
-    if path is None:
-        return None
-    try:
-        image = read_image(Path(path))
-    except ImageFileError as error:
-        raise ConfigError(f"bad_pixels: {path} cannot be read as an image: {error}") from None
-    if image.ndim != 2:
-        raise ConfigError(f"bad_pixels: {path}: expected one channel, got {image.shape[2]}")
-    return np.asarray(image > 0)
 
 
 class _Loop:
@@ -155,7 +134,7 @@ class _Loop:
             return
         self._waiting.remove(frames[0])
         self.counts["skipped"] += 1
-        self._log.warning("frames_skipped", total=self.counts["skipped"], why="detector_too_slow")
+        self._log.event("frames_skipped", total=self.counts["skipped"], why="detector_too_slow")
 
     def _answer(self, message: Frame | End) -> bool:
         """Publish the detections of a frame, or pass on an end; return whether that is all."""
@@ -192,10 +171,10 @@ class _Loop:
         sent = send(self._sender, message, self._lossless, self._stop)
         if not sent:
             self.counts["unsent"] += 1
-            self._log.warning("detections_unsent", total=self.counts["unsent"])
+            self._log.event("detections_unsent", total=self.counts["unsent"])
         return sent
 
     def _reject(self, reason: str, detail: str) -> None:
         self.counts["rejected"] += 1
         self.counts[f"rejected_{reason}"] += 1
-        self._log.warning("message_rejected", reason=reason, detail=detail)
+        self._log.event("message_rejected", reason=reason, detail=detail)

@@ -15,10 +15,10 @@ import zmq
 
 from dscsnet.detector_stub.config import SimulatorConfig
 from dscsnet.detector_stub.faults import DelayLine, degrade
-from dscsnet.detector_stub.logs import RateLimitedLog, line
 from dscsnet.detector_stub.scene import Scene, Truth
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import Detections, End, Frame, FrameKey, new_epoch
+from dscsnet.pipeline.process.logs import RateLimitedLog, line
 from dscsnet.pipeline.sockets import Sender
 from dscsnet.pipeline.sockets.peers import SLICE_MS, await_peers, send
 
@@ -162,7 +162,7 @@ class _Run:
         lag = schedule.catch_up(index, time.monotonic())
         if lag > schedule.period_s:
             self.counts["late"] += 1
-            self._log.warning("frames_late", total=self.counts["late"], lag_ms=1000 * lag)
+            self._log.event("frames_late", total=self.counts["late"], lag_ms=1000 * lag)
         self._deliver_until(schedule.due(index))
 
     def _deliver_until(self, deadline: float) -> None:
@@ -228,7 +228,7 @@ class _Run:
     def _count_unsent(self) -> bool:
         """Count a message that a live channel had no room for; return True: the run goes on."""
         self.counts["unsent"] += 1
-        self._log.warning("messages_unsent", total=self.counts["unsent"])
+        self._log.event("messages_unsent", total=self.counts["unsent"])
         return True
 
 

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import zmq
@@ -48,31 +48,6 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         problem = check_exposure(self.endpoint, self.bind, self.curve, self.insecure)
         if problem:
             raise InvalidChannelError(problem)
-
-
-def complete_channels(kind: type[Any], values: Any) -> Any:
-    """Values for the struct `kind`: a channel given in part keeps the default of the rest.
-
-    A channel without a default must be given in full.
-    """
-    if not isinstance(values, dict):
-        return values
-    completed = dict(values)
-    for field in msgspec.structs.fields(kind):
-        key, default = field.encode_name, _default(field)
-        if not isinstance(values.get(key), dict):
-            continue
-        if isinstance(default, Channel):
-            completed[key] = {**msgspec.structs.asdict(default), **values[key]}
-        elif isinstance(default, msgspec.Struct):
-            completed[key] = complete_channels(type(default), values[key])
-    return completed
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return field.default
 
 
 def _is_endpoint(endpoint: str) -> bool:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.test_chaos import (
+
+from dscsnet.pipeline.messages import Detections, Frame, new_epoch
+from dscsnet.pipeline.sockets import Channel, Sender
+from tests.fuzz.client import FuzzClient
+from tests.pipeline.node.test_chaos import (
     MEMORY_GROWTH_MIB,
     Listener,
     Process,
@@ -16,10 +20,6 @@ from tests.pipeline.test_chaos import (
     running_node,
     wait_for,
 )
-
-from dscsnet.pipeline.messages import Detections, Frame, new_epoch
-from dscsnet.pipeline.sockets import Channel, Sender
-from tests.fuzz.client import FuzzClient
 
 SHORT_S, LONG_S = 2.0, 180.0
 GOOD_FRAMES = 5

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from dscsnet.detector_stub.config import DetectorConfig, load
+from dscsnet.detector_stub.config import DetectorConfig
 from dscsnet.pipeline.config import NodeConfig, json_schema, load_config
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.sockets import Channel
+from dscsnet.pipeline.yaml_file import read_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -41,7 +42,7 @@ def test_secured_configurations_hold(name: str) -> None:
         former = (plain.inputs.frames, plain.inputs.detections, plain.output.targets)
         assert [c.high_water_mark for c in channels] == [c.high_water_mark for c in former]
     else:
-        detector = load(path, DetectorConfig)
+        detector = read_yaml(path, DetectorConfig)
         channels = (detector.frames, detector.detections)
     assert all(channel.curve for channel in channels)
 
@@ -58,7 +59,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     [
         ("join: {timout_ms: 5}", 'join: unknown key "timout_ms"'),
         ("join: {timeout_ms: fast}", 'join.timeout_ms: expected "float", got "str"'),
-        ("join: {timeout_ms: -1}", "join.timeout_ms: expected"),
+        ("join: {timeout_ms: -1}", 'join.timeout_ms: expected "float" > 0.0, got -1'),
         ("overload: {mode: turbo}", "overload.mode: invalid enum value 'turbo'"),
         ("inputs: {frames: {endpoint: nowhere, bind: true}}", "inputs.frames: endpoint: expected"),
         ("name: a b", "name: expected"),

@@ -1,8 +1,9 @@
 """YAML configurations; a valid one can be used."""
 
-from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, load
+from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig
 from dscsnet.pipeline.config import NodeConfig, load_config
 from dscsnet.pipeline.join import Joiner, Ledger
+from dscsnet.pipeline.yaml_file import read_yaml
 from tests.fuzz.contract import attempt, scratch_file
 
 
@@ -24,13 +25,13 @@ def node_config(data: bytes) -> None:
 def detector_config(data: bytes) -> None:
     """A detector's configuration."""
     path = scratch_file("detector.yaml", data)
-    attempt(lambda: load(path, DetectorConfig))
+    attempt(lambda: read_yaml(path, DetectorConfig))
 
 
 def scene_config(data: bytes) -> None:
     """A simulator's configuration."""
     path = scratch_file("scene.yaml", data)
-    attempt(lambda: load(path, SimulatorConfig))
+    attempt(lambda: read_yaml(path, SimulatorConfig))
 
 
 def train_config(data: bytes) -> None:

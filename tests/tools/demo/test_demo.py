@@ -9,9 +9,10 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, load
+from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig
 from dscsnet.engines.errors import ModelError
 from dscsnet.pipeline.config import EngineSettings, NodeConfig, load_config
+from dscsnet.pipeline.yaml_file import read_yaml
 from dscsnet.tools.cli import new_cli
 from dscsnet.tools.demo import run as demo
 from dscsnet.tools.demo.run import DemoSettings, Interrupted, make_configs, run_demo
@@ -74,8 +75,8 @@ def test_a_short_run_from_the_command_line(tmp_path: Path) -> None:
     picture = cv2.imread(str(output / "demo.png"))
     assert picture.shape[1] > 1800
     # What was written can be used again, as it is.
-    assert load(output / "simulator.yaml", SimulatorConfig).frame_count == 12
-    assert load(output / "detector.yaml", DetectorConfig).mode == "lossless"
+    assert read_yaml(output / "simulator.yaml", SimulatorConfig).frame_count == 12
+    assert read_yaml(output / "detector.yaml", DetectorConfig).mode == "lossless"
     assert isinstance(load_config(output / "node.yaml"), NodeConfig)
     for name in ("simulator", "detector", "node"):
         assert "Traceback" not in (output / f"{name}.log").read_text()
@@ -104,7 +105,7 @@ def test_an_interrupt_stops_everything(tmp_path: Path, monkeypatch: pytest.Monke
         run_demo(settings_for(tmp_path), progress, stop)
     assert progress.frames == 0
     # The ports are free again, so that nobody is left who holds them.
-    frames = load(tmp_path / "simulator.yaml", SimulatorConfig).frames.endpoint
+    frames = read_yaml(tmp_path / "simulator.yaml", SimulatorConfig).frames.endpoint
     with socket.socket() as each:
         each.bind(("127.0.0.1", int(frames.rpartition(":")[2])))
 
