@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Meta, field
 
 from dscsnet.detector_stub.scene_config import SceneConfig
+from dscsnet.pipeline.messages import NAME_PATTERN
 from dscsnet.pipeline.sockets import Channel
 
-STREAM_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 MAX_CANDIDATES = 10_000  # of the wire's default limits
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -128,7 +128,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Everything the simulator process needs."""
 
     stream: Annotated[
-        str, Meta(pattern=STREAM_PATTERN, description="name of the stream, as on the wire")
+        str, Meta(pattern=NAME_PATTERN, description="name of the stream, as on the wire")
     ] = "cam0"
     frames: Channel = field(
         default_factory=lambda: Channel("tcp://127.0.0.1:5550", bind=True, high_water_mark=16)

@@ -7,13 +7,13 @@ import msgspec
 from msgspec import Meta, field
 
 from dscsnet.engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
+from dscsnet.pipeline.messages import NAME_PATTERN
 from dscsnet.pipeline.recording.settings import Recording
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.yaml_file import read_yaml
 
 Struct = msgspec.Struct
 Sigma = Annotated[float, Meta(ge=LEAST_SIGMA, le=GREATEST_SIGMA)]
-STREAM = r"^[A-Za-z0-9._-]{1,64}$"
 
 
 class Inputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,7 +26,7 @@ class Inputs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         default_factory=lambda: Channel("tcp://127.0.0.1:5551", bind=False, high_water_mark=256)
     )
     streams: Annotated[
-        tuple[Annotated[str, Meta(pattern=STREAM)], ...],
+        tuple[Annotated[str, Meta(pattern=NAME_PATTERN)], ...],
         Meta(description="streams to take; empty: every stream"),
     ] = ()
 
@@ -175,9 +175,9 @@ class Logging(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything the node can be told; each key may be left out."""
 
-    name: Annotated[str, Meta(pattern=STREAM, description="the node's name in heartbeats")] = (
-        "node0"
-    )
+    name: Annotated[
+        str, Meta(pattern=NAME_PATTERN, description="the node's name in heartbeats")
+    ] = "node0"
     inputs: Inputs = field(default_factory=Inputs)
     output: Output = field(default_factory=Output)
     join: Join = Join()

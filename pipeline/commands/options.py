@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from dscsnet.pipeline.security import INSECURE, Curve
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel
 
 KeyOption = Annotated[
     Path | None, typer.Option(help="CURVE: this end's secret key file (dscsnet keys new).")

@@ -15,7 +15,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.pipeline.cropping.robust import biweight_variance, median, resolution, sort_in_place
+from dscsnet.pipeline.cropping.robust import (
+    MAD_TO_SIGMA,
+    biweight_variance,
+    median,
+    resolution,
+    sort_in_place,
+)
 
 BORDER_WIDTH = 2  # px; 72 pixels of an 11x11 crop
 
@@ -34,7 +40,6 @@ SLOPE_CERTAIN = 12.0
 
 LEAST_BORDER_FRACTION = 1 / 6  # of the border; below it all usable pixels are used instead
 LEAST_PIXELS = 4  # fewer give no noise
-MAD_TO_SIGMA = 1.482602218505602
 SIGMA_PER_STEP = 1 / math.sqrt(12.0)  # rounding error of a unit step
 # Rounded values cluster on few levels: a scale below this many steps would reject whole levels.
 LEAST_SCALE_STEPS = 0.6

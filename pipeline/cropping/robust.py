@@ -10,6 +10,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+#: Median absolute deviation of Gaussian noise to its standard deviation: 1 / Phi^-1(3/4).
+MAD_TO_SIGMA = 1.482602218505602
+
 
 @numba.njit(cache=True, nogil=True)
 def biweight_variance(cutoff: float) -> float:

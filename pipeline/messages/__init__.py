@@ -5,6 +5,7 @@ for people who read or write the messages with other programs.
 """
 
 from dscsnet.pipeline.messages.bounds import Limits
+from dscsnet.pipeline.messages.checks import NAME_PATTERN
 from dscsnet.pipeline.messages.codec import KINDS, REJECTIONS, decode, encode, topic
 from dscsnet.pipeline.messages.types import (
     SCHEMA_VERSION,
@@ -28,6 +29,7 @@ from dscsnet.pipeline.messages.types import (
 
 __all__ = [
     "KINDS",
+    "NAME_PATTERN",
     "REJECTIONS",
     "SCHEMA_VERSION",
     "STATUSES",

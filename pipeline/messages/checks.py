@@ -14,7 +14,9 @@ MAX_POSITION = 2.0**31  # pixels; any accepted position fits a 32-bit pixel inde
 MIN_ID, MAX_ID = -(2**63), 2**63 - 1  # of a candidate
 MAX_COUNT = 2**31 - 1  # of targets in a spot; also bounds the flags
 MAX_BODY_DEPTH = 6  # nested maps and lists in the body of a status
-STREAM_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: Names of streams and nodes; `$` alone would let a line break pass behind the name.
+NAME_PATTERN = r"^[A-Za-z0-9._-]{1,64}$(?!\n)"
+_NAME = re.compile(NAME_PATTERN)
 NUMBERS = frozenset({int, float})
 INTEGERS = frozenset({int})
 
@@ -62,9 +64,14 @@ def check_positions(name: str, x: list[float], y: list[float]) -> None:
     check_extent(f"{name}y", y, -MAX_POSITION, MAX_POSITION)
 
 
+def is_name(text: object) -> bool:
+    """Whether it can be the name of a stream or node."""
+    return type(text) is str and _NAME.match(text) is not None
+
+
 def check_key(stream: str, epoch: bytes, frame_id: int, timestamp_ns: int) -> None:
     """Check what every message carries; the reason is "key"."""
-    if type(stream) is not str or not STREAM_PATTERN.fullmatch(stream):
+    if not is_name(stream):
         got = repr(stream)[:80]
         raise MessageError("key", f"stream: expected 1 to 64 of A-Za-z0-9._-, got {got}")
     if type(epoch) is not bytes or len(epoch) != EPOCH_BYTES:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dscsnet.pipeline.errors import MessageError
 from dscsnet.pipeline.messages.bounds import MAX_MAP_ENTRIES, Limits, check_bounds
-from dscsnet.pipeline.messages.checks import STREAM_PATTERN
+from dscsnet.pipeline.messages.checks import is_name
 from dscsnet.pipeline.messages.types import (
     PIXEL_DTYPES,
     SCHEMA_VERSION,
@@ -126,7 +126,7 @@ def _split_topic(part: memoryview) -> tuple[str, str]:
     kind, _, stream = bytes(part).decode("ascii", errors="replace").partition("/")
     if kind not in _RECORDS:
         raise MessageError("topic", f"topic: unknown kind {kind!r}, known are {', '.join(KINDS)}")
-    if not STREAM_PATTERN.fullmatch(stream):
+    if not is_name(stream):
         raise MessageError("topic", f"topic: no stream name (1 to 64 of A-Za-z0-9._-): {stream!r}")
     return kind, stream
 

@@ -30,6 +30,7 @@ from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.security import count_refusals
 from dscsnet.pipeline.sockets import Sender
 from dscsnet.pipeline.sockets.end import SocketEnd
+from dscsnet.pipeline.sockets.peers import await_peers
 from dscsnet.pipeline.unmix import (
     EngineChange,
     Unmixer,
@@ -193,13 +194,8 @@ class Node:
 
     def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
         output, expected = self.config.output, self.config.output.expected_subscribers
-        if output.targets.kind == "pushpull":
-            expected = min(expected, 1)  # more cannot be told apart
         self._unready_reason = "waiting for subscribers"
-        deadline, found = time.monotonic() + output.wait_s, 0
-        # In slices, so that a stop is heeded.
-        while found < expected and not stop.is_set() and (left := deadline - time.monotonic()) > 0:
-            found = sender.wait_for_peers(expected, min(left, 0.2))
+        found = await_peers(sender, expected, output.wait_s, stop)
         if found < expected and not stop.is_set():
             log.warning(
                 "%d of %d subscribers came within %g s; starting all the same",

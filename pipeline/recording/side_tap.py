@@ -14,8 +14,7 @@ from dscsnet.pipeline.messages import End, Message
 from dscsnet.pipeline.recording.layout import Source
 from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.recording.settings import Recording
-from dscsnet.pipeline.sockets import Receiver
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Receiver
 
 log = logging.getLogger(__name__)
 

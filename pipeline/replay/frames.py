@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Literal
 
-from dscsnet.pipeline.errors import ChannelError, SourceError
+from dscsnet.pipeline.errors import SourceError
 from dscsnet.pipeline.messages import End, Frame, Message, new_epoch
 from dscsnet.pipeline.replay.pacing import Pacer, recorded_offset_ns
 from dscsnet.pipeline.replay.report import (
@@ -15,9 +15,10 @@ from dscsnet.pipeline.replay.report import (
     STOP_POLL_MS,
     Progress,
     ReplayReport,
+    too_few,
 )
-from dscsnet.pipeline.sockets import Sender
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Sender
+from dscsnet.pipeline.sockets.peers import await_peers
 from dscsnet.pipeline.sources import Source, SourceFrame
 
 
@@ -114,19 +115,9 @@ class _Replay:
 
     def await_peers(self, expected: int, wait_s: float) -> bool:
         """Return False if stopped meanwhile; ChannelError if too few came in time."""
-        if self._sender.channel.kind == "pushpull":
-            expected = min(expected, 1)  # more cannot be counted there, and none is needed
-        deadline = time.monotonic() + wait_s
-        while expected and not self._stop.is_set():
-            left = max(deadline - time.monotonic(), 0.0)
-            there = self._sender.wait_for_peers(expected, min(left, STOP_POLL_MS / 1000))
-            if there >= expected:
-                break
-            if left == 0:
-                raise ChannelError(
-                    f"{self._sender.endpoint}: {there} of {expected} subscribers came within "
-                    f"{wait_s:g} s; start them first, wait longer or expect fewer"
-                )
+        there = await_peers(self._sender, expected, wait_s, self._stop)
+        if there < expected and not self._stop.is_set():
+            raise too_few(self._sender.endpoint, there, expected, wait_s)
         return not self._stop.is_set()
 
     def run(

@@ -15,7 +15,6 @@ from typing import Literal
 
 import msgpack
 
-from dscsnet.pipeline.errors import ChannelError
 from dscsnet.pipeline.messages import End, Frame, Message, encode, new_epoch
 from dscsnet.pipeline.recording.layout import Buffer, Source
 from dscsnet.pipeline.recording.reader import Recorded, RecordingReader
@@ -26,10 +25,11 @@ from dscsnet.pipeline.replay.report import (
     STOP_POLL_MS,
     Progress,
     ReplayReport,
+    too_few,
 )
 from dscsnet.pipeline.replay.selection import Range, Selection
-from dscsnet.pipeline.sockets import Sender
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Sender
+from dscsnet.pipeline.sockets.peers import await_peers
 
 log = logging.getLogger(__name__)
 
@@ -130,23 +130,19 @@ class _Play:
 
     def await_peers(self) -> bool:
         """Return False if stopped meanwhile; ChannelError if too few came in time."""
-        deadline = time.monotonic() + self._settings.wait_s
+        wait_s = self._settings.wait_s
+        deadline = time.monotonic() + wait_s
         for source, sender in self._senders.items():
             expected = self._settings.expected_peers
-            if source == "detections" or sender.channel.kind == "pushpull":
+            if source == "detections":
                 expected = min(expected, 1)
-            while expected and not self._stop.is_set():
-                left = max(deadline - time.monotonic(), 0.0)
-                there = sender.wait_for_peers(expected, min(left, STOP_POLL_MS / 1000))
-                if there >= expected:
-                    break
-                if left == 0:
-                    raise ChannelError(
-                        f"{sender.endpoint} ({source}): {there} of {expected} subscribers came "
-                        f"within {self._settings.wait_s:g} s; start them first, wait longer or "
-                        "expect fewer"
-                    )
-        return not self._stop.is_set()
+            left = max(0.0, deadline - time.monotonic())
+            there = await_peers(sender, expected, left, self._stop)
+            if self._stop.is_set():
+                return False
+            if there < expected:
+                raise too_few(f"{sender.endpoint} ({source})", there, expected, wait_s)
+        return True
 
     def run(self, progress: Progress) -> ReplayReport:
         started = time.monotonic()

@@ -3,17 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dscsnet.pipeline.errors import ChannelError
+
 LATE_NS = 1_000_000  # a frame counts as late from here on
-
-
 STOP_POLL_MS = 100  # how long a blocking call may keep Ctrl-C waiting
-
-
 # Once the replay was stopped, `end` waits so long for room, and as long again to leave.
 END_AFTER_STOP_MS = 2_000
 
-
+#: Called with the frames so far and their total (None: unknown).
 Progress = Callable[[int, int | None], None]
+
+
+def too_few(where: str, there: int, expected: int, wait_s: float) -> ChannelError:
+    """The error where not enough subscribers came in time."""
+    return ChannelError(
+        f"{where}: {there} of {expected} subscribers came within {wait_s:g} s; "
+        "start them first, wait longer or expect fewer"
+    )
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What both publishers do with their sockets, while always ready to stop."""
+"""What publishers do with their sockets, while always ready to stop."""
 
 import threading
 import time

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.estimates import Doubt, Estimates
+from dscsnet.pipeline.cropping.robust import MAD_TO_SIGMA
 from dscsnet.pipeline.process.logs import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ LEAST_SNR = 30.0
 LEAST_DRIFT, LEAST_SIGNIFICANCE = 0.04, 5.0
 WARN_EVERY_S = 60.0
 #: Standard error of a median over that of a mean, and sigma over the median absolute deviation.
-MEDIAN_ERROR, MAD_TO_SIGMA = 1.2533, 1.4826
+MEDIAN_ERROR = 1.2533
 
 
 class PsfDrift:

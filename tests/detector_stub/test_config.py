@@ -4,7 +4,7 @@ import pytest
 
 from dscsnet.detector_stub.config import DetectorConfig, SimulatorConfig, SpotSettings
 from dscsnet.pipeline.errors import ConfigError
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.yaml_file import read_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -17,8 +17,7 @@ from dscsnet.detector_stub.spots import Candidates
 from dscsnet.engines.imaging import render
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import Detections, End, Frame, Message, new_epoch
-from dscsnet.pipeline.sockets import Receiver, Sender
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 
 WAIT_MS = 10_000
 ANY_PORT = "tcp://127.0.0.1:*"

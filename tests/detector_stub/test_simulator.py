@@ -17,8 +17,7 @@ from dscsnet.detector_stub.scene_config import CloudSettings, ClusterSettings, S
 from dscsnet.detector_stub.simulator import MAX_LAG_S, _Schedule, run_simulator
 from dscsnet.pipeline.errors import ChannelError, ConfigError
 from dscsnet.pipeline.messages import Detections, End, Frame, Message
-from dscsnet.pipeline.sockets import Receiver
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Receiver
 
 WAIT_MS = 10_000
 ANY_PORT = Channel("tcp://127.0.0.1:*", bind=True)

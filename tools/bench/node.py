@@ -22,8 +22,7 @@ from dscsnet.pipeline.config import EngineSettings, Http, Inputs, Join, NodeConf
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, Message, Targets, new_epoch
 from dscsnet.pipeline.recording.settings import Recording
-from dscsnet.pipeline.sockets import Receiver, Sender
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 from dscsnet.pipeline.unmix import Unmixer
 from dscsnet.tools.bench.engine import BENCH_PSF_SIGMA
 from dscsnet.tools.host.processes import Programs, free_ports

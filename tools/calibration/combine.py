@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.cropping.robust import MAD_TO_SIGMA
 from dscsnet.tools.calibration.mixture import narrow_mode
 
 #: Chi-square of three degrees of freedom that noise exceeds in 1 of 1000.
@@ -96,7 +97,7 @@ def _mean_track(covariance: Float, error: Float) -> tuple[Float, Float, bool]:
 def _varies(widths: Float, errors: Float) -> bool:
     if len(widths) < LEAST_TO_VARY:
         return False
-    deviation = 1.4826 * np.median(np.abs(widths - np.median(widths)))
+    deviation = MAD_TO_SIGMA * np.median(np.abs(widths - np.median(widths)))
     noise = np.median(errors)
     return bool(deviation > 2 * noise and deviation**2 - noise**2 > MOST_VARIATION**2)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.cropping.robust import MAD_TO_SIGMA
 from dscsnet.pipeline.sources import SourceFrame
 
 PATCH = 16  # px; side of a patch
@@ -31,7 +32,6 @@ CLIPPED_VARIANCE = 1 - 2 * CLIP * math.exp(-0.5 * CLIP**2) / (
 RELATIVE = math.sqrt(2 * CORRELATED) / PATCH
 MEDIAN_SHARE = (1 - 2 * CORRELATED / (9 * PATCH**2)) ** 3
 ROUNDING = 1 / 12  # variance of whole counts
-MAD_TO_SIGMA = 1.4826
 #: Differences are used where their noise is at most this over that of single frames.
 MOST_MOTION = 1.2
 #: Differences are of one scene where their patches' levels vary by less than this share of those

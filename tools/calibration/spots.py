@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.cropping.robust import MAD_TO_SIGMA
 from dscsnet.pipeline.sources import SourceFrame
 
 #: Half side of the windows that are kept; fits use as much of them as the PSF needs.
@@ -20,7 +21,6 @@ SPOT_THRESHOLD, NEIGHBOUR_THRESHOLD = 8.0, 5.0
 #: A neighbour with less than this share of the spot's peak is left to the test of the fit.
 NEIGHBOUR_SHARE = 0.03
 PEAK_REACH = 2  # px; a peak is the greatest value within this
-MAD_TO_SIGMA = 1.4826
 #: Fits over all frames, and at least in each frame.
 MOST_SPOTS, LEAST_A_FRAME = 4000, 20
 #: Spots are of one object where they move less than this a frame, and change no more in contrast.

@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 import torch
 
-from dscsnet.tools.drawing.canvas import BACKGROUND, QUIET, TRUTH, Picture, ring, stretch, write
+from dscsnet.tools.drawing.canvas import (
+    BACKGROUND,
+    QUIET,
+    TRUTH,
+    Picture,
+    magnified,
+    ring,
+    stretch,
+    write,
+)
 from dscsnet.tools.simulation.csist import Scenes
 
 COLUMNS, ROWS = 8, 8
@@ -58,5 +67,5 @@ def _draw_crop(view: Picture, scenes: Scenes, index: int, reach: int) -> None:
     zoom = SIDE / len(crop)
     present = scenes.present[index]
     for x, y in zip(scenes.x[index][present], scenes.y[index][present], strict=True):
-        column, row = ((p.item() - first + 0.5) * zoom - 0.5 for p in (x, y))
+        column, row = (magnified(p.item(), zoom, first) for p in (x, y))
         ring(view, column, row, RADIUS, TRUTH)

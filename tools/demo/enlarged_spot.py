@@ -17,6 +17,7 @@ from dscsnet.tools.drawing.canvas import (
     TRUTH,
     Picture,
     cross,
+    magnified,
     ring,
     stretch,
     text_width,
@@ -104,8 +105,8 @@ def draw_crop(view: Picture, enlarged: EnlargedSpot) -> None:
 
 def _places(enlarged: EnlargedSpot, targets: Targeted) -> list[tuple[float, float]]:
     """Where targets are in the view, px."""
-    x = (targets.x - enlarged.left + 0.5) * ZOOM - 0.5
-    y = (targets.y - enlarged.top + 0.5) * ZOOM - 0.5
+    x = magnified(targets.x, ZOOM, enlarged.left)
+    y = magnified(targets.y, ZOOM, enlarged.top)
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
 

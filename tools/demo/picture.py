@@ -31,6 +31,7 @@ from dscsnet.tools.drawing.canvas import (
     Box,
     Picture,
     cross,
+    magnified,
     outline,
     overlap,
     ring,
@@ -151,7 +152,7 @@ def _draw_frame(view: Picture, pixels: Pixels, answer: Targets, shown: Sequence[
     view[:] = cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC)
     zoom = width / pixels.shape[1]
     boxes = [
-        _box((x + 0.5) * zoom - 0.5, (y + 0.5) * zoom - 0.5, BOX_SIZE * zoom / 2)
+        _box(magnified(x, zoom), magnified(y, zoom), BOX_SIZE * zoom / 2)
         for x, y in zip(answer.spots.x, answer.spots.y, strict=True)
     ]
     # The enlarged ones come last with their boxes, which then lie on top, and first with their

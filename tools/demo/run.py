@@ -21,8 +21,7 @@ from dscsnet.engines.psf_fit_settings import PSF_FIT
 from dscsnet.pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
 from dscsnet.pipeline.listen import json_line
 from dscsnet.pipeline.messages import End, Targets
-from dscsnet.pipeline.sockets import Receiver
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Receiver
 from dscsnet.tools.demo.scene_truth import TrueFrame, read_truth
 from dscsnet.tools.host.processes import Programs, free_ports
 

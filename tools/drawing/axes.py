@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 
 from dscsnet.engines.array_types import Float
-from dscsnet.tools.drawing.canvas import QUIET, TEXT, Colour, Picture, text_width, write
+from dscsnet.tools.drawing.canvas import (
+    FRACTION_BITS,
+    QUIET,
+    TEXT,
+    Colour,
+    Picture,
+    text_width,
+    whole,
+    write,
+)
 
 LABEL = 14
 TICKS = 5
@@ -24,6 +33,14 @@ class Axes:
     place: tuple[int, int, int, int]
     x: tuple[float, float]
     y: tuple[float, float]
+
+    def column(self, value: float) -> float:
+        """Picture px of one value along x."""
+        return float(self.columns(np.array(value)))
+
+    def row(self, value: float) -> float:
+        """Picture px of one value along y."""
+        return float(self.rows(np.array(value)))
 
     def columns(self, values: Float) -> Float:
         """Picture px of values along x."""
@@ -49,15 +66,17 @@ def points(picture: Picture, axes: Axes, x: Float, y: Float, colour: Colour, rad
     """Draw dots; those beyond the axes are left out."""
     inside = (x >= axes.x[0]) & (x <= axes.x[1]) & (y >= axes.y[0]) & (y <= axes.y[1])
     for column, row in zip(axes.columns(x[inside]), axes.rows(y[inside]), strict=True):
-        cv2.circle(picture, (round(column), round(row)), radius, colour, -1, cv2.LINE_AA)
+        center = whole(column), whole(row)
+        cv2.circle(picture, center, whole(radius), colour, -1, cv2.LINE_AA, FRACTION_BITS)
 
 
 def curve(picture: Picture, axes: Axes, x: Float, y: Float, colour: Colour) -> None:
     """Draw a line through points; it ends where the axes do."""
-    path = np.rint(np.stack([axes.columns(x), axes.rows(y)], axis=1)).astype(np.int32)
     left, top, width, height = axes.place
-    view = picture[top : top + height, left : left + width]
-    cv2.polylines(view, [path - np.array([left, top], np.int32)], False, colour, 2, cv2.LINE_AA)
+    path = np.stack([axes.columns(x) - left, axes.rows(y) - top], axis=1)
+    fixed = np.rint(path * 2**FRACTION_BITS).astype(np.int32)
+    view = picture[top : top + height + 1, left : left + width + 1]
+    cv2.polylines(view, [fixed], False, colour, 2, cv2.LINE_AA, FRACTION_BITS)
 
 
 def frame_axes(picture: Picture, axes: Axes, below: str, above: str) -> None:
@@ -65,12 +84,12 @@ def frame_axes(picture: Picture, axes: Axes, below: str, above: str) -> None:
     left, top, width, height = axes.place
     cv2.rectangle(picture, (left, top), (left + width, top + height), QUIET, 1)
     for value in ticks(*axes.x):
-        column, text = float(axes.columns(np.array(value))), f"{value:.4g}"
+        column, text = axes.column(value), f"{value:.4g}"
         x = column - text_width(text, LABEL) / 2
         write(picture, text, x, top + height + 20, height=LABEL, colour=QUIET)
         cv2.line(picture, (round(column), top + height), (round(column), top + height + 4), QUIET)
     for value in ticks(*axes.y):
-        row, text = float(axes.rows(np.array(value))), f"{value:.4g}"
+        row, text = axes.row(value), f"{value:.4g}"
         x = left - 8 - text_width(text, LABEL)
         write(picture, text, x, row + 5, height=LABEL, colour=QUIET)
         cv2.line(picture, (left - 4, round(row)), (left, round(row)), QUIET)

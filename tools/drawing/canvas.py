@@ -5,15 +5,18 @@ right, y down; integers are pixel centres.
 """
 
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.array_types import Float
 from dscsnet.engines.errors import DscsnetError
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
+Position = TypeVar("Position", float, Float)
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 BACKGROUND: Colour = (26, 21, 18)
@@ -79,7 +82,7 @@ def ring(picture: Picture, x: float, y: float, radius: float, colour: Colour) ->
     """Draw a circle with a dark rim, so that it shows on bright pixels too."""
     for shade, thickness in ((BACKGROUND, 4), (colour, 2)):
         cv2.circle(
-            picture, _fixed(x, y), _whole(radius), shade, thickness, cv2.LINE_AA, FRACTION_BITS
+            picture, _fixed(x, y), whole(radius), shade, thickness, cv2.LINE_AA, FRACTION_BITS
         )
 
 
@@ -98,6 +101,16 @@ def outline(picture: Picture, box: Box, colour: Colour, thickness: int) -> None:
         cv2.rectangle(picture, *corners, shade, wide, cv2.LINE_AA, FRACTION_BITS)
 
 
+def magnified(position: Position, zoom: float, first: float = 0.0) -> Position:
+    """Where a position of an image lies in its picture, `zoom` times as large.
+
+    Args:
+        position: px of the image.
+        first: px of the image that the picture begins with.
+    """
+    return (position - first + 0.5) * zoom - 0.5
+
+
 def stretch(pixels: NDArray[np.float64], low: float, high: float, gamma: float = 1.0) -> Picture:
     """Turn counts into grey: black at `low`, white at `high`; a gamma below 1 lifts the faint."""
     share = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1) ** gamma
@@ -106,10 +119,11 @@ def stretch(pixels: NDArray[np.float64], low: float, high: float, gamma: float =
 
 
 def _fixed(x: float, y: float) -> tuple[int, int]:
-    return _whole(x), _whole(y)
+    return whole(x), whole(y)
 
 
-def _whole(value: float) -> int:
+def whole(value: float) -> int:
+    """A position or length in OpenCV's fixed-point px."""
     return round(value * 2**FRACTION_BITS)
 
 

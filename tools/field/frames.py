@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float, Index
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.cropping.robust import MAD_TO_SIGMA
 from dscsnet.pipeline.sources import IMAGE_SUFFIXES
 from dscsnet.pipeline.sources.readers import ImageFiles
 from dscsnet.tools.dataset.files import parse_xml
@@ -207,4 +208,4 @@ def local_noise(region: Counts | Float) -> float:
     kernel = profile @ profile.T
     middle = BLUR_SIZE // 2
     passed = math.sqrt(1 - 2 * kernel[middle, middle] + np.square(kernel).sum())
-    return float(1.482602218505602 * np.median(np.abs(high - np.median(high))) / passed)
+    return float(MAD_TO_SIGMA * np.median(np.abs(high - np.median(high))) / passed)

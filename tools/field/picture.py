@@ -19,6 +19,7 @@ from dscsnet.tools.drawing.canvas import (
     TRUTH,
     Picture,
     cross,
+    magnified,
     ring,
     stretch,
     write,
@@ -119,7 +120,7 @@ def _mark(view: Picture, true: tuple[Float, Float], found: tuple[Float, ...]) ->
 
 def _enlarged(position: Float) -> list[float]:
     """Crop px to px of the enlarged crop."""
-    return ((position + 0.5) * ZOOM - 0.5).tolist()
+    return magnified(position, ZOOM).tolist()
 
 
 def _signed(residual: Float) -> Picture:

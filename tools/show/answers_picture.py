@@ -24,6 +24,7 @@ from dscsnet.tools.drawing.canvas import (
     RESOLVED,
     Picture,
     cross,
+    magnified,
     outline,
     stretch,
     write,
@@ -174,7 +175,7 @@ def _draw_frame(view: Picture, pixels: Pixels, answer: Answer, shown: Sequence[i
     for spot, (x, y) in enumerate(zip(answer.spots.x, answer.spots.y, strict=True)):
         if not _inside(answer, spot, pixels.shape):
             continue
-        column, row = (x + 0.5) * zoom - 0.5, (y + 0.5) * zoom - 0.5
+        column, row = magnified(x, zoom), magnified(y, zoom)
         box = (column - half, row - half, column + half, row + half)
         outline(view, box, RESOLVED if spot in shown else BOX, 1)
 
@@ -191,7 +192,7 @@ def _draw_spot(view: Picture, pixels: Pixels, answer: Answer, spot: int) -> None
     view[:] = cv2.resize(grey, (side, side), interpolation=cv2.INTER_NEAREST)
     zoom = side / CROP
     for x, y in zip(answer.targets.x, answer.targets.y, strict=True):
-        column, row = (x - left + 0.5) * zoom - 0.5, (y - top + 0.5) * zoom - 0.5
+        column, row = magnified(x, zoom, left), magnified(y, zoom, top)
         if 0 <= column < side and 0 <= row < side:
             cross(view, column, row, 5, RESOLVED)
 

@@ -33,8 +33,7 @@ from dscsnet.pipeline.messages import (
     TargetTable,
     Timing,
 )
-from dscsnet.pipeline.sockets import Sender
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Sender
 
 REPOSITORY = Path(__file__).parents[3]
 EPOCH = bytes(range(16))

@@ -28,8 +28,7 @@ from dscsnet.pipeline.messages import (
     encode,
 )
 from dscsnet.pipeline.security import INSECURE
-from dscsnet.pipeline.sockets import Receiver, Sender
-from dscsnet.pipeline.sockets.sender import Channel
+from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 
 EPOCH = bytes(16)
 ANYWHERE = "tcp://127.0.0.1:*"

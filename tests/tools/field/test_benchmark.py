@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
-import dscsnet.engines.engine
+import dscsnet.engines.opening
 from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.estimates import Doubt, Estimates
@@ -510,7 +510,7 @@ def test_the_command_prints_and_writes_everything(
         opened[-1].name = model
         return opened[-1]
 
-    monkeypatch.setattr(dscsnet.engines.engine, "open_engine", open_engine)
+    monkeypatch.setattr(dscsnet.engines.opening, "open_engine", open_engine)
     out = tmp_path / "report"
     run_field(
         "one",
