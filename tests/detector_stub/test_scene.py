@@ -119,6 +119,20 @@ def test_noise_in_time_has_the_configured_variance() -> None:
     assert means.std() == pytest.approx(np.sqrt(expected / 40), rel=0.05)  # no fixed pattern
 
 
+@pytest.mark.parametrize(
+    ("read_noise", "electrons", "variance"), [(0.0, 20.0, 50.0), (6.0, None, 36.0)]
+)
+def test_read_and_shot_noise_each_alone(
+    read_noise: float, electrons: float | None, variance: float
+) -> None:
+    sensor = msgspec.structs.replace(QUIET, read_noise=read_noise, electrons_per_count=electrons)
+    scene = Scene(small(sensor=sensor))
+    difference = scene.frame(0).pixels.astype(float) - scene.frame(1).pixels
+    # two frames' noise and rounding
+    assert difference.var() == pytest.approx(2 * (variance + 1 / 12), rel=0.05)
+    assert scene.noise_sigma == pytest.approx(np.sqrt(variance))
+
+
 def test_fixed_pattern_is_fixed_and_as_strong_as_configured() -> None:
     sensor = msgspec.structs.replace(QUIET, offset_sigma=20.0, gain_sigma=0.01, column_sigma=30.0)
     scene = Scene(small(sensor=sensor, height=512, width=256))

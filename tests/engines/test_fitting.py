@@ -378,3 +378,28 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
     bad = replace(slots(x, y, log_intensity), sigma_x=np.zeros((1, SLOTS)))
     with pytest.raises(ValueError, match=r"sigma_x must have shape \(2, 5\)"):
         fit(pixels, bad, sure(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "beyond"),
+    [
+        ("steps", (1, 1000), (0, 1001)),
+        ("alternatives", (1, 1000), (0, 1001)),
+        ("starts", (1, 1000), (0, 1001)),
+        ("tolerance", (0.0,), (-1e-9, np.nan)),
+        ("width_prior", (0.0,), (-1e-9, np.nan)),
+        ("least_probability", (0.0,), (-1e-9, np.nan)),
+        ("window_sigmas", (0.0,), (-1e-9, np.nan)),
+        ("window_margin", (0.0,), (-1e-9, np.nan)),
+        ("prior_scale", (1e-9,), (0.0, np.nan)),
+        ("background_prior", (1e-9,), (0.0, np.nan)),
+    ],
+)
+def test_settings_are_taken_up_to_their_bounds(
+    name: str, bounds: tuple[float, ...], beyond: tuple[float, ...]
+) -> None:
+    for value in bounds:
+        assert getattr(RefineSettings(**{name: value}), name) == value  # type: ignore[arg-type]
+    for value in beyond:
+        with pytest.raises(ValueError, match=f"^{name} must be"):
+            RefineSettings(**{name: value})  # type: ignore[arg-type]

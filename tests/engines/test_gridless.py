@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from msgspec.structs import astuple, replace
+from msgspec.structs import asdict, astuple, replace
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import expit, softmax
@@ -518,3 +518,16 @@ def test_extremes_stay_finite(readout: GridlessReadout, case: str) -> None:
 def test_the_bits_of_doubt_are_those_of_the_wire() -> None:
     assert [int(bit) for bit in Doubt] == [1, 2, 4, 8]
     assert int(Doubt.MISFIT | Doubt.PSF | Doubt.CROWDED | Doubt.NO_RESULT) <= np.iinfo(np.uint8).max
+
+
+def test_the_uncalibrated_score_asks_for_all_that_makes_a_hit() -> None:
+    """Weights of a card that says nothing: those that models were made with before calibration."""
+    assert asdict(ScoreWeights()) == {
+        "constant": 0.0,
+        "hit": 1.0,
+        "existence": 0.3,
+        "count": 0.3,
+        "occupied": 0.3,
+        "misfit": -0.5,
+        "doubt": -1.5,
+    }

@@ -1,5 +1,6 @@
 """Arrays, images and YAML from files: what NumPy, OpenCV and PyYAML read, and what is refused."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -142,3 +143,92 @@ def test_the_size_of_a_psf_s_samples_does_not_matter() -> None:
 def test_a_fit_that_would_never_end_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         PsfFitSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def header_of(dtype: str, shape: str) -> bytes:
+    """A `.npy` file of version 1 that holds nothing but its header."""
+    text = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "words"),
+    [
+        ("'|V4'", "(1,)", "expected an array of numbers"),
+        ("[('a', '<f4')]", "(0,)", "expected an array of numbers"),
+        ("'|O'", "(0,)", "expected an array of numbers"),
+        ("'|S0'", "(3,)", "expected an array of numbers"),
+        ("'<f4'", "(0, 1, 1, 1, 1, 1, 1, 1, 1)", "no array has shape"),
+        ("'<f4'", "(0, -1)", "no array has shape"),
+        ("'<f4'", "(3,)", "cut off: 12 bytes announced, 8 there"),
+    ],
+)
+def test_headers_of_what_is_no_array_of_numbers(
+    tmp_path: Path, dtype: str, shape: str, words: str
+) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(header_of(dtype, shape) + bytes(8))
+    with pytest.raises(ArrayFileError, match=words):
+        map_array(path)
+
+
+def test_eight_axes_and_all_bytes_are_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(header_of("'<f4'", "(1, 1, 1, 1, 1, 1, 1, 2)") + bytes(8))
+    assert map_array(path).shape == (1, 1, 1, 1, 1, 1, 1, 2)
+    np.savez(tmp_path / "a.npz", one=np.zeros(100, np.uint8), two=np.zeros(28, np.uint8))
+    with Archive(tmp_path / "a.npz") as archive:
+        assert len(archive.read(["one", "two"], 128)) == 2
+        with pytest.raises(ArrayFileError, match="more than 127 bytes"):
+            archive.read(["one", "two"], 127)
+
+
+def claiming(width: int, height: int) -> bytes:
+    """The head of a PNG of that size."""
+    return b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", width, height)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (0, 5, "0x5 px, sides of 1 to 16384"),
+        (5, 0, "5x0 px, sides of 1 to 16384"),
+        (16385, 1, "16385x1 px, sides"),
+        (1, 16385, "1x16385 px, sides"),
+        (8193, 8192, "8193x8192 px, at most 67108864 pixels"),
+        # allowed, so that only what follows is at fault
+        (16384, 1, "damaged image"),
+        (1, 16384, "damaged image"),
+        (8192, 8192, "damaged image"),
+    ],
+)
+def test_sizes_are_allowed_up_to_the_largest_frame(width: int, height: int, words: str) -> None:
+    with pytest.raises(ImageFileError, match=f"^{words}"):
+        decode_image(claiming(width, height))
+
+
+def test_a_bitmap_from_the_top_down_is_read(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    cv2.imwrite(str(tmp_path / "a.bmp"), pixels)
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[22:26] = struct.pack("<i", -4)
+    np.testing.assert_array_equal(decode_image(bytes(content)), pixels[::-1])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_the_size_of_a_tiff_is_found_in_either_kind_and_order(order: str, big: bool) -> None:
+    """Too wide, so that the size is what is told."""
+    number, offset = ("Q", "Q") if big else ("H", "I")
+    entries = [(254, 4, 0), (256, 4, 20_000), (257, 3, 7)]
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}H", 43 if big else 42)
+    head += struct.pack(f"{order}HHQ", 8, 0, 16) if big else struct.pack(f"{order}I", 8)
+    content = head + struct.pack(order + number, len(entries))
+    for tag, kind, value in entries:
+        form = {3: "H", 4: "I"}[kind]
+        width = struct.calcsize(offset)
+        content += struct.pack(f"{order}HH{offset}", tag, kind, 1)
+        content += struct.pack(order + form, value).ljust(width, b"\0")
+    with pytest.raises(ImageFileError, match=r"^20000x7 px"):
+        decode_image(content)

@@ -16,7 +16,7 @@ from dscsnet.engines.networks.offgrid import MlpTrunk, OffGridConfig, OffGridNet
 from dscsnet.engines.networks.offgrid.head import Distribution  # noqa: E402
 from dscsnet.engines.networks.offgrid.inputs import make_inputs  # noqa: E402
 from dscsnet.engines.networks.offgrid.unfolded import DataTerm, PsfTable  # noqa: E402
-from dscsnet.tools.training.set_loss import assignments, set_loss  # noqa: E402
+from dscsnet.tools.training.set_loss import assignments, position_intensity_cost, set_loss  # noqa: E402
 
 UNFOLDED = UnfoldedTrunk(stages=2, channels=4, cells=12, reduced=4, width=16, depth=1)
 TRUNKS = {"mlp": MlpTrunk(width=16, depth=1), "unfolded": UNFOLDED}
@@ -225,6 +225,25 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
 
     start = 5 + torch.rand(2, 3, 2, generator=generator, dtype=torch.double)
     assert torch.autograd.gradcheck(loss, start.requires_grad_())
+
+
+def test_far_errors_cost_in_proportion_and_exact_ones_have_a_gradient() -> None:
+    """Half the squared sigmas up to 5 of them; beyond, the tangent: 5 for each further sigma."""
+    sigmas = torch.tensor([0.0, 2.0, 5.0, 7.0, 40.0], dtype=torch.double)
+    x = (0.5 * sigmas).requires_grad_()
+    nothing = torch.zeros(5, 1, dtype=torch.double)
+    stated = Distribution(
+        nothing,
+        nothing,
+        torch.zeros(5, 1, 2, dtype=torch.double),
+        nothing,
+        torch.full((5, 1, 3), math.log(0.5), dtype=torch.double),
+    )
+    cost = position_intensity_cost(stated, x[:, None], nothing, nothing)[:, 0, 0]
+    wanted = torch.tensor([0.0, 2.0, 12.5, 22.5, 187.5], dtype=torch.double) + 3 * math.log(0.5)
+    torch.testing.assert_close(cost, wanted)
+    (slope,) = torch.autograd.grad(cost.sum(), x)
+    torch.testing.assert_close(slope, torch.tensor([0.0, 4, 10, 10, 10], dtype=torch.double))
 
 
 def test_cells_lie_symmetrically_about_the_crop() -> None:

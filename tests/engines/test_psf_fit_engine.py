@@ -312,3 +312,67 @@ def test_a_bad_psf_file_is_refused(tmp_path: Path, case: str, message: str) -> N
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         PsfFitSettings(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "beyond"),
+    [
+        ("crop_size", (3, 127), (1, 129)),
+        ("oversampling", (1, 1000), (0, 1001)),
+        ("most", (1, 32), (0, 33)),
+        ("starts", (0, 1000), (-1, 1001)),
+        ("seed", (0, 10**9), (-1,)),
+        ("steps", (1, 1000), (0, 1001)),
+        ("sigma_x", (0.01, 100.0), (0.0099, 100.1)),
+        ("sigma_y", (0.01, 100.0), (0.0099, 100.1)),
+        ("reach", (1e-9, 1e9), (0.0, math.inf)),
+        ("background_prior", (1e-9, 1e9), (0.0, math.inf)),
+        ("max_chi2", (1e-9, 1e9), (0.0, math.inf)),
+        ("width_prior", (0.0, 1e9), (-1e-9, math.inf)),
+        ("target_penalty", (0.0, 1e9), (-1e-9, math.inf)),
+        ("angle", (-720.0, 720.0), (math.nan, math.inf)),
+    ],
+)
+def test_settings_are_taken_up_to_their_bounds(
+    name: str, bounds: tuple[float, ...], beyond: tuple[float, ...]
+) -> None:
+    for value in bounds:
+        assert getattr(PsfFitSettings(**{name: value}), name) == value  # type: ignore[arg-type]
+    for value in beyond:
+        with pytest.raises(ValueError, match=f"^{name} must be"):
+            PsfFitSettings(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("angle", [0, 180, -180, 360])
+def test_half_a_turn_is_no_turn(angle: float) -> None:
+    """A Gaussian along the axes needs no table, whose fits differ in the last digits."""
+    pixels, _, _ = scenes(10, 2, seed=12)
+    straight, turned_back = (
+        PsfFitEngine(PsfFitSettings(sigma_x=0.5, sigma_y=0.7, angle=a)) for a in (0, angle)
+    )
+    expected, found = (fit(e, batch_of(e, pixels)) for e in (straight, turned_back))
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert turned_back.psf == straight.psf == (0.5, 0.7)
+
+
+@pytest.mark.parametrize("turn", [90.0, 30.0])
+def test_the_angle_is_from_x_towards_y(turn: float) -> None:
+    engine = PsfFitEngine(PsfFitSettings(sigma_x=0.9, sigma_y=0.5, angle=turn))
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    assert engine.psf == pytest.approx(
+        (math.hypot(0.9 * cosine, 0.5 * sine), math.hypot(0.9 * sine, 0.5 * cosine))
+    )
+
+
+def test_a_check_needs_every_batch_size_to_find_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, sizes = PsfFitEngine(GAUSSIAN), []
+    run = engine.run
+    monkeypatch.setattr(engine, "run", lambda batch: sizes.append(len(batch)) or run(batch))
+    engine.check()
+    assert sizes == [1, 8, 64]
+    missing = run(batch_of(engine, np.zeros((1, SIZE, SIZE))))
+    monkeypatch.setattr(engine, "run", lambda batch: missing)
+    with pytest.raises(ModelError, match=r"psf-fit on numba .* misses a bright target"):
+        engine.check((1,))

@@ -174,6 +174,17 @@ def test_gathering_loses_no_light_and_takes_ties_and_corners() -> None:
     assert read(grids, threshold=20, gather=True).intensity == pytest.approx([160])
 
 
+@pytest.mark.parametrize("other", [(0, 1), (1, 1), (1, 0), (1, -1)])
+def test_of_two_neighbours_as_bright_the_first_is_the_peak(other: tuple[int, int]) -> None:
+    """First in order of reading, whichever way the two lie; neither is lost, nor both taken."""
+    grids = np.zeros((1, 33, 33))
+    grids[0, 10, 12] = grids[0, 10 + other[0], 12 + other[1]] = 8
+    found = read(grids, threshold=1, gather=True)
+    np.testing.assert_allclose(found.intensity, [16])
+    np.testing.assert_allclose(found.x, (12 + other[1] / 2 - 1) / 3)
+    np.testing.assert_allclose(found.y, (10 + other[0] / 2 - 1) / 3)
+
+
 def test_gathering_leaves_negative_cells_out() -> None:
     grids = np.zeros((1, 33, 33))
     grids[0, 5, 5], grids[0, 5, 6] = 80, -30

@@ -1,15 +1,21 @@
-"""The PyTorch runtime on the CPU, and how layers are halved for a GPU."""
+"""The PyTorch runtime on the CPU, how layers are halved, and its ways on a GPU that is made up."""
+
+import contextlib
+import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from dscsnet.engines.errors import ModelError  # noqa: E402
+import dscsnet.engines.runtimes.torch_runtime as module  # noqa: E402
+from dscsnet.engines.errors import InferenceError, ModelError  # noqa: E402
 from dscsnet.engines.model import load_model, shipped_models  # noqa: E402
 from dscsnet.engines.model_engine import open_model_engine  # noqa: E402
 from dscsnet.engines.networks.stored import WEIGHTS, load_network  # noqa: E402
 from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime  # noqa: E402
+from dscsnet.engines.runtimes.split import BUCKETS  # noqa: E402
 from dscsnet.engines.runtimes.torch_runtime import TOLERANCE, halve_layers, open_torch  # noqa: E402
 from tests.engines.runtime_contract import RuntimeContract  # noqa: E402
 
@@ -55,3 +61,155 @@ def test_closed_is_closed() -> None:
     runtime.close()
     with pytest.raises(DeviceError, match="closed"):
         runtime.run(load_model("csist100k-mlp").golden().inputs)
+
+
+class Watched(dict[int, Any]):
+    """Graphs that are only let go while nobody can run them."""
+
+    runtime: Any = None
+
+    def clear(self) -> None:
+        assert self.runtime._lock.locked()
+        super().clear()
+
+
+def test_one_thread_at_a_time_executes_and_none_while_it_is_closed() -> None:
+    model = load_model("csist100k-mlp")
+    runtime = open_torch(model, RuntimeOptions(threads=1))
+    held: list[bool] = []
+    runtime._network.register_forward_pre_hook(lambda *_: held.append(runtime._lock.locked()))
+    inputs = model.golden().inputs
+    threads = [threading.Thread(target=runtime.run, args=(inputs,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held == [True] * 3
+    runtime._graphs = Watched({1: None})
+    runtime._graphs.runtime = runtime
+    runtime.close()
+    assert runtime._graphs == {}
+    assert not runtime._lock.locked()
+
+
+class Captured:
+    """In place of a CUDA graph: batches of one size, filled up, on the CPU."""
+
+    failure: Exception | None = None
+
+    def __init__(self, network: Any, shapes: list[tuple[int, ...]], device: Any) -> None:
+        self.network, self.shapes = network, shapes
+        assert device == torch.device("cuda:1")
+        assert torch.is_inference_mode_enabled()
+
+    def run(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        if Captured.failure is not None:
+            raise Captured.failure
+        given = [torch.ones(shape) for shape in self.shapes]
+        for tensor, values in zip(given, rows, strict=True):
+            assert len(values) <= len(tensor)
+            tensor[: len(values)] = torch.from_numpy(values)
+        with torch.inference_mode():
+            results = module._as_tuple(self.network(*given))
+        return [value.numpy()[: len(rows[0])] for value in results]
+
+    def none(self) -> list[np.ndarray]:
+        return [value[:0] for value in self.run([np.ones(s, np.float32) for s in self.shapes])]
+
+
+@pytest.fixture(name="gpus")
+def _gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs to PyTorch's mind."""
+    monkeypatch.setattr(Captured, "failure", None)
+    monkeypatch.setattr(module, "_Captured", Captured)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"made up {device}")
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_on_a_gpu_batches_are_cut_to_the_sizes_that_were_captured(precision: Any) -> None:
+    model = load_model("field-mlp")
+    options = RuntimeOptions(device=1, precision=precision)
+    runtime = open_torch(model, options, need_gpu=True)
+    assert runtime.name == f"torch {torch.__version__} {precision} on made up cuda:1"
+    assert runtime.tolerance == {"fp32": 1e-4, "fp16": 5e-3}[precision]
+    assert sorted(runtime._graphs) == list(BUCKETS)
+    assert next(iter(runtime._graphs)) == max(BUCKETS)  # whose memory the others share
+    golden = model.golden()
+    for number in (0, 1, 3, max(BUCKETS) + 2):
+        rows = np.arange(number) % len(golden.inputs["crops"])
+        found = runtime.run({name: value[rows] for name, value in golden.inputs.items()})
+        for name, wanted in golden.outputs.items():
+            assert found[name].shape == (number, *wanted.shape[1:])
+            norm = np.linalg.norm(wanted[rows]) or 1.0
+            assert np.linalg.norm(found[name] - wanted[rows]) <= runtime.tolerance * norm
+    # Rounded to 10 bits, products would be wrong by more than is allowed.
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+    layers = [v.dtype for k, v in runtime._network.named_parameters() if k.endswith("weight")]
+    assert (torch.float16 in layers) == (precision == "fp16")
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_without_memory_is_tried_again_and_one_that_failed_is_not() -> None:
+    model = load_model("csist100k-mlp")
+    runtime, inputs = open_torch(model, RuntimeOptions(device=1)), model.golden().inputs
+    Captured.failure = torch.cuda.OutOfMemoryError("no memory\nand so on")
+    with pytest.raises(InferenceError, match=r"^torch: no memory$") as caught:
+        runtime.run(inputs)
+    assert not isinstance(caught.value, DeviceError)
+    Captured.failure = None
+    assert len(runtime.run(inputs)["count"]) == len(inputs["crops"])
+    Captured.failure = RuntimeError("illegal address\nand so on")
+    with pytest.raises(DeviceError, match=r"^the GPU failed: illegal address$"):
+        runtime.run(inputs)
+    Captured.failure = None
+    runtime.close()
+    with pytest.raises(DeviceError, match=r"^the GPU failed: illegal address$"):
+        runtime.run(inputs)
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_that_refuses_or_is_not_there_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = load_model("csist100k-mlp")
+    for number in (-1, 2):
+        with pytest.raises(Unavailable, match=f"^no GPU {number}: PyTorch sees 2") as caught:
+            open_torch(model, RuntimeOptions(device=number))
+        assert caught.value.cause == "no_driver"
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no kernel image\nand so on")
+
+    monkeypatch.setattr(module, "_Captured", refuse)
+    with pytest.raises(Unavailable, match=r"^cuda:1: no kernel image$") as caught:
+        open_torch(model, RuntimeOptions(device=1))
+    assert caught.value.cause == "refused"
+
+
+def test_an_error_of_the_cpu_is_one_of_the_batch() -> None:
+    model = load_model("csist100k-mlp")
+    runtime = open_torch(model, RuntimeOptions(threads=1))
+
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    hook = runtime._network.register_forward_pre_hook(fails)
+    with pytest.raises(InferenceError, match=r"^torch: RuntimeError$") as caught:
+        runtime.run(model.golden().inputs)
+    assert not isinstance(caught.value, DeviceError)
+    hook.remove()
+    runtime.run(model.golden().inputs)
+
+
+def test_threads_are_set_where_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    for threads in (0, 3):
+        open_torch(load_model("csist100k-mlp"), RuntimeOptions(threads=threads))
+    assert told == [3]

@@ -75,9 +75,10 @@ def network_bytes(model: Model, precision: Precision) -> bytes:
         ) from None
     from dscsnet.engines.runtimes.tensorrt.half import to_half
 
+    refusals = (ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
     try:
         return to_half(onnx.load_model_from_string(single)).SerializeToString()
-    except ValueError as error:
+    except refusals as error:
         raise ModelError(f"{model.network_path}: cannot be made fp16: {error}") from None
 
 

@@ -1,6 +1,10 @@
 """Compiling ahead of time, without a GPU, every model that is shipped."""
 
 import logging
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -76,6 +80,38 @@ def test_a_refused_operator_is_named() -> None:
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(ModelError, match="refuses the network"):
         compile_network(trt, b"no network", BuildSettings("fp32", (1,)))
+
+
+class Refusing:
+    """The library, or its builder, that adds no profile but is real otherwise."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def Builder(self, messages: Any) -> "Refusing":
+        return Refusing(self._real.Builder(messages))
+
+    def create_builder_config(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            clear_flag=lambda flag: None, add_optimization_profile=lambda profile: -1
+        )
+
+
+def test_a_refused_batch_size_is_named() -> None:
+    with pytest.raises(ModelError, match="no profile for batches of 3"):
+        compile_network(Refusing(trt), network("Relu"), BuildSettings("fp32", (3, 4)))
+
+
+@pytest.mark.parametrize("content", [network("If"), network("Relu", wrong=1)])
+def test_a_network_that_onnx_refuses_is_no_model(content: bytes, tmp_path: Path) -> None:
+    model = replace(load_model("csist100k-mlp"), folder=tmp_path)
+    model.network_path.write_bytes(content)
+    assert network_bytes(model, "fp32") == content
+    with pytest.raises(ModelError, match=r"model\.onnx: cannot be made fp16: "):
+        network_bytes(model, "fp16")
 
 
 @pytest.mark.parametrize("capability", ["9.0", "eight"])

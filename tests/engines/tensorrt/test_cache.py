@@ -1,5 +1,6 @@
 """The cache of compiled engines: found by everything they depend on, whole, and only ours."""
 
+import fcntl
 import multiprocessing
 import os
 import stat
@@ -128,6 +129,39 @@ def test_processes_that_want_the_same_build_it_once(cache: EngineCache, tmp_path
         process.join(100)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert log.read_text() == "built\n"
+
+
+def test_nobody_else_builds_meanwhile(cache: EngineCache) -> None:
+    def build() -> bytes:
+        (path,) = cache.folder.glob("*.lock")
+        with path.open("w") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return b"plan"
+
+    cache.get(KEY, build)
+    (path,) = cache.folder.glob("*.lock")
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_another_process_built_meanwhile_is_taken(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there before the lock was asked for, and is once that is given."""
+    looks = iter((None, b"of another"))
+    monkeypatch.setattr(cache, "find", lambda key: next(looks))
+    assert cache.get(KEY, never) == b"of another"
+
+
+def test_entries_come_by_name_whatever_the_folder_says(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [replace(KEY, model=model) for model in ("b", "c", "a")]
+    for key in keys:
+        cache.get(key, lambda: b"plan")
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, text: sorted(glob(self, text), reverse=True))
+    assert [note.key.model for note in cache.entries()] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707])

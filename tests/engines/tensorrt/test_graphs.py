@@ -85,3 +85,14 @@ def test_a_launch_that_is_refused_is_an_error() -> None:
     graph._graphs = Graphs(Driver(cuGraphLaunch=719))
     with pytest.raises(InferenceError, match=r"^cuGraphLaunch: CUDA_ERROR_TEST$"):
         graph.launch(7)
+
+
+def test_the_machines_driver_is_taken_unless_another_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver, loaded = Driver(), []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: loaded.append(name) or driver)
+    Graphs().call("cuGraphDestroy")
+    assert (loaded, driver.names) == (["libcuda.so.1"], ["cuGraphDestroy"])
+    Graphs(Driver()).call("cuGraphDestroy")
+    assert len(loaded) == 1

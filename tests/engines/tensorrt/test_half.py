@@ -121,3 +121,15 @@ def test_control_flow_is_refused() -> None:
     network.graph.initializer.append(numpy_helper.from_array(np.array(True), "c"))
     with pytest.raises(ValueError, match="If choice: control flow"):
         to_half(network)
+
+
+def test_what_onnx_calls_no_network_is_refused() -> None:
+    """Two nodes of one result: types can be inferred, yet no runtime could execute it."""
+    network = chain(
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Gemm", ["a", "w"], ["y"]),
+        w=np.eye(2),
+    )
+    with pytest.raises(onnx.checker.ValidationError):
+        to_half(network)

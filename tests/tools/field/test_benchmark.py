@@ -24,6 +24,7 @@ from dscsnet.tools.field.frames import (
     BORDER,
     REGION,
     FieldFrame,
+    Places,
     choose_places,
     local_noise,
     read_frames,
@@ -34,6 +35,7 @@ from dscsnet.tools.field.implant import (
     draw_clusters,
     draw_numbers,
     implant_clusters,
+    regions_of,
 )
 from dscsnet.tools.field.out_of_distribution import extended_light, hot_pixel_light, odd_sets
 from dscsnet.tools.field.report import coverage, measure
@@ -247,6 +249,18 @@ def test_the_light_is_implanted_where_and_as_bright_as_told(frames: list[FieldFr
         assert (near * rows).sum() / near.sum() == pytest.approx(made.y[index, 0], abs=0.15)
         assert deep.intensity[index, 0] == pytest.approx(64 * total)
         np.testing.assert_array_equal(deep.regions[index, 0] // 64, before[0])
+
+
+def test_where_rounding_decides_the_noise_is_that_of_rounding(frames: list[FieldFrame]) -> None:
+    places = Places(
+        np.array([0, 1, 0]), np.array([40, 50, 60]), np.array([40, 45, 50]), np.array([0.2, 1, 3])
+    )
+    regions, noise = regions_of(frames, places, None)
+    assert noise.tolist() == [1, 1, 3]
+    np.testing.assert_array_equal(regions[1], scene(1)[25:66, 30:71])
+    deepened, told = regions_of(frames, places, np.random.default_rng(0))
+    assert told.tolist() == [64, 64, 192]
+    assert ((deepened >= 64 * regions) & (deepened < 64 * regions + 64)).all()
 
 
 def test_farther_candidates_move_the_cluster_as_a_whole(frames: list[FieldFrame]) -> None:

@@ -71,3 +71,15 @@ def test_assignment_costs_what_scipy_finds(seed: int) -> None:
     assert cost[np.arange(rows), chosen].sum() == pytest.approx(
         cost[linear_sum_assignment(cost)].sum()
     )
+
+
+def test_no_assignment_of_many_is_worse_than_scipys() -> None:
+    """Prices that go wrong in one row of a hundred matrices show only in many."""
+    rng = np.random.default_rng(7)
+    for _ in range(400):
+        rows = int(rng.integers(2, 9))
+        shape = (rows, rows + int(rng.integers(0, 4)))
+        cost = rng.integers(0, 12, shape).astype(float)
+        chosen = assign(cost)
+        best = cost[linear_sum_assignment(cost)].sum()
+        assert cost[np.arange(rows), chosen].sum() == best
