@@ -4,6 +4,7 @@
 #   make check   format, lint, types, tests
 #   make slow    what takes minutes: the chaos test and the like
 #   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
+#   make mutants  are faults noticed? changes of the code, one by one; PACKAGE= SEED= NUMBER=
 #   make gpu     tests and benchmark of the GPU runtimes; needs a GPU, docs/gpu.md
 #   make bench   speed of the engine and of the whole node on this machine
 
@@ -14,8 +15,11 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 SECONDS ?= 120
 TARGETS ?=
+PACKAGE ?= pipeline
+SEED    ?= 1
+NUMBER  ?= 40
 
-.PHONY: demo gpu test check format format-check lint types slow fuzz bench clean
+.PHONY: demo gpu test check format format-check lint types slow fuzz mutants bench clean
 
 demo: $(VENV)/node
 	$(BIN)/dscsnet demo
@@ -46,6 +50,9 @@ slow: $(VENV)/dev
 
 fuzz: $(VENV)/fuzz
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(TARGETS)
+
+mutants: $(VENV)/dev
+	$(BIN)/python -m tests.mutants --package $(PACKAGE) --seed $(SEED) --number $(NUMBER)
 
 bench: $(VENV)/node
 	$(BIN)/dscsnet bench

@@ -193,13 +193,13 @@ def _largest(first: list[float], second: list[float], unit: str) -> tuple[float,
     if not first:
         return 0.0, 0
     one, other = np.asarray(first, float), np.asarray(second, float)
-    gap = np.abs(one - other)
-    if unit == "relative":
-        with np.errstate(invalid="ignore", divide="ignore"):
-            gap = np.where(gap == 0, 0.0, gap / np.maximum(np.abs(one), np.abs(other)))
-    gap = np.where(one == other, 0.0, gap)
-    missing = np.isnan(one), np.isnan(other)
-    gap = np.where(missing[0] & missing[1], 0.0, np.where(missing[0] ^ missing[1], np.inf, gap))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        gap = np.abs(one - other)
+        if unit == "relative":
+            gap = gap / np.maximum(np.abs(one), np.abs(other))
+    # What has no difference, such as a NaN or two infinities, is the same or differs by no measure.
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    gap = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
     row = int(np.argmax(gap))
     return float(gap[row]), row
 

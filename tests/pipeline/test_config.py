@@ -47,6 +47,22 @@ def test_secured_configurations_hold(name: str) -> None:
     assert all(channel.curve for channel in channels)
 
 
+@pytest.mark.parametrize(
+    ("text", "psf"),
+    [
+        ("{}", None),
+        ("{psf_sigma: 0.5}", (0.5, 0.5)),
+        ("{psf_sigma: [0.5, 0.6]}", (0.5, 0.6)),
+    ],
+)
+def test_the_psf_is_given_once_or_along_x_and_y(
+    tmp_path: Path, text: str, psf: tuple[float, float] | None
+) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(f"engine: {text}\n")
+    assert load_config(path).engine.psf == psf
+
+
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     for text in ("", "# nothing\n"):
@@ -66,6 +82,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("extra: 1", 'unknown key "extra"'),
         ("join: [", "while parsing"),
         ("engine: {psf_sigma: 0}", "engine.psf_sigma: expected"),
+        ("engine: {psf_sigma: [0.5]}", "engine.psf_sigma: expected"),
+        ("engine: {psf_sigma: [0.5, 0.5, 0.5]}", "engine.psf_sigma: expected"),
         ("name: a\njoin: {}\nname: b", 'line 3, column 1: the key "name" is there twice'),
         ("join: {timeout_ms: .inf}", "line 1, column 20: expected a finite number"),
         ("name: 0x_", 'line 1, column 7: "0x_" is no int'),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.integrate import quad
+from scipy.ndimage import maximum_filter
 from scipy.special import erf
 from scipy.stats import norm
 
@@ -89,6 +90,78 @@ def test_solve_is_weighted_least_squares() -> None:
     centred = offsets - (offsets @ weights / weights.sum())[:, None]
     information = (centred * weights) @ centred.T
     assert slopes[2] == pytest.approx(expected[1:] @ information @ expected[1:])
+
+
+def unusable(rng: np.random.Generator, size: int, share: float) -> NDArray[np.bool_]:
+    return rng.random((size, size)) >= share
+
+
+@pytest.mark.parametrize("size", [5, 7, 11, 15])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
+def test_opposite_slope_is_the_median_over_pairs_of_border_pixels(size: int, share: float) -> None:
+    rng = np.random.default_rng(size)
+    seen = 0
+    for _ in range(30):
+        values, usable = rng.normal(size=(size, size)), unusable(rng, size, share)
+        for along_x in (True, False):
+            lines = values if along_x else values.T
+            marks = usable if along_x else usable.T
+            slopes = [
+                (lines[row, far] - lines[row, near]) / (far - near)
+                for row in range(size)
+                for near, far in ((i, size - 1 - i) for i in range(size // 2))
+                if far - near >= size / 2
+                and (row in (0, 1, size - 2, size - 1) or near < 2)
+                and marks[row, near]
+                and marks[row, far]
+            ]
+            expected = np.median(slopes) if len(slopes) >= size // 2 else 0.0
+            seen += expected != 0
+            found = radiometry._opposite_slope(values, usable, along_x)
+            assert found == pytest.approx(expected, rel=1e-12)
+    assert seen
+
+
+@pytest.mark.parametrize("size", [5, 11])
+@pytest.mark.parametrize("bright", [0.5, 1.5, 2.5])
+def test_pixels_beside_a_bright_one_are_left_out(size: int, bright: float) -> None:
+    """Against a maximum filter over the eight neighbours."""
+    rng = np.random.default_rng(size)
+    plane = (10.0, 0.3, -0.2)
+    place = np.arange(size) - size // 2
+    neighbours = np.ones((3, 3), bool)
+    neighbours[1, 1] = False
+    rows, columns = np.nonzero(np.ones((size, size), bool))
+    offsets = np.array([columns, rows], float) - size // 2
+    outcomes = set()
+    for _ in range(50):
+        noise = rng.normal(size=(size, size))
+        values = noise + plane[0] + plane[1] * place[None, :] + plane[2] * place[:, None]
+        usable = unusable(rng, size, 0.2)
+        above = (noise > bright) & usable
+        flank = maximum_filter(above, footprint=neighbours, mode="constant", cval=False)
+        keep = np.full(size * size, np.nan)
+        radiometry._keep_unflanked(values, usable, plane, bright, offsets, keep)
+        enough = (~flank).sum() >= size * size / 2
+        outcomes.add(bool(enough))
+        expected = ~flank if enough else np.ones_like(flank)
+        np.testing.assert_array_equal(keep, expected.ravel().astype(float))
+    assert (bright > 2) == (False not in outcomes)
+
+
+def test_half_of_the_border_is_enough_to_leave_the_rest_out() -> None:
+    """Of four pixels two lie beside the bright one, then three."""
+    values, usable = np.zeros((5, 5)), np.ones((5, 5), bool)
+    values[0, 0] = 9.0
+    beside, apart = [[-2.0, -1.0], [-1.0, -2.0], [-1.0, -1.0]], [[2.0, 2.0], [2.0, 1.0]]
+    for places, expected in (
+        ([*beside[:2], *apart], [0.0, 0.0, 1.0, 1.0]),
+        ([*beside, apart[0]], [1.0] * 4),
+    ):
+        keep = np.full(4, np.nan)
+        offsets = np.ascontiguousarray(np.array(places).T)
+        radiometry._keep_unflanked(values, usable, (0.0, 0.0, 0.0), 1.0, offsets, keep)
+        assert keep.tolist() == expected
 
 
 @pytest.mark.parametrize("size", [7, 9, 11, 15, 21])

@@ -1,6 +1,9 @@
 """The joiner: join, windows, order, epochs, ends, accounting; with a clock of its own."""
 
 import random
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +53,7 @@ def make_joiner(clock: Clock, **settings: object) -> Joiner:
     batch = Batching(
         max_crops=settings.pop("max_crops", 256),  # type: ignore[arg-type]
         max_delay_ms=settings.pop("max_delay_ms", 0.0),  # type: ignore[arg-type]
+        across_frames=settings.pop("across_frames", True),  # type: ignore[arg-type]
     )
     join = Join(**settings)  # type: ignore[arg-type]
 
@@ -330,6 +334,108 @@ def test_batches_span_frames_and_take_streams_in_turn(clock: Clock) -> None:
     assert {ticket.key.stream for ticket in batch} == {"busy", "quiet"}
 
 
+@pytest.mark.parametrize("streams", ["ab", "abc", "abcd"])
+@pytest.mark.parametrize("crops", [2, 300])
+def test_every_stream_has_its_turn_where_a_batch_holds_one_frame(
+    clock: Clock, streams: str, crops: int
+) -> None:
+    """Also where one frame alone is more than a batch should hold."""
+    joiner = make_joiner(clock, max_crops=2)
+    for frame_id in range(6):
+        for stream in streams:
+            joiner.offer(frame(frame_id, stream=stream))
+            joiner.offer(detections(frame_id, stream=stream, number=crops))
+    turns: list[str] = []
+    while batch := joiner.take(0):
+        (ticket,) = batch
+        turns.append(ticket.key.stream)
+        joiner.finish(ticket, plain_answer(ticket, "ok", "", ENGINE))
+    rounds = [turns[i : i + len(streams)] for i in range(0, len(turns), len(streams))]
+    assert [sorted(each) for each in rounds] == [list(streams)] * 6
+
+
+def test_a_batch_takes_one_frame_of_each_stream_before_the_next_of_any(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_crops=12)
+    for frame_id in range(4):
+        for stream in "abc":
+            joiner.offer(frame(frame_id, stream=stream))
+            joiner.offer(detections(frame_id, stream=stream))
+    batch = joiner.take(0)
+    assert [ticket.key.frame_id for ticket in batch] == [0, 0, 0, 1, 1, 1]
+    assert {ticket.key.stream for ticket in batch[:3]} == set("abc")
+
+
+def test_a_batch_holds_as_many_candidates_as_it_may_and_none_beyond(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_crops=6)
+    for frame_id, number in enumerate((2, 4, 3, 4)):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id, number=number))
+    batches = [[ticket.key.frame_id for ticket in joiner.take(0)] for _ in range(3)]
+    assert batches == [[0, 1], [2], [3]]
+
+
+def test_frames_that_share_no_run_come_one_by_one(clock: Clock) -> None:
+    joiner = make_joiner(clock, across_frames=False)
+    for frame_id in range(3):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id))
+    assert [len(joiner.take(0)) for _ in range(4)] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "window", [{"max_frames": 2}, {"max_mib": 2**-15}], ids=["frames", "bytes"]
+)
+def test_a_live_node_reads_on_at_a_full_window_and_a_lossless_one_does_not(
+    clock: Clock, window: dict[str, Any]
+) -> None:
+    """Frames of 32 bytes: one fills the window of bytes."""
+    live = make_joiner(clock, **window)
+    lossless = make_joiner(clock, mode="lossless", **window)
+    for frame_id in range(2):
+        for joiner in (live, lossless):
+            joiner.offer(frame(frame_id))
+            joiner.offer(detections(frame_id + 10))
+    assert live.blocked() == (False, False)
+    assert lossless.blocked()[0]
+
+
+def test_a_lossless_window_is_full_to_the_byte(clock: Clock) -> None:
+    joiner = make_joiner(clock, mode="lossless", max_mib=64 / 2**20)
+    joiner.offer(frame(0))
+    assert joiner.blocked() == (False, False)  # 32 of 64 bytes
+    joiner.offer(frame(1))
+    assert joiner.blocked() == (True, False)
+
+
+def test_a_live_window_holds_what_fits_to_the_byte(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_mib=64 / 2**20)
+    joiner.offer(frame(0))
+    joiner.offer(frame(1))
+    assert published(joiner) == []
+    joiner.offer(frame(2))
+    assert published(joiner) == [(0, "dropped", "window")]
+
+
+def test_an_end_that_is_said_twice_is_passed_on_once(clock: Clock) -> None:
+    joiner = make_joiner(clock)
+    joiner.offer(end(0))
+    joiner.offer(end(0))  # before the first was passed on
+    assert joiner.ledger.unanswered == {"duplicate": 1}
+    assert published(joiner) == [(0, "end", "")]
+    joiner.offer(end(0))  # after it
+    assert joiner.ledger.unanswered == {"duplicate": 2}
+    assert published(joiner) == []
+
+
+def test_kinds_that_the_node_does_not_read_are_counted_and_open_nothing(clock: Clock) -> None:
+    joiner = make_joiner(clock)
+    for number in (1, 2):
+        joiner.offer(Status(node="cam", timestamp_ns=1, body={}))
+        assert joiner.ledger.unanswered == {"unexpected": number}
+        assert joiner.ledger.messages == {"status": number}
+    assert joiner.depths().streams == 0
+
+
 def test_streams_are_bounded_and_idle_ones_forgotten(clock: Clock) -> None:
     joiner = make_joiner(clock, max_streams=2)
     joiner.offer(frame(1, stream="a"))
@@ -556,6 +662,51 @@ def test_full_window_ends_the_wait_for_a_batch() -> None:
         joiner.offer(frame(frame_id))
         joiner.offer(detections(frame_id))
     assert len(joiner.take(0)) == 2  # with a clock that stands still it would wait for ever
+
+
+class WatchedLock:
+    """Counts how often it is taken."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.lock, self.taken = lock, 0
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda joiner: joiner.offer(frame(9)),
+        Joiner.expire,
+        Joiner.blocked,
+        Joiner.close,
+        Joiner.abandon,
+        lambda joiner: joiner.take(0),
+        lambda joiner: joiner.finish(Ticket(frame(9).key, 5, 5), None),
+        lambda joiner: joiner.due(0),
+        Joiner.drained,
+        Joiner.depths,
+        Joiner.snapshot,
+        lambda joiner: joiner.reject("header"),
+    ],
+)
+def test_whatever_a_thread_does_it_holds_the_lock(
+    clock: Clock, act: Callable[[Joiner], object]
+) -> None:
+    """Three threads share the state: without the lock a count or a ticket is lost now and then."""
+    joiner = make_joiner(clock, mode="lossless")
+    joiner.offer(frame(1))
+    joiner.offer(detections(1))
+    watched = WatchedLock(joiner._lock)
+    joiner._lock = watched  # type: ignore[assignment]
+    act(joiner)
+    assert watched.taken == 1
+    assert not watched.lock.locked()
 
 
 class TestLosslessDeadlines:

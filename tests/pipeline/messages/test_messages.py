@@ -35,6 +35,7 @@ from dscsnet.pipeline.messages import (
     Targets,
     TargetTable,
     Timing,
+    codec,
     decode,
     encode,
     new_epoch,
@@ -277,6 +278,21 @@ class TestPixels:
         assert got.pixels.flags.aligned
         assert not got.pixels.flags.writeable
         np.testing.assert_array_equal(got.pixels, make_frame().pixels)
+
+    @pytest.mark.parametrize("offset", [0, 1])
+    @pytest.mark.parametrize("kind", ["u2", "f4"])
+    def test_pixels_of_the_other_byte_order_are_turned_into_the_machines_own(
+        self, kind: str, offset: int
+    ) -> None:
+        """As the wire's look to a big-endian machine."""
+        other = np.dtype(kind).newbyteorder("S")
+        expected = np.arange(300, 312).reshape(3, 4)
+        data = bytes(offset) + expected.astype(other).tobytes()
+        got = codec._view_pixels(memoryview(data)[offset:], other, (3, 4))
+        assert got.dtype.isnative
+        assert got.flags.aligned
+        assert not got.flags.writeable
+        np.testing.assert_array_equal(got, expected)
 
     def test_non_contiguous_and_big_endian_arrays(self) -> None:
         expected = np.arange(12, dtype=np.uint16).reshape(3, 4)

@@ -13,7 +13,15 @@ from typer.testing import CliRunner
 from dscsnet.pipeline.commands.compare import compare as command
 from dscsnet.pipeline.listen import json_line
 from dscsnet.pipeline.messages import Targets
-from dscsnet.pipeline.recording.compare import Tolerance, compare, load_answers
+from dscsnet.pipeline.recording.compare import (
+    SPOT_COLUMNS,
+    TARGET_COLUMNS,
+    Answer,
+    FrameName,
+    Tolerance,
+    compare,
+    load_answers,
+)
 from dscsnet.pipeline.recording.names import RecordingError
 
 Write = Callable[..., Path]
@@ -106,6 +114,64 @@ def test_some_differences_no_tolerance_covers(differ: Any, change: Any, words: s
     code, output = differ(change, *options)
     assert code == 1
     assert words in " ".join(output.split())
+
+
+def recorded(values: list[float], column: str = "intensity") -> dict[FrameName, Answer]:
+    """Answers of a run with one target a frame, that has one of these values."""
+    others = {name: [1.0] for name in TARGET_COLUMNS}
+    spots = {name: [1.0] for name in SPOT_COLUMNS}
+    return {
+        FrameName("cam", 0, number): Answer("ok", "", "e", spots, {**others, column: [value]})
+        for number, value in enumerate(values)
+    }
+
+
+def test_a_difference_counts_its_frames_and_shows_the_first_of_the_largest() -> None:
+    a, b = recorded([1.0, 1.0, 1.0, 5.0], "x"), recorded([1.5, 3.0, 3.0, 5.0], "x")
+    (difference,) = compare(a, b, Tolerance()).differences.values()
+    assert difference.frames == 3
+    assert difference.largest == 2.0
+    assert difference.where == FrameName("cam", 0, 1)
+    assert difference.detail == "1 / 3"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        (100.0, 200.0, 0.5),
+        (-100.0, 200.0, 1.5),
+        (-100.0, -200.0, 0.5),
+        (0.0, 1e-300, 1.0),
+        (0.0, 0.0, None),
+        (math.inf, math.inf, None),
+        (math.inf, 1.0, math.inf),
+        (math.inf, -math.inf, math.inf),
+        (math.nan, 1.0, math.inf),
+        (math.nan, math.nan, None),
+    ],
+)
+def test_a_relative_difference_is_one_of_the_larger_value(
+    one: float, other: float, share: float | None
+) -> None:
+    for first, second in ((one, other), (other, one)):
+        found = compare(recorded([first]), recorded([second]), Tolerance()).differences
+        if share is None:
+            assert not found
+        else:
+            assert found["targets intensity, relative"].largest == pytest.approx(share)
+
+
+@pytest.mark.parametrize("column", ["x", "y", "intensity", "score", "sigma_x", "sigma_y"])
+def test_a_difference_of_just_the_tolerance_is_within_it(column: str) -> None:
+    """2 and 4 differ by 2 px, or by half of the larger."""
+    most = 2.0 if column in ("x", "y") else 0.5
+    names = {"x": "position", "y": "position", "intensity": "intensity"}
+    name = names.get(column, "sigma")
+    a, b = recorded([2.0], column), recorded([4.0], column)
+    assert compare(a, b, Tolerance(**{name: most})).is_equal
+    assert not compare(a, b, Tolerance(**{name: math.nextafter(most, 0)})).is_equal
+    others = {"position": 9.0, "intensity": 9.0, "sigma": 9.0} | {name: 0.0}
+    assert not compare(a, b, Tolerance(**others)).is_equal
 
 
 def test_another_engine_is_told(differ: Any) -> None:

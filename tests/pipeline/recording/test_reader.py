@@ -1,5 +1,6 @@
 """Recordings are read as far as they go: cut anywhere, damaged anywhere, or by other programs."""
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mcap.opcode import Opcode
 from mcap.writer import CompressionType, IndexType, Writer
 
 from dscsnet.pipeline.errors import SourceError
@@ -16,7 +18,8 @@ from dscsnet.pipeline.recording import segment as segment_module
 from dscsnet.pipeline.recording.layout import pack, unpack
 from dscsnet.pipeline.recording.names import RecordingError
 from dscsnet.pipeline.recording.reader import RecordingReader, is_recording, recording_files
-from dscsnet.pipeline.recording.scan import load_chunk, scan
+from dscsnet.pipeline.recording.scan import load_chunk, message_data, scan
+from dscsnet.pipeline.recording.segment import ChunkBuffers, Segment
 from dscsnet.pipeline.sources import open_source
 
 Write = Callable[..., Path]
@@ -147,6 +150,79 @@ def test_a_chunk_that_states_a_wild_size_is_not_unpacked(
                 load_chunk(file, 0)
 
 
+def uncompressed_chunk(size: int) -> bytes:
+    """The record of a chunk with so many bytes in it."""
+    fields = struct.pack("<QQQI", 0, 1, size, 0) + struct.pack("<I", 0)
+    fields += struct.pack("<Q", size) + bytes(range(size % 256)) + bytes(size - size % 256)
+    return struct.pack("<BQ", 6, len(fields)) + fields
+
+
+class Reads(io.BytesIO):
+    """Remembers how much was asked for at once."""
+
+    largest = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.largest = max(self.largest, 2**63 if size is None or size < 0 else size)
+        return super().read(size)
+
+
+def test_a_chunk_of_just_the_greatest_size_is_loaded_and_no_larger_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither by the size of the record nor by that of what is in it."""
+    chunk = uncompressed_chunk(1000)
+    length = len(chunk) - 9
+    monkeypatch.setattr(scan_module, "MAX_CHUNK_BYTES", length)
+    assert len(load_chunk(Reads(chunk), 0)) == 1000
+    for most in (length - 1, 1000):
+        monkeypatch.setattr(scan_module, "MAX_CHUNK_BYTES", most)
+        file = Reads(chunk)
+        with pytest.raises(ValueError, match=f"a chunk of {length} bytes"):
+            load_chunk(file, 0)
+        assert file.largest == most
+    monkeypatch.setattr(scan_module, "MAX_CHUNK_BYTES", 1000)
+    packed = segment_module._compressors["zstd"](bytes(1001))
+    for stated, complaint in ((1001, "a chunk of 1001 bytes"), (1000, "has 1001")):
+        fields = struct.pack("<QQQI", 0, 1, stated, 0) + struct.pack("<I", 4) + b"zstd"
+        fields += struct.pack("<Q", len(packed)) + packed
+        with pytest.raises(ValueError, match=complaint):
+            load_chunk(io.BytesIO(struct.pack("<BQ", 6, len(fields)) + fields), 0)
+
+
+def test_a_record_of_just_the_greatest_length_is_read(
+    chunky: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest records beside the chunks are the schemas' channels and the indexes."""
+    whole = chunky.read_bytes()
+    lengths, place = [], len(segment_module.MCAP0_MAGIC)
+    while place < len(whole) - 8:
+        opcode, length = struct.unpack_from("<BQ", whole, place)
+        lengths += [length] * (opcode in (Opcode.CHANNEL, Opcode.MESSAGE_INDEX, Opcode.METADATA))
+        place += 9 + length
+    monkeypatch.setattr(scan_module, "MAX_RECORD_BYTES", max(lengths))
+    assert not scan(chunky).lost
+    monkeypatch.setattr(scan_module, "MAX_RECORD_BYTES", max(lengths) - 1)
+    assert any("too long" in phrase for phrase in scan(chunky).lost)
+
+
+def test_a_message_lies_whole_in_its_chunk() -> None:
+    def record(length: int, data: bytes) -> bytes:
+        return struct.pack("<BQ", Opcode.MESSAGE, length) + bytes(22) + data
+
+    assert bytes(message_data(record(26, b"data"), 0)) == b"data"
+    assert bytes(message_data(b"..." + record(22, b""), 3)) == b""
+    for damaged, offset, complaint in (
+        (record(27, b"data"), 0, "no message"),
+        (record(21, b"data"), 0, "no message"),
+        (b"\x06" + record(26, b"data")[1:], 0, "no message"),
+        (record(26, b"data"), 27, "behind its chunk"),
+        (bytes(8), 0, "behind its chunk"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            message_data(damaged, offset)
+
+
 def test_two_streams_and_two_epochs_stay_apart(
     tmp_path: Path, scene: Any, write_recording: Write
 ) -> None:
@@ -173,6 +249,42 @@ def test_a_missing_file_of_several_is_told(
     reader = RecordingReader(recording_files([str(tmp_path)]))
     assert reader.lost == ["1 files are missing after number 1"]
     assert reader.lost[0] in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "missing"),
+    [
+        ({"recording": "r", "segment": "1"}, {"recording": "r", "segment": "2"}, 0),
+        ({"recording": "r", "segment": "1"}, {"recording": "r", "segment": "3"}, 1),
+        ({"recording": "r", "segment": "2"}, {"recording": "r", "segment": "9"}, 6),
+        ({"recording": "r", "segment": "3"}, {"recording": "r", "segment": "1"}, 0),
+        ({"recording": "r", "segment": "1"}, {"recording": "s", "segment": "3"}, 0),
+        ({"recording": "r", "segment": "one"}, {"recording": "r", "segment": "3"}, 0),
+        ({"recording": "r", "segment": "1"}, {"recording": "r", "segment": "three"}, 0),
+        ({"recording": "r"}, {"recording": "r", "segment": "3"}, 0),
+        ({"recording": "r", "segment": "1"}, {"recording": "r"}, 0),
+        ({}, {}, 0),
+    ],
+)
+def test_files_are_missing_only_between_numbers_of_one_recording(
+    tmp_path: Path,
+    scene: Any,
+    first: dict[str, str],
+    second: dict[str, str],
+    missing: int,
+) -> None:
+    paths = [tmp_path / "a.mcap", tmp_path / "b.mcap"]
+    for number, (path, metadata) in enumerate(zip(paths, (first, second), strict=True)):
+        segment, chunk = Segment(path, metadata), ChunkBuffers("")
+        message = scene().end(number)
+        channel = segment.channel("end/cam", "frames", "msgpack", lambda: ("n", "", b""), "end")
+        chunk.add(channel, "end", number, (number, number), pack(message, encode(message)), 0.0)
+        segment.write(chunk)
+        segment.finish()
+        segment.close()
+    lost = RecordingReader(paths).lost
+    number = first.get("segment")
+    assert lost == [f"{missing} files are missing after number {number}"] * bool(missing)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from mcap.reader import make_reader
 from dscsnet.pipeline.messages import Detections, Frame, Message, encode
 from dscsnet.pipeline.recording import files as files_module
 from dscsnet.pipeline.recording import recorder as recorder_module
+from dscsnet.pipeline.recording import segment as segment_module
 from dscsnet.pipeline.recording.annotations import annotate
 from dscsnet.pipeline.recording.names import RecordingError, last_segment, segment_path
 from dscsnet.pipeline.recording.reader import RecordingReader, recording_files
@@ -363,6 +364,107 @@ def test_more_buffers_than_the_system_takes_at_once(tmp_path: Path) -> None:
     with (tmp_path / "out.mcap").open("rb") as file:
         data = [m.data for _, _, m in make_reader(file, validate_crcs=True).iter_messages()]
     assert data == [b"data!"] * 1500
+
+
+@pytest.mark.parametrize("most", [1, 3, 64, 65, 1000])
+def test_a_disk_that_takes_a_little_at_a_time_gets_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """The system may write any part of what it is given, also the end of one buffer and the
+    beginning of the next."""
+    writev = os.writev
+
+    def a_little(file: int, buffers: Any) -> int:
+        given = b"".join(bytes(buffer) for buffer in buffers)
+        return writev(file, [given[:most]])
+
+    for name in ("whole", "parts"):
+        if name == "parts":
+            monkeypatch.setattr(segment_module.os, "writev", a_little)
+        segment, chunk = Segment(tmp_path / f"{name}.mcap", {}), ChunkBuffers("")
+        channel = segment.channel("end/cam", "frames", "msgpack", lambda: ("n", "", b""), "end")
+        for number in range(40):
+            data = [bytes([number] * length) for length in (number % 7, 0, 33)]
+            chunk.add(channel, "end", number, (number, number), data, 0.0)
+        segment.write(chunk)
+        segment.finish()
+        segment.close()
+    whole, parts = ((tmp_path / f"{name}.mcap").read_bytes() for name in ("whole", "parts"))
+    assert parts == whole
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_disk_is_told_to_keep_it_once_a_second(
+    tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    synced: list[float] = []
+    now = 0.0
+    monkeypatch.setattr(segment_module.os, "fdatasync", lambda _: synced.append(now))
+    monkeypatch.setattr(files_module.time, "monotonic", lambda: 100.0)
+    settings = Recording(file=str(tmp_path / "out.mcap"), segment_s=0, segment_mib=0, sync=sync)
+    files = files_module.SegmentFiles(tmp_path / "out.mcap", settings, go_on=False)
+    for after in (0.0, 0.5, 0.99, 1.0, 1.5, 1.99, 2.0, 5.0, 5.5):
+        now = 100.0 + after
+        message = scene().frame(int(after * 100))
+        item = recorder_module.Item("frames", message, encode(message), int(after * 100) + 1, 100)
+        files.add(item, now)
+        files.flush(now, 0.0)
+    assert synced == ([101.0, 102.0, 105.0] if sync else [])
+    now = 200.0
+    files.close()
+    assert synced[3:] == ([200.0] if sync else [])
+
+
+def test_chunks_are_written_when_they_are_old_or_large_enough(
+    tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Recording(
+        file=str(tmp_path / "out.mcap"), segment_s=0, segment_mib=0, sync=False, annotations=False
+    )
+    files = files_module.SegmentFiles(tmp_path / "out.mcap", settings, go_on=False)
+
+    def add(number: int, now: float) -> None:
+        message = scene().end(number)
+        files.add(recorder_module.Item("frames", message, encode(message), number, 100), now)
+
+    add(1, 10.0)
+    add(2, 10.4)
+    files.flush(10.49, 0.5)
+    assert not files.written
+    files.flush(10.5, 0.5)  # counted from the first of them
+    assert files.written == {"end": 2}
+    add(3, 11.0)
+    monkeypatch.setattr(files_module, "CHUNK_BYTES", 2 * files._small.size)
+    assert files.written == {"end": 2}
+    add(4, 11.0)  # just as large as that
+    assert files.written == {"end": 4}
+    files.close()
+
+
+def test_a_recorder_holds_its_lock_where_threads_meet(tmp_path: Path, scene: Any) -> None:
+    """Else the bytes in the queue are miscounted, and one day nothing fits any more."""
+    taken = 0
+
+    class Watched:
+        def __enter__(self) -> None:
+            nonlocal taken
+            taken += 1
+
+        def __exit__(self, *_: object) -> None: ...
+
+    settings = Recording(file=str(tmp_path / "out.mcap"), sync=False)
+    with Recorder(settings, close_s=30) as recorder:
+        pass  # its thread is over
+    recorder._closing.clear()
+    recorder._lock = Watched()  # type: ignore[assignment]
+    offer(recorder, "frames", scene().frame(0))
+    assert taken == 1
+    recorder.snapshot()
+    assert taken == 2
+    recorder._write_queue()
+    assert taken == 3
+    recorder.close()
+    assert taken == 5  # to close, and for the last numbers
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

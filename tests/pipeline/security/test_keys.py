@@ -1,8 +1,14 @@
 """Key files, allow-lists and `dscsnet keys`."""
 
+import contextlib
+import os
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,6 +132,101 @@ def test_only_the_public_key_is_copied(tmp_path: Path) -> None:
     file, _ = keys.allow(secret, "frames", tmp_path / "allowed")
     assert file.name == "camera.key"
     assert keys.read_secret(secret).secret not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("owner", "reader", "accepted"),
+    [
+        *((0, 0, True), (0, 1000, True), (1000, 1000, True)),
+        *((1000, 1001, False), (1, 1000, False), (1000, 0, False)),
+    ],
+)
+def test_a_secret_belongs_to_its_reader_or_to_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, reader: int, accepted: bool
+) -> None:
+    """Whoever else owns the file can replace it, and so listen in. Root is no exception."""
+    _, secret = keys.make_key("node", tmp_path)
+    real = Path.stat
+
+    def owned(path: Path, **options: bool) -> os.stat_result:
+        fields = list(real(path, **options))
+        fields[stat.ST_UID] = owner
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(Path, "stat", owned)
+    monkeypatch.setattr(keys.os, "geteuid", lambda: reader)
+    if accepted:
+        assert keys.read_secret(secret).public == keys.read_public(tmp_path / "node.key")
+    else:
+        with pytest.raises(KeyFileError, match=r"node\.key_secret: belongs to another user"):
+            keys.read_secret(secret)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def not_root() -> Iterator[Path]:
+    """A folder of a user who is not root; the test goes on as this user."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() != 0:
+            yield Path(name)
+            return
+        os.chown(name, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)
+
+
+def test_what_a_user_may_not_read_or_write_is_said_in_one_line(not_root: Path) -> None:
+    """As root, every test of permissions would pass."""
+    public, secret = keys.make_key("node", not_root / "keys")
+    assert keys.read_secret(secret).public == keys.read_public(public)
+    file, _ = keys.allow(public, "frames", not_root / "allowed")
+    allowed = keys.AllowList(not_root / "allowed", "frames")
+    assert keys.read_public(public) in allowed
+    for path, act in (
+        (secret, lambda: keys.read_secret(secret)),
+        (public, lambda: keys.read_public(public)),
+        (not_root / "keys", lambda: keys.make_key("other", not_root / "keys")),
+        (file.parent, lambda: keys.revoke("node", "frames", not_root / "allowed")),
+    ):
+        mode_before = mode(path)
+        path.chmod(0o000 if path.is_file() else 0o500)
+        with pytest.raises(KeyFileError) as caught:
+            act()
+        path.chmod(mode_before)
+        assert "Permission denied" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    file.parent.chmod(0o000)
+    assert keys.read_public(public) not in allowed  # what cannot be read allows nobody
+    file.parent.chmod(0o755)
+    assert keys.read_public(public) in allowed
+
+
+def test_an_allow_list_is_read_by_one_thread_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader waits a moment for a second one, who would get here without the lock."""
+    public, _ = keys.make_key("camera", tmp_path)
+    key = keys.read_public(public)
+    keys.allow(public, "frames", tmp_path / "allowed")
+    allowed = keys.AllowList(tmp_path / "allowed", "frames")
+    meeting, met = threading.Barrier(2), []
+    usable = keys._usable_keys
+
+    def wait_for_another(place: Path) -> Iterator[bytes]:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(0.3)
+            met.append(place)
+        return usable(place)
+
+    monkeypatch.setattr(keys, "_usable_keys", wait_for_another)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(allowed.__contains__, [key, key])) == [True, True]
+    assert not met
 
 
 def test_the_commands(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""One changed copy of the project, and the tests that run in it."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tests.mutants.changes import Change
+from tests.mutants.related import Graph, related
+
+#: Not copied: what is made anew, and what no test reads.
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "runs", ".hypothesis", ".*_cache", "build", "*.egg-info", "*.nbi", "*.nbc"
+)
+#: A test of a changed program may wait for what never comes.
+TEST_SECONDS = 60
+SLOWNESS = 4  # of a run, against the unchanged program's, before it counts as a hang
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests said of a change: `caught` by a test, or `survived`."""
+
+    outcome: str
+    test: str
+    seconds: float
+
+
+def _run(tree: Path, arguments: list[str], most_seconds: float) -> tuple[int | None, str]:
+    """Exit status of pytest, None for a hang, and its output."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    with subprocess.Popen(
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=most_seconds)
+        except subprocess.TimeoutExpired:
+            return None, ""
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what tests started may be left over
+    return process.returncode, output
+
+
+class Bench:
+    """Copies of the project in a folder of their own; the project itself is only read.
+
+    Args:
+        folder: empty or from an earlier run; holds `base`, the unchanged copy, whose compiled
+            kernels the changed copies begin with.
+    """
+
+    def __init__(self, project: Path, folder: Path, packages: tuple[str, ...]) -> None:
+        self.base, self.changed, self.packages = folder / "base", folder / "changed", packages
+        shutil.rmtree(self.base, ignore_errors=True)
+        shutil.copytree(project, self.base, symlinks=True, ignore=LEFT_OUT)
+        self.graph = Graph(self.base, packages)
+        self.seconds: dict[Path, float] = {}
+        self.untrusted: set[str] = set()  # tests that fail without a change, or now and then
+
+    def measure(self, modules: list[Path]) -> None:
+        """Run the tests of these modules on the unchanged copy: which pass, and what they take.
+
+        Raises:
+            RuntimeError: tests do not run at all.
+        """
+        tests = sorted({test for path in modules for test in related(self.graph, path, {}, 1e9)})
+        report = self.base.parent / "report.xml"
+        arguments = ["-o", "junit_family=xunit1", f"--junitxml={report}", *map(str, tests)]
+        status, output = _run(self.base, arguments, 3600)
+        if status not in (0, 1):
+            raise RuntimeError(f"the unchanged project's tests do not run:\n{output[-3000:]}")
+        self.untrusted.update(FAILED.findall(output))
+        self.seconds = dict.fromkeys(tests, 0.0)
+        for case in ElementTree.parse(report).iter("testcase"):
+            file, path = case.get("file"), self.base
+            if file is not None and (path := self.base / file) in self.seconds:
+                self.seconds[path] += float(case.get("time", 0))
+
+    def try_change(self, change: Change, most_seconds: float) -> Outcome:
+        """Run the tests that concern a change on a copy that has it, up to the first failure."""
+        module = self.base / change.path
+        tests = related(self.graph, module, self.seconds, most_seconds)
+        shutil.rmtree(self.changed, ignore_errors=True)
+        shutil.copytree(self.base, self.changed, symlinks=True)
+        target = self.changed / change.path
+        target.write_bytes(change.apply(module.read_bytes()))
+        self._forget_kernels(module)
+        expected = sum(self.seconds.get(path, 0.0) for path in tests)
+        names = [str(path.relative_to(self.base)) for path in tests]
+        started = time.monotonic()
+        while True:
+            failed = self._failing(names, 120 + SLOWNESS * expected)
+            if failed in (None, "hang") or self._failing([failed], 120 + SLOWNESS * expected):
+                break
+            self.untrusted.add(failed)  # it failed by chance, say of a busy machine
+        seconds = round(time.monotonic() - started, 1)
+        return Outcome("caught" if failed else "survived", failed or "", seconds)
+
+    def _failing(self, tests: list[str], most_seconds: float) -> str | None:
+        """The first test that fails on the changed copy; `hang` where they did not end."""
+        options = ["-x", f"--timeout={TEST_SECONDS}"]
+        options += [f"--deselect={test}" for test in sorted(self.untrusted)]
+        status, output = _run(self.changed, [*options, *tests], most_seconds)
+        if status is None:
+            return "hang"
+        if status == 0:
+            return None
+        failed = FAILED.search(output)
+        return failed[1] if failed else tests[0]
+
+    def _forget_kernels(self, module: Path) -> None:
+        """A compiled kernel holds those that it calls: only its own file's age is checked."""
+        for path in self.graph.depending(module):
+            folder = (self.changed / path.relative_to(self.base)).parent / "__pycache__"
+            for compiled in folder.glob(f"{path.stem}.*.nb?"):
+                compiled.unlink()
