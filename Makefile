@@ -2,6 +2,8 @@
 #   make demo    the main job, on a simulated scene, a minute or two with the set-up
 #   make test    the test suite
 #   make check   format, lint, types, tests
+#   make lock    renews the exact versions in requirements/, which demo and test install
+#   make test-newest   the test suite with the newest versions that setup.cfg allows
 #   make slow    what takes minutes: the chaos test and the like
 #   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
 #   make mutants  are faults noticed? changes of the code, one by one; PACKAGE= SEED= NUMBER=
@@ -12,6 +14,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NEWEST ?= .venv-newest
+LOCK   := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+          --no-annotate --custom-compile-command 'make lock'
 
 SECONDS ?= 120
 TARGETS ?=
@@ -19,7 +24,8 @@ PACKAGE ?= pipeline
 SEED    ?= 1
 NUMBER  ?= 40
 
-.PHONY: demo gpu test check format format-check lint types slow fuzz mutants bench clean
+.PHONY: demo gpu test test-newest check format format-check lint types lock slow fuzz mutants \
+	bench clean
 
 demo: $(VENV)/node
 	$(BIN)/dscsnet demo
@@ -57,16 +63,42 @@ mutants: $(VENV)/dev
 bench: $(VENV)/node
 	$(BIN)/dscsnet bench
 
-# The files are marks: what is installed is up to date while they are newer than setup.cfg.
-$(VENV)/node: setup.cfg pyproject.toml
+# torch lies apart, without hashes: they differ between its builds for CPU and CUDA, and which one pip
+# takes is the machine's matter. What only the CUDA build needs is exact in torch.txt, too.
+lock: $(VENV)/lock
+	grep '^ *torch==' setup.cfg | $(LOCK) - --output-file requirements/torch.txt
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) --generate-hashes \
+	    - setup.cfg --extra train --extra plot --extra dev --constraints requirements/torch.txt \
+	    $$(sed -n "s/^\(torch\)==.*/--no-emit-package \1/p; s/^\([^=]*\)==.*'linux'.*/--no-emit-package \1/p" \
+	        requirements/torch.txt) --output-file requirements/dev.txt
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) --generate-hashes \
+	    - setup.cfg --constraints requirements/dev.txt --output-file requirements/node.txt
+
+test-newest:
+	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager pip \
+	    --editable '.[train,plot,dev]'
+	$(NEWEST)/bin/python -m pip list --disable-pip-version-check
+	$(NEWEST)/bin/python -m pytest
+
+# The files are marks: what is installed is up to date while they are newer than what they depend on.
+$(VENV)/node: setup.cfg pyproject.toml requirements/node.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --require-hashes --requirement requirements/node.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/dev: setup.cfg pyproject.toml
+$(VENV)/dev: setup.cfg pyproject.toml requirements/dev.txt requirements/torch.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[train,plot,dev]'
+	$(PIP) --require-hashes --requirement requirements/dev.txt
+	$(PIP) --constraint requirements/torch.txt torch
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@ $(VENV)/node
+
+$(VENV)/lock:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) 'uv>=0.9'
+	touch $@
 
 $(VENV)/fuzz: $(VENV)/dev
 	$(PIP) --editable '.[fuzz]'

@@ -118,9 +118,16 @@ def _check_scalar(node: yaml.ScalarNode) -> None:
 
 
 def _place(marked: Any) -> str:
-    mark = marked.start_mark
+    return _line_and_column(marked.start_mark)
+
+
+def _line_and_column(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _explain(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+    """One line; the words are the parser's, the place in front of them is written as elsewhere."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    words = " ".join(part for part in (error.context, error.problem) if part)
+    return f"{_line_and_column(error.problem_mark)}: {' '.join(words.split())}"

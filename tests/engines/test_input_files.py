@@ -52,7 +52,10 @@ def test_what_is_missing_in_an_archive_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200] ^= 1
     path.write_bytes(content)
-    with Archive(path) as archive, pytest.raises(ArrayFileError, match="Bad CRC-32"):
+    with (
+        Archive(path) as archive,
+        pytest.raises(ArrayFileError, match=r"not a readable \.npz archive: "),
+    ):
         archive.read(["one"])
 
 
@@ -73,9 +76,9 @@ def test_images_are_read_as_opencv_reads_them(
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageFileError, match="cannot be read: No such file"):
+    with pytest.raises(ImageFileError, match=r"^cannot be read: "):
         read_image(tmp_path / "none.png")
-    with pytest.raises(ArrayFileError, match="No such file"):
+    with pytest.raises(ArrayFileError, match=r"not a readable \.npy array: "):
         map_array(tmp_path / "none.npy")
 
 
@@ -99,9 +102,11 @@ def test_a_date_stays_a_text() -> None:
     ("content", "words"),
     [
         (b"\xff", "not a text file in UTF-8"),
+        (b"a: [1,\n b: ]", "line 2, column 5: "),
         (b"#" * (2**20 + 1), "at most 1048576 bytes"),
-        (b"[" * 100_000, "line 1, column 33: more than 32 nested"),
-        (b"a: 1\n--- \nb: 2", "a single document"),
+        (b"[" * 33 + b"]" * 33, "line 1, column 33: more than 32 nested"),
+        (b"[" * 100_000, ""),  # by whichever bound is met first: the parser has one, too
+        (b"a: 1\n--- \nb: 2", "line 2, column 1: "),
         (b"a: &x [1]\n" + b"".join(b"b%d: [*x, *x, *x, *x]\n" % i for i in range(9000)), "20000"),
         (b"!!binary aGk=", "binary is not allowed"),
         (b"a: .nan", "expected a finite number"),

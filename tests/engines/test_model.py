@@ -194,7 +194,7 @@ def test_the_runtime_reports_to_nobody() -> None:
 
 def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / NETWORK).unlink()
-    with pytest.raises(ModelError, match=r"model\.onnx: No such file"):
+    with pytest.raises(ModelError, match=r"model\.onnx: .*restore"):
         load_model(folder)
 
 
@@ -204,7 +204,7 @@ def test_an_unknown_setting_of_the_fit_is_refused(tmp_path: Path) -> None:
         text = load_model(name).folder.joinpath(CARD).read_text()
         if "  refine:\n" in text:
             card.write_text(text.replace("  refine:\n", "  refine:\n    stepps: 3\n", 1))
-            with pytest.raises(ModelError, match=r"unknown field `stepps` - at .*refine"):
+            with pytest.raises(ModelError, match=r"stepps.*refine"):
                 load_model(tmp_path)
             return
     pytest.fail("no shipped model has a refine section")
@@ -217,10 +217,10 @@ def test_an_unknown_setting_of_the_fit_is_refused(tmp_path: Path) -> None:
         ("crop_size: 11", "crop_size: 11\ncrop_size: 13", '"crop_size" is there twice'),
         ("name:", "nam:", "nam"),
         ("crop_size: 11", "crop_size: 12", "crop_size must be odd"),
-        ("crop_size: 11", "crop_size: 1000001", "<= 127"),
+        ("crop_size: 11", "crop_size: 1000001", "127.*crop_size"),
         ("- crops\n", "- pixels\n", "inputs: expected crops, and others of"),
         ("outputs:\n- grid\n", "outputs:\n- other\n", "outputs: the readout needs grid, got other"),
-        (f"  {GOLDEN}:", f'  "a\\0b": abc\n  {GOLDEN}:', "null byte"),
+        (f"  {GOLDEN}:", f'  "a\\0b": abc\n  {GOLDEN}:', r"a\\x00b: .*restore the model folder"),
         (f"  {NETWORK}:", "  ../outside.onnx:", "no sha256 for model.onnx"),
         (f"  {GOLDEN}:", f"  ../outside: abc\n  {GOLDEN}:", "must be a plain file name"),
     ],

@@ -73,23 +73,12 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("join: {timout_ms: 5}", 'join: unknown key "timout_ms"'),
-        ("join: {timeout_ms: fast}", 'join.timeout_ms: expected "float", got "str"'),
-        ("join: {timeout_ms: -1}", 'join.timeout_ms: expected "float" > 0.0, got -1'),
-        ("overload: {mode: turbo}", "overload.mode: invalid enum value 'turbo'"),
         ("inputs: {frames: {endpoint: nowhere, bind: true}}", "inputs.frames: endpoint: expected"),
-        ("name: a b", "name: expected"),
-        ("extra: 1", 'unknown key "extra"'),
-        ("join: [", "while parsing"),
-        ("engine: {psf_sigma: 0}", "engine.psf_sigma: expected"),
-        ("engine: {psf_sigma: [0.5]}", "engine.psf_sigma: expected"),
-        ("engine: {psf_sigma: [0.5, 0.5, 0.5]}", "engine.psf_sigma: expected"),
         ("name: a\njoin: {}\nname: b", 'line 3, column 1: the key "name" is there twice'),
         ("join: {timeout_ms: .inf}", "line 1, column 20: expected a finite number"),
         ("name: 0x_", 'line 1, column 7: "0x_" is no int'),
         ("- " * 100_000, "line 1, column 65: more than 32 nested lists and maps"),
         ("name: &a [*a]", "line 1, column 7: more than 32 nested lists and maps"),
-        ("&a a: 1", "unknown key"),
         ("? [a]\n: b", "line 1, column 3: expected a text as key"),
         ("name: !!python/name:os.system x", "line 1, column 7: the type "),
     ],
@@ -100,6 +89,35 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(path)
     assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "named"),
+    [
+        ("join: {timout_ms: 5}", "join: ", "timout_ms"),
+        ("join: {timeout_ms: fast}", "join.timeout_ms: ", "str"),
+        ("join: {timeout_ms: -1}", "join.timeout_ms: ", ", got -1"),
+        ("overload: {mode: turbo}", "overload.mode: ", "turbo"),
+        ("name: a b", "name: ", "{1,64}"),
+        ("extra: 1", "", "extra"),
+        ("&a a: 1", "", '"a"'),
+        ("join: [", "line 2, column 1: ", ""),
+        ("engine: {psf_sigma: 0}", "engine.psf_sigma: ", "0.01"),
+        ("engine: {psf_sigma: [0.5]}", "engine.psf_sigma: ", ""),
+        ("engine: {psf_sigma: [0.5, 0.5, 0.5]}", "engine.psf_sigma: ", ""),
+    ],
+)
+def test_mistakes_that_libraries_find_are_named(
+    tmp_path: Path, text: str, key: str, named: str
+) -> None:
+    """The words are msgspec's and libyaml's; key, place and what is wrong must be among them."""
+    path = tmp_path / "node.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path}: {key}")
+    assert named in str(error.value).removeprefix(f"{path}: {key}")
     assert "\n" not in str(error.value)
 
 
@@ -115,12 +133,12 @@ def test_a_channel_given_in_part_keeps_the_default_of_the_rest(tmp_path: Path) -
     assert config.output.targets == structs.replace(default.output.targets, kind="pushpull")
     assert config.output.wait_s == 1
     path.write_text("inputs: {frames: {endpont: x}}")
-    with pytest.raises(ConfigError, match=r'inputs.frames: unknown key "endpont"'):
+    with pytest.raises(ConfigError, match=r"inputs\.frames: .*endpont"):
         load_config(path)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: "):
         load_config(tmp_path / "none.yaml")
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00")

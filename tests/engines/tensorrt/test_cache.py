@@ -100,10 +100,10 @@ def test_no_half_file_is_left_by_a_full_disk(
     cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "no room")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ModelError, match=r"\.engine: cannot be written: No space left on device"):
+    with pytest.raises(ModelError, match=r"\.engine: cannot be written: no room"):
         cache.get(KEY, lambda: b"plan")
     assert [path.suffix for path in cache.folder.iterdir()] == [".lock"]
 

@@ -245,7 +245,7 @@ def test_http_port_in_use_is_named() -> None:
         port = holder.getsockname()[1]
         output = Output(targets=Channel("tcp://127.0.0.1:*", bind=True))
         node = Node(NodeConfig(output=output, http=Http(port=port)))
-        with pytest.raises(ChannelError, match=rf"http: cannot listen on 127.0.0.1:{port}: .*use"):
+        with pytest.raises(ChannelError, match=rf"http: cannot listen on 127.0.0.1:{port}: "):
             node.run(threading.Event())
 
 
@@ -276,7 +276,7 @@ def complaint(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("join: {timout_ms: 5}", ("node.yaml", 'unknown key "timout_ms"')),
+        ("join: {timout_ms: 5}", ("node.yaml: join: ", "timout_ms")),
         ("engine: {model: scene-compcat}", ('no model "scene-compcat"', "scene-compact")),
         ("engine: {psf_sigma: 9.0}", ("engine: PSF sigma 9 px", "another model")),
         ("crop: {bad_pixels: nowhere.png}", ("crop.bad_pixels: nowhere.png", "expected")),
@@ -323,7 +323,7 @@ def alter(path: Path) -> None:
     [
         (lambda f: alter(f / "model.onnx"), ("model.onnx: altered", "its card says")),
         (lambda f: alter(f / "golden.npz"), ("golden.npz: altered", "restore the file")),
-        (lambda f: (f / "model.onnx").unlink(), ("model.onnx: No such file", "restore")),
+        (lambda f: (f / "model.onnx").unlink(), ("model.onnx: ", "restore")),
         (lambda f: (f / "model.yaml").unlink(), ("no model.yaml in this folder",)),
         (lambda f: (f / "model.yaml").write_text("{}"), ("not a valid model card", "name")),
         (lambda f: (f / "model.yaml").write_bytes(b"\xff\xfe"), ("not a valid model card",)),

@@ -124,7 +124,7 @@ def test_what_is_no_recording_says_so(tmp_path: Path, content: bytes, complaint:
 
 
 def test_files_that_are_not_there_say_so(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"none\.mcap: cannot be read: No such file"):
+    with pytest.raises(RecordingError, match=r"none\.mcap: cannot be read: "):
         RecordingReader(recording_files([str(tmp_path / "none.mcap")]))
     assert not is_recording(str(tmp_path))
     assert not is_recording(str(tmp_path / "*.mcap"))

@@ -282,7 +282,7 @@ def test_bad_images_are_named(split: Maker, scenes: Scenes, content: bytes, part
 
 
 def test_a_folder_that_is_no_split(tmp_path: Path, split: Maker, scenes: Scenes) -> None:
-    expect_error(tmp_path / "nowhere", "nowhere", "No such file")
+    expect_error(tmp_path / "nowhere", "nowhere")
     expect_error(tmp_path, "no data set")
     folder = split(scenes)
     expect_error(tmp_path, "holds several splits", str(folder))
@@ -426,5 +426,5 @@ def test_the_commands_write_and_show(tmp_path: Path) -> None:
 
 
 def test_a_crop_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gone\.png: cannot be read: No such file"):
+    with pytest.raises(DatasetError, match=r"gone\.png: cannot be read: "):
         read_crop(tmp_path / "gone.png")

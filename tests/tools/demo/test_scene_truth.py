@@ -35,7 +35,7 @@ def test_what_is_no_truth_is_refused_with_its_line(tmp_path: Path) -> None:
         f'{{"stream":"a","epoch":"{"0" * 32}","frame_id":1,"targets":{{"cluster":[],"x":[],"y":[],'
     )
     path.write_text(f'{empty}"intensity":[]}}}}\n{{"stream": 3}}\n')
-    with pytest.raises(DscsnetError, match=r"truth\.jsonl:2: .*str"):
+    with pytest.raises(DscsnetError, match=r"truth\.jsonl:2: "):
         read_truth(path)
     for line in (empty + '"intensity":[1]}}', empty.replace("0" * 32, "g0"), "[" * 9000, "\xff"):
         path.write_bytes(line.encode("latin1"))

@@ -92,7 +92,7 @@ def test_what_is_no_curve_is_named(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    with pytest.raises(ConfigError, match="cannot be read: "):
         read_curves([tmp_path / "curve.csv"])
     (tmp_path / "curve.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not a table"):
