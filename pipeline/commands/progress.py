@@ -14,7 +14,8 @@ from dscsnet.pipeline.replay import ReplayReport
 PLAIN_LINE_S = 5.0
 
 
-def _console() -> tuple[Console, Callable[[str], None]]:
+def new_console() -> tuple[Console, Callable[[str], None]]:
+    """The terminal on standard error, and how to print a line of plain text on it."""
     console = Console(stderr=True)
     return console, partial(console.print, highlight=False, markup=False, soft_wrap=True)
 
@@ -33,7 +34,7 @@ def summary(report: ReplayReport) -> str:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int, int | None], None]]:
+def progress_bar(console: Console) -> Iterator[Callable[[int, int | None], None]]:
     """Yield a callback that draws a bar on a terminal and writes a line now and then elsewhere."""
     if not console.is_terminal:
         yield plain_progress(lambda line: print(line, file=sys.stderr, flush=True))

@@ -1,8 +1,9 @@
 """`dscsnet replay`: publish a recording as if a camera sent it."""
 
 import logging
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import cv2
 import typer
@@ -14,105 +15,63 @@ from dscsnet.pipeline.commands.options import (
     ServerOption,
     make_channel,
 )
-from dscsnet.pipeline.commands.progress import _console, _progress, summary
+from dscsnet.pipeline.commands.progress import new_console, progress_bar, summary
+from dscsnet.pipeline.commands.replay_options import (
+    DEFAULT_DETECTIONS_ENDPOINT,
+    DEFAULT_ENDPOINT,
+    DEFAULT_RATE_HZ,
+    DEFAULT_STREAM,
+    AllowMixedSizesOption,
+    BindOption,
+    DetectionsBindOption,
+    DetectionsEndpointOption,
+    DetectionsOption,
+    EndpointOption,
+    ExactOption,
+    KindOption,
+    LoopOption,
+    PeersOption,
+    RateOption,
+    RecordedOption,
+    SaturationOption,
+    SourcesArgument,
+    SpeedOption,
+    StartOption,
+    StartTimeOption,
+    StopOption,
+    StopTimeOption,
+    StreamOption,
+    WaitOption,
+)
 from dscsnet.pipeline.process.signals import stop_on_signals
 from dscsnet.pipeline.recording.reader import RecordingReader, is_recording, recording_files
-from dscsnet.pipeline.replay import PlaySettings, Range, play_recording, run_replay
+from dscsnet.pipeline.replay import PlaySettings, Range, ReplaySettings, play_recording, run_replay
 from dscsnet.pipeline.sources import Source, open_source
-
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:5550"
-DEFAULT_DETECTIONS_ENDPOINT = "tcp://127.0.0.1:5551"
-DEFAULT_STREAM = "cam0"
-DEFAULT_RATE_HZ = 25.0
 
 
 def replay(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Folder or glob of images (PNG, TIFF, BMP), multi-page TIFF, .npy, .npz, video, "
-            "or a recording: .mcap files, or a folder or glob of them.",
-        ),
-    ],
+    sources: SourcesArgument,
     *,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            help="Frames a second. Default: the recorded rate, or "
-            f"{DEFAULT_RATE_HZ:g} where the source knows none.",
-        ),
-    ] = None,
-    recorded: Annotated[
-        bool | None,
-        typer.Option(
-            "--recorded/--unpaced",
-            help="At the recorded times or rate / as fast as subscribers can, losing no frame.",
-        ),
-    ] = None,
-    speed: Annotated[
-        float, typer.Option(min=0.001, help="Play the recorded rate this many times as fast.")
-    ] = 1.0,
-    loop: Annotated[int, typer.Option(min=0, help="Number of passes; 0: until Ctrl-C.")] = 1,
-    start: Annotated[
-        int, typer.Option("--start", "--start-frame", min=0, help="First frame, from 0.")
-    ] = 0,
-    stop: Annotated[
-        int | None,
-        typer.Option(
-            "--stop", "--stop-frame", min=1, help="Frame before which to stop. Default: play all."
-        ),
-    ] = None,
-    start_time: Annotated[
-        float | None, typer.Option(min=0, help="Recordings: begin so many seconds into it.")
-    ] = None,
-    stop_time: Annotated[
-        float | None, typer.Option(min=0, help="Recordings: stop so many seconds into it.")
-    ] = None,
-    stream: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Name of the stream (default: {DEFAULT_STREAM}); of a recording: only this one."
-        ),
-    ] = None,
-    endpoint: Annotated[str, typer.Option(help="ZeroMQ endpoint.")] = DEFAULT_ENDPOINT,
-    bind: Annotated[bool, typer.Option("--bind/--connect", help="Which end this is.")] = True,
-    kind: Annotated[
-        Literal["pubsub", "pushpull"],
-        typer.Option(help="pubsub: live, slow subscribers miss frames. pushpull: lossless."),
-    ] = "pubsub",
-    detections: Annotated[
-        Literal["recorded", "live"],
-        typer.Option(help="Recordings: publish the recorded detections, or let a detector run."),
-    ] = "recorded",
-    detections_endpoint: Annotated[
-        str, typer.Option(help="Recordings: ZeroMQ endpoint of the detections.")
-    ] = DEFAULT_DETECTIONS_ENDPOINT,
-    detections_bind: Annotated[
-        bool,
-        typer.Option("--detections-bind/--detections-connect", help="Recordings: which end."),
-    ] = True,
-    exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact",
-            help="Recordings: keep the epochs, too, so that every byte is as recorded; a node that "
-            "has seen them does not answer them again.",
-        ),
-    ] = False,
-    peers: Annotated[
-        int, typer.Option(min=0, help="Start when so many subscribers are connected.")
-    ] = 1,
-    wait: Annotated[
-        float, typer.Option(min=0.0, help="Wait for them at most so many seconds.")
-    ] = 10.0,
-    saturation: Annotated[
-        float | None, typer.Option(help="Count at which a pixel saturates. Default: unknown.")
-    ] = None,
-    allow_mixed_sizes: Annotated[
-        bool, typer.Option(help="Let images of different sizes through.")
-    ] = False,
+    rate: RateOption = None,
+    recorded: RecordedOption = None,
+    speed: SpeedOption = 1.0,
+    loop: LoopOption = 1,
+    start: StartOption = 0,
+    stop: StopOption = None,
+    start_time: StartTimeOption = None,
+    stop_time: StopTimeOption = None,
+    stream: StreamOption = None,
+    endpoint: EndpointOption = DEFAULT_ENDPOINT,
+    bind: BindOption = True,
+    kind: KindOption = "pubsub",
+    detections: DetectionsOption = "recorded",
+    detections_endpoint: DetectionsEndpointOption = DEFAULT_DETECTIONS_ENDPOINT,
+    detections_bind: DetectionsBindOption = True,
+    exact: ExactOption = False,
+    peers: PeersOption = 1,
+    wait: WaitOption = 10.0,
+    saturation: SaturationOption = None,
+    allow_mixed_sizes: AllowMixedSizesOption = False,
     key: KeyOption = None,
     server: ServerOption = None,
     allow: AllowOption = None,
@@ -124,78 +83,79 @@ def replay(
     """
     if rate is not None and recorded is not None:
         raise typer.BadParameter("--rate excludes --recorded and --unpaced")
-    channel = make_channel(
-        endpoint, bind, kind, key=key, server=server, allow=allow, insecure=insecure
-    )
+    ends = partial(make_channel, kind=kind, key=key, server=server, allow=allow, insecure=insecure)
+    channel = ends(endpoint, bind)
     # One line from here says what is wrong with a file; the library's own would come on top.
     cv2.utils.logging.setLogLevel(0)
     files = recording_files(sources)
-    if files:
-        if others := [source for source in sources if not is_recording(source)]:
-            raise typer.BadParameter(f"recordings and other sources do not mix: {others[0]}")
-        if saturation is not None or allow_mixed_sizes:
-            raise typer.BadParameter("--saturation and --allow-mixed-sizes are not for recordings")
-        if exact and loop != 1:
-            raise typer.BadParameter("--exact excludes --loop: a pass would repeat the last one's")
-        settings = PlaySettings(
-            frames=channel,
-            detections=make_channel(
-                detections_endpoint,
-                detections_bind,
-                kind,
-                key=key,
-                server=server,
-                allow=allow,
-                insecure=insecure,
-            )
-            if detections == "recorded"
-            else None,
-            rate=rate or (None if recorded is False else "recorded"),
-            speed=speed,
-            loop=loop,
-            exact=exact,
-            streams=[stream] if stream else [],
-            chosen=Range(start, stop, start_time, stop_time),
-            expected_peers=peers,
-            wait_s=wait,
-        )
-        _replay_recording(files, settings)
-        return
-    if len(sources) > 1:
-        raise typer.BadParameter("several sources are for recordings (.mcap) only; give a glob")
-    if start_time is not None or stop_time is not None or detections == "live" or exact:
-        raise typer.BadParameter(
-            "--start-time, --stop-time, --detections and --exact are for recordings (.mcap)"
-        )
-    name = stream or DEFAULT_STREAM
-    console, say = _console()
-    with (
-        open_source(
+    if not files:
+        _check_for_frames(sources, start_time, stop_time, detections == "live" or exact)
+        opened = open_source(
             sources[0], start=start, stop=stop, allow_mixed_sizes=allow_mixed_sizes
-        ) as opened,
-        stop_on_signals() as stopped,
-    ):
-        rate_hz = _chosen_rate(opened, rate, recorded)
-        say(f"{_describe(opened, rate_hz, speed)}; stream {name} on {endpoint}")
-        with _progress(console) as progress:
-            report = run_replay(
-                opened,
+        )
+        with opened as source:
+            settings = ReplaySettings(
                 channel=channel,
-                stream=name,
-                rate_hz=rate_hz,
+                stream=stream or DEFAULT_STREAM,
+                rate_hz=_chosen_rate(source, rate, recorded),
                 speed=speed,
                 loop=loop,
                 saturation=saturation,
                 expected_peers=peers,
                 wait_s=wait,
-                stop=stopped,
-                progress=progress,
             )
+            _replay_frames(source, settings)
+        return
+    _check_for_recordings(sources, saturation is not None or allow_mixed_sizes, exact and loop != 1)
+    with_detections = detections == "recorded"
+    play = PlaySettings(
+        frames=channel,
+        detections=ends(detections_endpoint, detections_bind) if with_detections else None,
+        rate=rate or (None if recorded is False else "recorded"),
+        speed=speed,
+        loop=loop,
+        exact=exact,
+        streams=[stream] if stream else [],
+        chosen=Range(start, stop, start_time, stop_time),
+        expected_peers=peers,
+        wait_s=wait,
+    )
+    _replay_recording(files, play)
+
+
+def _check_for_frames(
+    sources: list[str], start_time: float | None, stop_time: float | None, for_recordings: bool
+) -> None:
+    """Refuse what makes sense for recordings only."""
+    if len(sources) > 1:
+        raise typer.BadParameter("several sources are for recordings (.mcap) only; give a glob")
+    if start_time is not None or stop_time is not None or for_recordings:
+        raise typer.BadParameter(
+            "--start-time, --stop-time, --detections and --exact are for recordings (.mcap)"
+        )
+
+
+def _check_for_recordings(sources: list[str], for_frames: bool, repeats: bool) -> None:
+    """Refuse what makes no sense for recordings."""
+    if others := [source for source in sources if not is_recording(source)]:
+        raise typer.BadParameter(f"recordings and other sources do not mix: {others[0]}")
+    if for_frames:
+        raise typer.BadParameter("--saturation and --allow-mixed-sizes are not for recordings")
+    if repeats:
+        raise typer.BadParameter("--exact excludes --loop: a pass would repeat the last one's")
+
+
+def _replay_frames(source: Source, settings: ReplaySettings) -> None:
+    console, say = new_console()
+    where = f"stream {settings.stream} on {settings.channel.endpoint}"
+    say(f"{_describe(source, settings.rate_hz, settings.speed)}; {where}")
+    with stop_on_signals() as stop, progress_bar(console) as progress:
+        report = run_replay(source, settings, stop=stop, progress=progress)
     say(summary(report))
 
 
 def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
-    console, say = _console()
+    console, say = new_console()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     reader = RecordingReader(files)
     if settings.rate == "recorded":
@@ -208,7 +168,7 @@ def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
     streams = ", ".join(settings.streams or reader.streams()) or "none"
     frames = len(reader.times(("frame",)))
     say(f"{reader.description}: {frames} frames, {pace}; streams {streams} on {where}")
-    with stop_on_signals() as stopped, _progress(console) as progress:
+    with stop_on_signals() as stopped, progress_bar(console) as progress:
         report = play_recording(reader, settings, stop=stopped, progress=progress)
     say(summary(report))
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
@@ -22,28 +23,14 @@ from dscsnet.pipeline.sockets.peers import await_peers
 from dscsnet.pipeline.sources import Source, SourceFrame
 
 
-def run_replay(
-    source: Source,
-    *,
-    channel: Channel,
-    stream: str,
-    rate_hz: float | Literal["recorded"] | None = "recorded",
-    speed: float = 1.0,
-    loop: int = 1,
-    saturation: float | None = None,
-    expected_peers: int = 1,
-    wait_s: float = 10.0,
-    stop: threading.Event | None = None,
-    progress: Progress | None = None,
-) -> ReplayReport:
-    """Publish a source as `frame` messages, then `end`.
+@dataclass(frozen=True)
+class ReplaySettings:
+    """How to replay frames.
 
-    A replay is lossless, that is, it waits for slow subscribers, where it is not paced or where
-    the channel is `pushpull`; else it drops what a subscriber has no room for, as a camera does.
-
-    Args:
-        source: what to play.
-        channel: where to; `kind` decides between live and lossless, see above.
+    Attributes:
+        channel: where to. Lossless, that is, waiting for slow subscribers, where the replay is not
+            paced or the channel is `pushpull`; else what a subscriber has no room for is dropped,
+            as a camera does.
         stream: name of the stream.
         rate_hz: frames a second; "recorded": the source's own times or rate; None: as fast as the
             subscribers take them.
@@ -52,7 +39,34 @@ def run_replay(
         saturation: the count at which a pixel saturates; None if unknown.
         expected_peers: wait until so many are connected; 0 to start at once. On `pushpull` the
             first one is enough: nothing is lost until the others come.
-        wait_s: for how long at most, in seconds.
+        wait_s: for how long at most, s.
+    """
+
+    channel: Channel
+    stream: str
+    rate_hz: float | Literal["recorded"] | None = "recorded"
+    speed: float = 1.0
+    loop: int = 1
+    saturation: float | None = None
+    expected_peers: int = 1
+    wait_s: float = 10.0
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether no frame is dropped."""
+        return self.rate_hz is None or self.channel.kind == "pushpull"
+
+
+def run_replay(
+    source: Source,
+    settings: ReplaySettings,
+    *,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> ReplayReport:
+    """Publish a source as `frame` messages, then `end`.
+
+    Args:
         stop: ends the replay between two frames when set; `end` is still sent.
         progress: called after each frame with the frames so far and their total (None: unknown).
 
@@ -62,14 +76,12 @@ def run_replay(
         ChannelError: the socket cannot be opened, or the peers did not come.
     """
     stop = stop or threading.Event()
-    pacer = make_pacer(source, rate_hz, speed, stop)
-    lossless = rate_hz is None or channel.kind == "pushpull"
-    with Sender(channel, lossless=lossless) as sender:
-        replay = _Replay(sender, lossless, stream, saturation, stop)
-        if not replay.await_peers(expected_peers, wait_s):
+    pacer = make_pacer(source, settings.rate_hz, settings.speed, stop)
+    with Sender(settings.channel, lossless=settings.is_lossless) as sender:
+        replay = _Replay(sender, settings, stop)
+        if not replay.await_peers():
             return ReplayReport(interrupted=True)
-        total = len(source) * loop if loop and source.frame_count is not None else None
-        return replay.run(source, pacer, loop, progress or _no_progress, total)
+        return replay.run(source, pacer, progress or _no_progress)
 
 
 def make_pacer(
@@ -95,35 +107,24 @@ def _no_progress(_frames: int, _total: int | None) -> None:
 class _Replay:
     """One run on one open socket."""
 
-    def __init__(
-        self,
-        sender: Sender,
-        lossless: bool,
-        stream: str,
-        saturation: float | None,
-        stop: threading.Event,
-    ) -> None:
-        self._sender = sender
-        self._lossless = lossless
-        self._stream = stream
-        self._saturation = saturation
-        self._stop = stop
+    def __init__(self, sender: Sender, settings: ReplaySettings, stop: threading.Event) -> None:
+        self._sender, self._settings, self._stop = sender, settings, stop
         self._epoch = new_epoch()
         self._next_id = 0
         self._last_timestamp_ns = 0
         self._report = ReplayReport()
 
-    def await_peers(self, expected: int, wait_s: float) -> bool:
+    def await_peers(self) -> bool:
         """Return False if stopped meanwhile; ChannelError if too few came in time."""
+        expected, wait_s = self._settings.expected_peers, self._settings.wait_s
         there = await_peers(self._sender, expected, wait_s, self._stop)
         if there < expected and not self._stop.is_set():
             raise too_few(self._sender.endpoint, there, expected, wait_s)
         return not self._stop.is_set()
 
-    def run(
-        self, source: Source, pacer: Pacer, loop: int, progress: Progress, total: int | None
-    ) -> ReplayReport:
-        started = time.monotonic()
+    def run(self, source: Source, pacer: Pacer, progress: Progress) -> ReplayReport:
+        started, loop = time.monotonic(), self._settings.loop
+        total = len(source) * loop if loop and source.frame_count is not None else None
         times = None if source.timestamps_ns is None else source.timestamps_ns.tolist()
         try:
             for frame in self._passes(source, loop):
@@ -151,11 +152,16 @@ class _Replay:
             time.time_ns() if times is None else times[0] + recorded_offset_ns(times, self._next_id)
         )
         message = Frame(
-            self._stream, self._epoch, self._next_id, now, frame.pixels, self._saturation
+            self._settings.stream,
+            self._epoch,
+            self._next_id,
+            now,
+            frame.pixels,
+            self._settings.saturation,
         )
         if self._send(message):
             self._report.frames += 1
-        elif self._lossless:
+        elif self._settings.is_lossless:
             return False
         else:
             self._report.dropped += 1
@@ -164,7 +170,7 @@ class _Replay:
         return True
 
     def _send(self, message: Message) -> bool:
-        if not self._lossless:
+        if not self._settings.is_lossless:
             return self._sender.send(message)
         while not self._sender.send(message, timeout_ms=STOP_POLL_MS):
             if self._stop.is_set():
@@ -172,7 +178,7 @@ class _Replay:
         return True
 
     def _send_end(self) -> None:
-        end = End(self._stream, self._epoch, self._next_id - 1, self._last_timestamp_ns)
+        end = End(self._settings.stream, self._epoch, self._next_id - 1, self._last_timestamp_ns)
         if self._stop.is_set():
             self._sender.hurry(END_AFTER_STOP_MS)
             self._sender.send(end, timeout_ms=END_AFTER_STOP_MS)

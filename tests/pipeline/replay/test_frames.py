@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,12 +16,18 @@ from dscsnet.pipeline.commands.progress import plain_progress, summary
 from dscsnet.pipeline.commands.replay import replay
 from dscsnet.pipeline.errors import ChannelError, SourceError
 from dscsnet.pipeline.messages import End, Frame, Message
-from dscsnet.pipeline.replay import ReplayReport, run_replay
+from dscsnet.pipeline.replay import ReplayReport, ReplaySettings, run_replay
 from dscsnet.pipeline.replay import frames as replay_module
 from dscsnet.pipeline.sockets import Channel, Receiver
-from dscsnet.pipeline.sources import open_source
+from dscsnet.pipeline.sources import Source, open_source
 
 CHANNEL = Channel("tcp://127.0.0.1:*", bind=True)
+
+
+def replayed(source: Source, **options: Any) -> ReplayReport:
+    """Replay with `ReplaySettings`, `stop` and `progress` by their names."""
+    run = {key: options.pop(key) for key in ("stop", "progress") if key in options}
+    return run_replay(source, ReplaySettings(**options), **run)
 
 
 class RecordingSender:
@@ -89,7 +96,7 @@ def assert_complete(messages: list[Message], frames: int) -> None:
 def test_passes_share_one_epoch_and_count_on(sender: RecordingSender, stack: Path) -> None:
     seen = []
     with open_source(stack, start=1) as source:
-        report = run_replay(
+        report = replayed(
             source,
             channel=CHANNEL,
             stream="cam7",
@@ -115,7 +122,7 @@ def test_passes_share_one_epoch_and_count_on(sender: RecordingSender, stack: Pat
 def test_every_run_has_its_own_epoch(sender: RecordingSender, stack: Path) -> None:
     with open_source(stack) as source:
         for _run in range(2):
-            run_replay(source, channel=CHANNEL, stream="cam0", rate_hz=None)
+            replayed(source, channel=CHANNEL, stream="cam0", rate_hz=None)
     assert len({message.epoch for message in sender.messages}) == 2
 
 
@@ -128,7 +135,7 @@ def test_what_is_lossless(
 ) -> None:
     channel = Channel("tcp://127.0.0.1:*", bind=True, kind=kind)  # type: ignore[arg-type]
     with open_source(stack) as source:
-        run_replay(source, channel=channel, stream="cam0", rate_hz=rate_hz)
+        replayed(source, channel=channel, stream="cam0", rate_hz=rate_hz)
     assert sender.lossless is lossless
     assert_complete(sender.messages, 6)
 
@@ -137,7 +144,7 @@ def test_lossless_waits_for_room(sender: RecordingSender, stack: Path) -> None:
     refusals = iter([True, True, False] * 100)
     sender.full = lambda message: next(refusals)
     with open_source(stack) as source:
-        report = run_replay(source, channel=CHANNEL, stream="cam0", rate_hz=None)
+        report = replayed(source, channel=CHANNEL, stream="cam0", rate_hz=None)
     assert_complete(sender.messages, 6)
     assert report.dropped == 0
 
@@ -145,7 +152,7 @@ def test_lossless_waits_for_room(sender: RecordingSender, stack: Path) -> None:
 def test_live_counts_what_found_no_room(sender: RecordingSender, stack: Path) -> None:
     sender.full = lambda message: isinstance(message, Frame) and message.frame_id in (2, 3)
     with open_source(stack) as source:
-        report = run_replay(source, channel=CHANNEL, stream="cam0", rate_hz=1e5)
+        report = replayed(source, channel=CHANNEL, stream="cam0", rate_hz=1e5)
     assert [message.frame_id for message in sender.messages] == [0, 1, 4, 5, 5]
     assert (report.frames, report.dropped) == (4, 2)
 
@@ -163,7 +170,7 @@ def test_a_stop_ends_the_stream_properly(
 
     sender.full = full
     with open_source(stack) as source:
-        report = run_replay(source, channel=CHANNEL, stream="cam0", rate_hz=None, loop=0, stop=stop)
+        report = replayed(source, channel=CHANNEL, stream="cam0", rate_hz=None, loop=0, stop=stop)
     assert report.interrupted
     assert_complete(sender.messages, 4 if blocked else 5)
 
@@ -173,7 +180,7 @@ def test_a_source_that_fails_still_ends_the_stream(sender: RecordingSender, tmp_
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((5, 6), np.uint8))
     (tmp_path / "3.png").write_bytes(b"no image")
     with open_source(tmp_path) as source, pytest.raises(SourceError, match=r"3\.png: damaged"):
-        run_replay(source, channel=CHANNEL, stream="cam0", rate_hz=None)
+        replayed(source, channel=CHANNEL, stream="cam0", rate_hz=None)
     assert_complete(sender.messages, 3)
 
 
@@ -181,14 +188,14 @@ def test_missing_peers_are_an_error(sender: RecordingSender, stack: Path) -> Non
     with open_source(stack) as source:
         expected = "1 of 2 subscribers came within 0 s"
         with pytest.raises(ChannelError, match=expected):
-            run_replay(source, channel=CHANNEL, stream="cam0", expected_peers=2, wait_s=0.0)
+            replayed(source, channel=CHANNEL, stream="cam0", expected_peers=2, wait_s=0.0)
     assert not sender.messages
 
 
 def test_one_peer_is_enough_for_pushpull(sender: RecordingSender, stack: Path) -> None:
     channel = Channel("tcp://127.0.0.1:*", bind=True, kind="pushpull")
     with open_source(stack) as source:
-        run_replay(source, channel=channel, stream="cam0", rate_hz=None, expected_peers=2)
+        replayed(source, channel=channel, stream="cam0", rate_hz=None, expected_peers=2)
     assert_complete(sender.messages, 6)
 
 
@@ -197,7 +204,7 @@ def test_a_stop_while_waiting_for_peers_sends_nothing(sender: RecordingSender, s
     stop.set()
     sender.peers = 0
     with open_source(stack) as source:
-        report = run_replay(source, channel=CHANNEL, stream="cam0", stop=stop)
+        report = replayed(source, channel=CHANNEL, stream="cam0", stop=stop)
     assert report.interrupted
     assert not sender.messages
 
@@ -208,8 +215,8 @@ def test_a_source_without_a_rate_cannot_be_played_at_it(
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4), np.uint8))
     with open_source(tmp_path / "a.npy") as source:
         with pytest.raises(SourceError, match="no recorded rate or times; set a rate"):
-            run_replay(source, channel=CHANNEL, stream="cam0", rate_hz="recorded")
-        assert run_replay(source, channel=CHANNEL, stream="cam0", rate_hz=1e4).frames == 2
+            replayed(source, channel=CHANNEL, stream="cam0", rate_hz="recorded")
+        assert replayed(source, channel=CHANNEL, stream="cam0", rate_hz=1e4).frames == 2
 
 
 def free_endpoint() -> str:
@@ -250,9 +257,7 @@ def test_over_a_real_socket_nothing_is_lost(tmp_path: Path, kind: str) -> None:
     )
     channel = Channel(endpoint, bind=True, kind=kind, high_water_mark=2)  # type: ignore[arg-type]
     with open_source(tmp_path / "a.npy") as source:
-        report = run_replay(
-            source, channel=channel, stream="cam0", rate_hz=None, loop=5, wait_s=30.0
-        )
+        report = replayed(source, channel=channel, stream="cam0", rate_hz=None, loop=5, wait_s=30.0)
     messages = receiving()
     assert report.frames == 300
     assert_complete(messages, 300)
