@@ -1,74 +1,58 @@
 """`dscsnet record`: write what goes over the channels of a chain to MCAP files."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
 
 import typer
 
 from dscsnet.pipeline.commands.options import AllowOption, InsecureOption, KeyOption, make_channel
+from dscsnet.pipeline.commands.record_options import (
+    AnnotationsOption,
+    BindOption,
+    CompressionOption,
+    Endpoint,
+    ExitOnEndOption,
+    ImagesOption,
+    OutputArgument,
+    QueueMessagesOption,
+    QueueMibOption,
+    SecondsOption,
+    SegmentMibOption,
+    SegmentSOption,
+    ServersOption,
+    StreamOption,
+    SyncOption,
+)
 from dscsnet.pipeline.process.signals import stop_on_signals
-from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.layout import ChannelName
 from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets import Channel
 
 DEFAULTS = Recording()
-Endpoint = Annotated[str, typer.Option(help="ZeroMQ endpoint; 'none' leaves this channel out.")]
 
 
 def record(
-    output: Annotated[
-        Path,
-        typer.Argument(help="OUT.mcap; with a limit below the files are OUT-0001.mcap, ..."),
-    ],
+    output: OutputArgument,
     *,
     frames: Endpoint = "tcp://127.0.0.1:5550",
     detections: Endpoint = "tcp://127.0.0.1:5551",
     targets: Endpoint = "tcp://127.0.0.1:5552",
-    bind: Annotated[
-        list[str] | None,
-        typer.Option(help="Bind this one (frames, detections or targets); may be repeated."),
-    ] = None,
-    stream: Annotated[
-        list[str] | None, typer.Option(help="Only this stream; may be repeated. Default: all.")
-    ] = None,
-    segment_s: Annotated[
-        float, typer.Option(min=0, help="Begin a new file after so many seconds; 0: never.")
-    ] = 0.0,
-    segment_mib: Annotated[
-        float, typer.Option(min=0, help="Begin a new file after so many MiB; 0: never.")
-    ] = 0.0,
-    queue_messages: Annotated[
-        int, typer.Option(min=1, help="Messages that wait for the disk, at most.")
-    ] = DEFAULTS.queue_messages,
-    queue_mib: Annotated[
-        float, typer.Option(min=0.001, help="Their size, MiB; the rest is dropped and counted.")
-    ] = DEFAULTS.queue_mib,
-    compression: Annotated[
-        Literal["none", "lz4", "zstd"], typer.Option(help="Of frames and images.")
-    ] = DEFAULTS.compression,
-    annotations: Annotated[
-        bool, typer.Option(help="Write targets and spots once more, as viewers draw them.")
-    ] = DEFAULTS.annotations,
-    images: Annotated[
-        bool, typer.Option(help="Write frames once more, as viewers show them: twice the size.")
-    ] = DEFAULTS.images,
-    sync: Annotated[
-        bool, typer.Option(help="Force what was written onto the disk every second.")
-    ] = DEFAULTS.sync,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.001, help="End after so many seconds.")
-    ] = None,
-    exit_on_end: Annotated[
-        bool, typer.Option("--exit-on-end", help="End when a stream is complete.")
-    ] = False,
+    bind: BindOption = None,
+    stream: StreamOption = None,
+    segment_s: SegmentSOption = 0.0,
+    segment_mib: SegmentMibOption = 0.0,
+    queue_messages: QueueMessagesOption = DEFAULTS.queue_messages,
+    queue_mib: QueueMibOption = DEFAULTS.queue_mib,
+    compression: CompressionOption = DEFAULTS.compression,
+    annotations: AnnotationsOption = DEFAULTS.annotations,
+    images: ImagesOption = DEFAULTS.images,
+    sync: SyncOption = DEFAULTS.sync,
+    seconds: SecondsOption = None,
+    exit_on_end: ExitOnEndOption = False,
     key: KeyOption = None,
-    server: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="CURVE, to connect: the peer's public key file, as frames=FILE, detections=FILE "
-            "or targets=FILE; repeatable.",
-        ),
-    ] = None,
+    server: ServersOption = None,
     allow: AllowOption = None,
     insecure: InsecureOption = False,
 ) -> None:
@@ -82,26 +66,13 @@ def record(
 
     if output.suffix != ".mcap":
         raise typer.BadParameter(f"expected a name that ends with .mcap, got {output}")
-    given: dict[Source, str] = {"frames": frames, "detections": detections, "targets": targets}
-    bound = bind or []
-    if unknown := sorted(set(bound) - set(given)):
-        raise typer.BadParameter(f"--bind: expected frames, detections or targets, got {unknown}")
-    servers = _by_channel(server or [], set(given))
-    channels = {
-        source: make_channel(
-            endpoint,
-            source in bound,
-            "pubsub",
-            key=key,
-            server=servers.get(source),
-            allow=allow if source in bound else None,
-            insecure=insecure,
-        )
-        for source, endpoint in given.items()
-        if endpoint != "none"
+    endpoints: dict[ChannelName, str] = {
+        "frames": frames,
+        "detections": detections,
+        "targets": targets,
     }
-    if not channels:
-        raise typer.BadParameter("all channels are left out")
+    chosen = partial(make_channel, kind="pubsub", key=key, insecure=insecure)
+    channels = _channels(endpoints, bind or [], server or [], allow, chosen)
     settings = Recording(
         file=str(output),
         segment_s=segment_s,
@@ -127,7 +98,33 @@ def record(
     print(listed or "nothing came", file=sys.stderr)
 
 
-def _by_channel(given: list[str], known: set[Source]) -> dict[str, Path]:
+def _channels(
+    endpoints: dict[ChannelName, str],
+    bound: list[str],
+    servers: list[str],
+    allow: Path | None,
+    make: Callable[..., Channel],
+) -> dict[ChannelName, Channel]:
+    """The channels to record; `make` is `make_channel` with what they have in common."""
+    if unknown := sorted(set(bound) - set(endpoints)):
+        raise typer.BadParameter(f"--bind: expected frames, detections or targets, got {unknown}")
+    server_of = _by_channel(servers, set(endpoints))
+    channels = {
+        source: make(
+            endpoint,
+            source in bound,
+            server=server_of.get(source),
+            allow=allow if source in bound else None,
+        )
+        for source, endpoint in endpoints.items()
+        if endpoint != "none"
+    }
+    if not channels:
+        raise typer.BadParameter("all channels are left out")
+    return channels
+
+
+def _by_channel(given: list[str], known: set[ChannelName]) -> dict[str, Path]:
     """Files by the channel that each is for, from texts like `frames=camera.key`."""
     found: dict[str, Path] = {}
     for text in given:

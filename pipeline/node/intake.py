@@ -25,7 +25,7 @@ CATCH_UP = 64
 MOST_STREAMS = 256
 
 
-class Progress:
+class InputProgress:
     """How far each input has come in each stream, so that the one behind is read first.
 
     Under overload frames are lost at their publisher, whose queue is short, while thousands of
@@ -70,7 +70,7 @@ class Intake:
     """
 
     def __init__(self, inputs: Inputs, joiner: Joiner) -> None:
-        self._joiner, self._progress = joiner, Progress()
+        self._joiner, self._progress = joiner, InputProgress()
         self._warn = RateLimitedLog(log)
         self.frames = Receiver(inputs.frames, kinds=("frame", "end"), streams=inputs.streams)
         try:

@@ -13,8 +13,8 @@ from dscsnet.pipeline.messages import Detections, End, Kind, Message, Status, Ta
 from dscsnet.pipeline.messages.types import FrameHeader
 
 #: The channel on which a message was seen: `end` and its like go over more than one.
-Source = Literal["frames", "detections", "targets"]
-SOURCES: tuple[Source, ...] = ("frames", "detections", "targets")
+ChannelName = Literal["frames", "detections", "targets"]
+SOURCES: tuple[ChannelName, ...] = ("frames", "detections", "targets")
 
 MESSAGE_ENCODING = "msgpack"
 FRAME_ENCODING = "dscsnet.frame"
@@ -68,7 +68,7 @@ def schema(kind: Kind) -> tuple[str, str, bytes]:
 class Item(NamedTuple):
     """One message on its way to the file; `size` in bytes."""
 
-    source: Source
+    source: ChannelName
     message: Message
     parts: list[Buffer]
     log_time: int

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dscsnet.pipeline.errors import MessageError
 from dscsnet.pipeline.messages import KINDS, Message, decode
-from dscsnet.pipeline.recording.layout import SOURCES, Buffer, Source, encoding, unpack
+from dscsnet.pipeline.recording.layout import SOURCES, Buffer, ChannelName, encoding, unpack
 from dscsnet.pipeline.recording.names import RecordingError
 from dscsnet.pipeline.recording.scan import DAMAGE, Contents, Place, load_chunk, message_data, scan
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SUFFIX = ".mcap"
 #: Frames and other messages alternate between two chunks; more than those are seldom needed.
 CACHED_CHUNKS = 4
-_SOURCE_OF: dict[str, Source] = {
+_SOURCE_OF: dict[str, ChannelName] = {
     "frame": "frames",
     "end": "frames",
     "detections": "detections",
@@ -43,14 +43,14 @@ class Recorded:
         message: what they say.
     """
 
-    source: Source
+    source: ChannelName
     log_time: int
     parts: list[Buffer]
     message: Message
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentContents:
     """One file and what it holds."""
 
     path: Path
@@ -85,7 +85,7 @@ class RecordingReader:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.lost: list[str] = []
-        self._segments = [Segment(path, scan(path)) for path in paths]
+        self._segments = [SegmentContents(path, scan(path)) for path in paths]
         for segment in self._segments:
             for phrase in segment.contents.lost:
                 self._lose(f"{segment.path}: {phrase}")
@@ -137,7 +137,7 @@ class RecordingReader:
                 raise RecordingError(f"{segment.path}: {error.strerror}") from error
 
     def _read(
-        self, segment: Segment, places: NDArray[np.void], file: IO[bytes]
+        self, segment: SegmentContents, places: NDArray[np.void], file: IO[bytes]
     ) -> Iterator[Recorded]:
         chunks = _Chunks(file)
         lost = 0
@@ -228,7 +228,7 @@ def _is_file(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX and path.is_file() and path.name[0] != "."
 
 
-def _source(metadata: dict[str, str], message: Message) -> Source:
+def _source(metadata: dict[str, str], message: Message) -> ChannelName:
     named = metadata.get("channel")
     return next((each for each in SOURCES if each == named), _SOURCE_OF[message.kind])
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from dscsnet.pipeline.messages import Message
 from dscsnet.pipeline.recording.files import SegmentFiles
-from dscsnet.pipeline.recording.layout import Buffer, Item, Source
+from dscsnet.pipeline.recording.layout import Buffer, ChannelName, Item
 from dscsnet.pipeline.recording.names import RecordingError
 from dscsnet.pipeline.recording.settings import MEBIBYTE, Recording
 
@@ -62,11 +62,11 @@ class Recorder:
         self._thread.start()
         log.info("recording to %s", self._files.path)
 
-    def tap(self, source: Source) -> Tap:
+    def tap(self, source: ChannelName) -> Tap:
         """Return what a socket calls with each message and its parts, in the order of arrival."""
         return lambda message, parts: self.offer(source, message, parts)
 
-    def offer(self, source: Source, message: Message, parts: Sequence[Any]) -> None:
+    def offer(self, source: ChannelName, message: Message, parts: Sequence[Any]) -> None:
         """Take a message in, or drop it; never waits.
 
         Args:

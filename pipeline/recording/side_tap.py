@@ -11,14 +11,14 @@ import zmq
 
 from dscsnet.pipeline.errors import MessageError
 from dscsnet.pipeline.messages import End, Message
-from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.layout import ChannelName
 from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel, Receiver
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[Source, tuple[str, ...]] = {
+KINDS: dict[ChannelName, tuple[str, ...]] = {
     "frames": ("frame", "end"),
     "detections": ("detections", "end"),
     "targets": ("targets", "end", "status"),
@@ -34,7 +34,7 @@ CLOSE_S = 30.0
 
 
 def run_side_tap(
-    channels: dict[Source, Channel],
+    channels: dict[ChannelName, Channel],
     settings: Recording,
     *,
     streams: Collection[str] = (),
@@ -84,7 +84,7 @@ class _Tap:
     """Reads all channels in turn."""
 
     def __init__(
-        self, recorder: Recorder, receivers: dict[Source, Receiver], streams: Collection[str]
+        self, recorder: Recorder, receivers: dict[ChannelName, Receiver], streams: Collection[str]
     ) -> None:
         self._recorder, self._receivers, self._streams = recorder, receivers, streams
         self._rejected: Counter[str] = Counter()
@@ -93,11 +93,11 @@ class _Tap:
         for source, receiver in receivers.items():
             receiver.tap = self._filtered(source)
 
-    def turn(self) -> set[Source]:
+    def turn(self) -> set[ChannelName]:
         """Take what came; returns the channels on which a stream ended."""
         sockets = [receiver.socket for receiver in self._receivers.values()]
         zmq.select(sockets, [], [], POLL_MS / 1000)
-        ended: set[Source] = set()
+        ended: set[ChannelName] = set()
         self._taken = 0
         for source, receiver in self._receivers.items():
             for _ in range(BURST):
@@ -117,7 +117,7 @@ class _Tap:
         while self._taken and time.monotonic() < deadline:
             self.turn()
 
-    def _filtered(self, source: Source) -> Callable[[Message, object], None]:
+    def _filtered(self, source: ChannelName) -> Callable[[Message, object], None]:
         tap = self._recorder.tap(source)
 
         def take(message: Message, parts: object) -> None:

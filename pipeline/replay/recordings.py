@@ -16,7 +16,7 @@ from typing import Literal
 import msgpack
 
 from dscsnet.pipeline.messages import End, Frame, Message, encode, new_epoch
-from dscsnet.pipeline.recording.layout import Buffer, Source
+from dscsnet.pipeline.recording.layout import Buffer, ChannelName
 from dscsnet.pipeline.recording.reader import Recorded, RecordingReader
 from dscsnet.pipeline.replay.pacing import Pacer
 from dscsnet.pipeline.replay.report import (
@@ -93,7 +93,7 @@ def play_recording(
     selection = Selection(reader, settings.streams, settings.chosen)
     with ExitStack() as stack:
         lossless = settings.rate is None or settings.frames.kind == "pushpull"
-        channels: dict[Source, Channel] = {"frames": settings.frames}
+        channels: dict[ChannelName, Channel] = {"frames": settings.frames}
         if settings.detections is not None and reader.times(("detections",)).size:
             channels["detections"] = settings.detections
         elif settings.detections is not None:
@@ -116,7 +116,7 @@ class _Play:
         reader: RecordingReader,
         selection: Selection,
         settings: PlaySettings,
-        senders: dict[Source, Sender],
+        senders: dict[ChannelName, Sender],
         lossless: bool,
         stop: threading.Event,
     ) -> None:
@@ -126,7 +126,7 @@ class _Play:
         self._schedule = _Schedule(settings, stop)
         self._renamed: dict[tuple[str, bytes], bytes] = {}
         self._open: dict[str, Message] = {}  # the last frame of each stream without its end
-        self._waiting: dict[Source, deque[tuple[Message, list[Buffer]]]] = {}
+        self._waiting: dict[ChannelName, deque[tuple[Message, list[Buffer]]]] = {}
 
     def await_peers(self) -> bool:
         """Return False if stopped meanwhile; ChannelError if too few came in time."""

@@ -15,7 +15,7 @@ from dscsnet.engines.imaging import gaussian_profile  # noqa: E402
 from dscsnet.engines.networks.offgrid import MlpTrunk, OffGridConfig, OffGridNetwork, UnfoldedTrunk  # noqa: E402
 from dscsnet.engines.networks.offgrid.head import Distribution  # noqa: E402
 from dscsnet.engines.networks.offgrid.inputs import make_inputs  # noqa: E402
-from dscsnet.engines.networks.offgrid.unfolded import DataTerm, PsfTable  # noqa: E402
+from dscsnet.engines.networks.offgrid.unfolded import DataTerm, OperatorTable  # noqa: E402
 from dscsnet.tools.training.set_loss import assignments, position_intensity_cost, set_loss  # noqa: E402
 
 UNFOLDED = UnfoldedTrunk(stages=2, channels=4, cells=12, reduced=4, width=16, depth=1)
@@ -119,7 +119,7 @@ class TestDataTerm:
         # Widths that the table holds exactly.
         self.psf = torch.tensor([[0.5, 0.5], [0.45, 0.8], [0.9, 0.62]])
         self.inputs = make_inputs(self.config, crops.double(), noise.double(), self.psf.double())
-        self.data = DataTerm(PsfTable(self.config, UNFOLDED).double(), self.inputs)
+        self.data = DataTerm(OperatorTable(self.config, UNFOLDED).double(), self.inputs)
 
     def operator(self, crop: int) -> np.ndarray:
         """Dense Φ, (121, 144), row by row of pixels and of cells."""
@@ -247,7 +247,7 @@ def test_far_errors_cost_in_proportion_and_exact_ones_have_a_gradient() -> None:
 
 
 def test_cells_lie_symmetrically_about_the_crop() -> None:
-    table = PsfTable(OffGridConfig(trunk=UNFOLDED), UNFOLDED)
+    table = OperatorTable(OffGridConfig(trunk=UNFOLDED), UNFOLDED)
     operator = table.left[10] * table.singular[10] @ table.right[10].mT
     torch.testing.assert_close(operator, operator.flip(0, 1), rtol=1e-4, atol=1e-5)
     assert Grid().center == 5

@@ -32,7 +32,7 @@ from dscsnet.pipeline.messages import (
     Timing,
     encode,
 )
-from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.layout import ChannelName
 from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.tools.dataset.files import Annotation, format_annotation
@@ -177,7 +177,7 @@ def recordings() -> Iterator[Seed]:
     """Recordings of every kind of message, packed and not."""
     detections = Detections(*KEY, x=[1.0], y=[2.0])
     status = Status(node="node0", timestamp_ns=1, body={"received": 1})
-    kinds: list[tuple[Source, Message]] = [
+    kinds: list[tuple[ChannelName, Message]] = [
         ("frames", frame("uint8", 4)),
         ("detections", detections),
         ("targets", answer()),

@@ -28,7 +28,7 @@ from dscsnet.pipeline.messages import (
     new_epoch,
 )
 from dscsnet.pipeline.node import Node
-from dscsnet.pipeline.recording.layout import Source
+from dscsnet.pipeline.recording.layout import ChannelName
 from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel, Receiver, Sender
@@ -165,9 +165,9 @@ class Scene:
     def end(self, number: int) -> End:
         return End(self.stream, self.epoch, number, 1000 + number)
 
-    def all(self, frames: int) -> list[tuple[Source, Message]]:
+    def all(self, frames: int) -> list[tuple[ChannelName, Message]]:
         """Frames, detections, targets in turn, then the ends that a node sees."""
-        messages: list[tuple[Source, Message]] = []
+        messages: list[tuple[ChannelName, Message]] = []
         for number in range(frames):
             messages += [
                 ("frames", self.frame(number)),
@@ -177,7 +177,7 @@ class Scene:
         return [*messages, ("frames", self.end(frames - 1)), ("targets", self.end(frames - 1))]
 
 
-def _write(path: Path, messages: list[tuple[Source, Message]], **settings: Any) -> Path:
+def _write(path: Path, messages: list[tuple[ChannelName, Message]], **settings: Any) -> Path:
     settings = {"segment_s": 0, "segment_mib": 0, "sync": False} | settings
     with Recorder(Recording(file=str(path), **settings), close_s=30) as recorder:
         for source, message in messages:

@@ -22,7 +22,7 @@ TABLE_STEP = 0.01
 CONTEXT = 5
 
 
-class PsfTable(nn.Module):
+class OperatorTable(nn.Module):
     """Singular value decompositions of the imaging operator by PSF width.
 
     For each width: A (n x m) = U S Vᵀ, m cells of the grid by n pixels.
@@ -54,7 +54,7 @@ class PsfTable(nn.Module):
 class DataTerm:
     """The exact x-update of a batch of crops, eq. 8, and what is left of the crop after it."""
 
-    def __init__(self, table: PsfTable, inputs: Inputs) -> None:
+    def __init__(self, table: OperatorTable, inputs: Inputs) -> None:
         left_x, singular_x, right_x = table(inputs.psf[:, 0])
         self.left_y, singular_y, self.right_y = table(inputs.psf[:, 1])
         self.left_x, self.right_x = left_x, right_x
@@ -115,7 +115,7 @@ class UnfoldedFeatures(nn.Module):
     def __init__(self, config: OffGridConfig, trunk: UnfoldedTrunk) -> None:
         super().__init__()
         self.cells, self.scale_free = trunk.cells, config.unit is None
-        self.table = PsfTable(config, trunk)
+        self.table = OperatorTable(config, trunk)
         self.stages = nn.ModuleList(
             Stage(trunk.channels, first=index == 0) for index in range(trunk.stages)
         )
