@@ -7,19 +7,17 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 
 import msgspec
 
-import dscsnet
 from dscsnet.engines.errors import ModelError
 from dscsnet.pipeline.config import NodeConfig
+from dscsnet.pipeline.process.children import environment
 
 #: A compiler that has to start from nothing needs most of a minute on a busy machine.
 LONGEST_S = 600.0
 #: It must not take the processor from the frames.
 NICENESS = 10
-SOURCES = Path(dscsnet.__file__).parents[1]
 COMMAND = (sys.executable, "-P", "-m", "dscsnet.pipeline", "check", "-c", "/dev/stdin")
 
 
@@ -36,14 +34,13 @@ def rehearse(config: NodeConfig, give_up: threading.Event) -> None:
     Raises:
         ModelError: the engine cannot be loaded; with the reason that `check` gave.
     """
-    paths = [str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=output,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment(),
         )
         try:
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import dscsnet
 from dscsnet.engines.errors import DscsnetError, one_line
+from dscsnet.pipeline.process.children import environment
 
 STOP_S = 10.0  # the node promises 5 s; more where the machine is busy
 KILL_S = 5.0
 SHOWN_LINES = 5
-SOURCES = Path(dscsnet.__file__).parents[1]
 
 
 class ProgramError(DscsnetError):
@@ -65,8 +64,6 @@ class Programs:
         Raises:
             ProgramError: the log cannot be written or the process not be started.
         """
-        paths = [str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         # -P: a folder that happens to be called like ours, where the user stands, is not ours.
         command = [sys.executable, "-P", "-m", module, *arguments]
         try:
@@ -76,7 +73,7 @@ class Programs:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=environment,
+                    env=environment(),
                 )
         except OSError as error:
             raise ProgramError(f"the {name} cannot be started: {error}") from None
