@@ -151,9 +151,8 @@ def video(codec: str, ending: str) -> bytes:
 def files() -> Iterator[Seed]:
     """Arrays, images and videos."""
     spot = np.exp(-0.5 * ((np.indices((9, 9)) - 4) ** 2).sum(0))
-    for target in ("mask", "detector_mask", "psf_file"):
-        if target != "detector_mask":
-            yield target, "npy", b"\x00" + npy(spot if target == "psf_file" else spot > 0.5)
+    for target, values in (("mask", spot > 0.5), ("psf_file", spot)):
+        yield target, "npy", b"\x00" + npy(values)
         yield target, "png", b"\x01" + image(".png")
         yield target, "tiff", b"\x02" + image(".tif", "uint16")
         yield target, "bmp", b"\x03" + image(".bmp")

@@ -73,7 +73,9 @@ _SET = (
 TARGETS = {
     target.name: target
     for target in (
-        Target("message", "wire", (*_WIRE, "dscsnet.pipeline.listen.loop"), mutators.message_parts),
+        Target(
+            "message", "wire", (*_WIRE, "dscsnet.pipeline.listen.display"), mutators.message_parts
+        ),
         Target(
             "unmix",
             "wire",
@@ -139,7 +141,6 @@ TARGETS = {
         ),
         Target("psf_file", "arrays", ("dscsnet.engines.fitting.psf",), mutators.typed_file),
         Target("mask", "arrays", ("dscsnet.pipeline.cropping.bad_pixels",), mutators.typed_file),
-        Target("detector_mask", "arrays", ("dscsnet.detector_stub.detector",), mutators.typed_file),
         Target("source_image", "sources", _IMAGES, mutators.typed_file),
         Target("source_tiff", "sources", (*_IMAGES, "dscsnet.pipeline.sources.tiff")),
         Target("source_npy", "sources", _IMAGES, mutators.npy_header),

@@ -5,7 +5,6 @@ The first byte of an input chooses the name's ending.
 
 import numpy as np
 
-from dscsnet.detector_stub import detector as detector_module
 from dscsnet.engines.fitting.psf import read_samples, sampled_table, widths
 from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
 from tests.fuzz.contract import attempt, scratch_file
@@ -20,16 +19,9 @@ def typed_path(data: bytes, endings: tuple[str, ...] = ENDINGS) -> str:
 
 
 def mask(data: bytes) -> None:
-    """The node's bad-pixel mask."""
+    """The bad-pixel mask of node and detector."""
     path = typed_path(data)
     found = attempt(lambda: load_bad_pixels(path))
-    assert found is None or (found.ndim == 2 and found.dtype == np.bool_)
-
-
-def detector_mask(data: bytes) -> None:
-    """The detector's bad-pixel mask."""
-    path = typed_path(data)
-    found = attempt(lambda: detector_module.load_bad_pixels(path))
     assert found is None or (found.ndim == 2 and found.dtype == np.bool_)
 
 
