@@ -16,7 +16,7 @@ def set_up(level: str) -> None:
     )
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
-    logger = logging.getLogger("detector_stub")
+    logger = logging.getLogger("dscsnet")
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level.upper())

@@ -20,7 +20,7 @@ wait_timeout_s: 0
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """The commands send the package's log to a standard error that ends with the test."""
-    logger = logging.getLogger("detector_stub")
+    logger = logging.getLogger("dscsnet")
     before = logger.handlers[:], logger.propagate, logger.level
     yield
     logger.handlers[:], logger.propagate = before[0], before[1]
