@@ -107,7 +107,7 @@ def child(target: Target, arguments: list[str]) -> None:
 
     # Atheris chooses by package only; and what numba compiles must stay as it is.
     others = sorted(_modules() - set(target.watched))
-    with atheris.instrument_imports(include=list(PACKAGES), exclude=others):
+    with atheris.instrument_imports(include=["dscsnet"], exclude=others):
         for module in target.watched:
             importlib.import_module(module)
     run, findings = target.load(), RUNS / target.name / "findings"
@@ -140,7 +140,7 @@ def _modules() -> set[str]:
     """Names of all our modules."""
     paths = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
-    return {name.removesuffix(".__init__") for name in names}
+    return {f"dscsnet.{name.removesuffix('.__init__')}" for name in names}
 
 
 def signature(error: BaseException) -> str:
