@@ -1,6 +1,7 @@
 """The lock files hold exact versions of all that setup.cfg asks for, whoever serves them."""
 
 import configparser
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -26,6 +27,7 @@ def wanted(extras: tuple[str, ...]) -> list[Requirement]:
     return [Requirement(line) for line in (*lines, *build) if line and not line.startswith("#")]
 
 
+@functools.cache
 def entries(name: str) -> list[tuple[Requirement, list[str]]]:
     """Each requirement of a lock file with its hashes."""
     text = (ROOT / "requirements" / name).read_text().replace("\\\n", "")

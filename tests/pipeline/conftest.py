@@ -34,7 +34,7 @@ from pipeline.recording.recorder import Recorder
 from pipeline.recording.settings import Recording
 from pipeline.sockets import Receiver, Sender
 
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 LOCAL = "tcp://127.0.0.1:*"
 
 
@@ -76,8 +76,8 @@ class Harness:
             )
         )
         self.heartbeat()  # the subscription is in force
-        assert self.frames.wait_for_peers(1, 5)
-        assert self.detections.wait_for_peers(1, 5)
+        assert self.frames.wait_for_peers(1, 60)
+        assert self.detections.wait_for_peers(1, 60)
 
     def _run(self) -> None:
         try:
@@ -87,7 +87,7 @@ class Harness:
 
     def _finish(self) -> None:
         self.stop.set()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     def receive(self) -> Targets | End:
