@@ -118,7 +118,7 @@ class Harness:
         """Status and text of one of the node's pages."""
         url = f"http://127.0.0.1:{self.node.http_port}/{page}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(url, timeout=60) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:

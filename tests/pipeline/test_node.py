@@ -262,7 +262,7 @@ def test_what_a_slow_engine_cannot_finish_is_answered_as_dropped(
         for frame_id in range(frames):
             node.send_frame(frame_id, scene())
             node.send_detections(frame_id, [20.0], [30.0])
-        assert in_engine.wait(10)
+        assert in_engine.wait(60)
         while node.node.snapshot()["queue"]["ready"] < frames - 1:
             time.sleep(0.01)
         node.stop.set()
@@ -296,7 +296,7 @@ def test_an_engine_that_hangs_does_not_keep_the_node(
         monkeypatch.setattr(ModelEngine, "run", hang)
         node.send_frame(0, scene())
         node.send_detections(0, [20.0], [30.0])
-        assert in_engine.wait(10)
+        assert in_engine.wait(60)
         node.stop.set()
         node.thread.join(PATIENCE_S)
         assert not node.thread.is_alive()
