@@ -1,6 +1,6 @@
 # Every target makes the virtual environment it needs when there is none.
 #   make demo    the main job, on a simulated scene, a minute or two with the set-up
-#   make test    the test suite
+#   make test    the test suite; COVERAGE=1 measures what it covers
 #   make check   format, lint, types, tests
 #   make lock    renews the exact versions in requirements/, which demo and test install
 #   make test-newest   the test suite with the newest versions that setup.cfg allows
@@ -23,6 +23,7 @@ TARGETS ?=
 PACKAGE ?= pipeline
 SEED    ?= 1
 NUMBER  ?= 40
+COVERAGE ?=
 
 .PHONY: demo gpu test test-newest check format format-check lint types lock slow fuzz mutants \
 	bench clean
@@ -31,7 +32,8 @@ demo: $(VENV)/node
 	$(BIN)/dscsnet demo
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python $(if $(COVERAGE),-m coverage run) -m pytest
+	$(if $(COVERAGE),$(BIN)/python -m coverage report)
 
 check: format-check lint types test
 

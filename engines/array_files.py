@@ -61,7 +61,7 @@ def map_array(path: Path) -> Array:
         if 0 in shape:
             return np.empty(shape, dtype)
         order = "F" if in_columns else "C"
-        return np.memmap(path, dtype, "r", start, shape, order)  # type: ignore[call-overload,no-any-return]
+        return np.memmap(path, dtype, "r", start, shape, order)  # type: ignore[call-overload]
     except _DAMAGED as error:
         raise ArrayFileError(f"not a readable .npy array: {_first_line(error)}") from None
 

@@ -57,7 +57,7 @@ class NodeMetrics:
             )
         }
         self._by_stage: dict[str, Any] = {}
-        self.registry.register(self)  # type: ignore[arg-type]
+        self.registry.register(self)
 
     def observe(self, name: str, value: float) -> None:
         """One duration of a stage in seconds, or one size of a batch."""

@@ -67,7 +67,7 @@ def test_signals_end_it_with_exit_0(
             lines.append(line)
             if event in line:
                 process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert "_stopped" in lines[-1]
 
 
@@ -75,5 +75,5 @@ def test_signal_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals() as stop:
         signal.raise_signal(signal.SIGTERM)
-        assert stop.wait(10)
+        assert stop.wait(60)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -46,7 +46,7 @@ class Bench:
             self.stop,
             ready=lambda *given: endpoints.put(given),
         )
-        frames, detections = endpoints.get(timeout=10)
+        frames, detections = endpoints.get(timeout=60)
         # detections first: the frames start as soon as theirs is there
         self.detections = self._subscribe(detections, "detections")
         self.frames = self._subscribe(frames, "frame")

@@ -33,7 +33,7 @@ from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 LOCAL = "tcp://127.0.0.1:*"
 
 
@@ -75,8 +75,8 @@ class Harness:
             )
         )
         self.heartbeat()  # the subscription is in force
-        assert self.frames.wait_for_peers(1, 5)
-        assert self.detections.wait_for_peers(1, 5)
+        assert self.frames.wait_for_peers(1, 60)
+        assert self.detections.wait_for_peers(1, 60)
 
     def _run(self) -> None:
         try:
@@ -86,7 +86,7 @@ class Harness:
 
     def _finish(self) -> None:
         self.stop.set()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     def receive(self) -> Targets | End:
@@ -117,7 +117,7 @@ class Harness:
         """Status and text of one of the node's pages."""
         url = f"http://127.0.0.1:{self.node.http_port}/{page}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(url, timeout=60) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -90,7 +90,7 @@ def finish_readout(
         engine = _engine(folder)
         selection = train_selection(engine, readout, config.selection, config.network.slots, tell)
         arrays = {name: a.astype(np.float32) for name, a in selection._asdict().items()}
-        np.savez_compressed(folder / SELECTION, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(folder / SELECTION, **arrays)
         files[SELECTION] = file_sha256(folder / SELECTION)
     card = replace(card, files=files, readout=readout)
     write_card(card, folder)

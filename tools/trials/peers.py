@@ -8,7 +8,7 @@ import itertools
 import signal
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -145,7 +145,7 @@ def _say(what: str) -> int:
 
 def _until_terminated() -> list[Literal[True]]:
     """A list that SIGTERM empties of its truth."""
-    going: list = [True]
+    going: list[Any] = [True]
 
     def end(*_: object) -> None:
         going[0] = False

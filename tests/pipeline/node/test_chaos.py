@@ -164,7 +164,7 @@ def await_descriptors(process: Process, most: int) -> None:
 
 
 def get(port: str, page: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=60) as response:
         return response.read().decode()
 
 

@@ -1,6 +1,7 @@
 """The whole node over real sockets: a publisher of frames and detections in, targets out."""
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -35,6 +36,7 @@ from dscsnet.pipeline.unmix import plain_answer
 
 Start = Callable[..., AbstractContextManager[Any]]
 KINDS = ("targets", "end", "status")
+PATIENCE_S = 60.0  # only a failure waits that long
 ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
 
 
@@ -209,31 +211,42 @@ def test_health_pages(harness: Start) -> None:
         assert f'dscsnet_stage_seconds_count{{stage="{stage}"}} 1.0' in page
 
 
-def test_stop_answers_what_was_accepted_within_five_seconds(harness: Start) -> None:
-    with harness(join=Join(timeout_ms=60_000)) as node:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop may take as long as a loaded machine needs: that it takes 5 s at most is set apart."""
+    module = sys.modules[Node.__module__]
+    assert module.DRAIN_S < module.PUBLISH_S < module.LEAVE_S < 5
+    for name in ("DRAIN_S", "PUBLISH_S", "LEAVE_S"):
+        monkeypatch.setattr(module, name, PATIENCE_S)
+
+
+@pytest.mark.usefixtures("patient")
+def test_stop_answers_what_was_accepted(harness: Start) -> None:
+    with harness(join=Join(timeout_ms=600_000)) as node:
         node.send_frame(0, scene())
         node.send_frame(1, scene())
         node.send_detections(1, [20.0], [30.0])
         while node.node.snapshot()["received"] < 2:
             time.sleep(0.01)
-        started = time.monotonic()
         node.stop.set()
         answers = [node.receive(), node.receive()]
-        node.thread.join(10)
-        assert time.monotonic() - started < 5
+        node.thread.join(PATIENCE_S)
+        assert not node.thread.is_alive()
         assert node.error is None
     assert [a.status for a in answers if isinstance(a, Targets)] == ["no_detections", "ok"]
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_a_slow_engine_cannot_finish_is_answered_as_dropped(
     harness: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batch takes longer than the time to drain; every key is answered all the same."""
+    monkeypatch.setattr(sys.modules[Node.__module__], "DRAIN_S", 0.1)
     frames, in_engine, run = 4, threading.Event(), ModelEngine.run
 
     def slow(self: ModelEngine, batch: Any) -> Any:
         in_engine.set()
-        hold.wait(2.2)
+        assert hold.wait(PATIENCE_S)
         return run(self, batch)
 
     hold = threading.Event()
@@ -246,14 +259,17 @@ def test_what_a_slow_engine_cannot_finish_is_answered_as_dropped(
         for frame_id in range(frames):
             node.send_frame(frame_id, scene())
             node.send_detections(frame_id, [20.0], [30.0])
-        assert in_engine.wait(10)
+        assert in_engine.wait(60)
         while node.node.snapshot()["queue"]["ready"] < frames - 1:
             time.sleep(0.01)
-        started = time.monotonic()
         node.stop.set()
+        while node.node.snapshot()["drops"].get("shutdown", 0) < frames - 1:
+            assert node.thread.is_alive()
+            time.sleep(0.01)
+        hold.set()
         answers = [node.receive() for _ in range(frames)]
-        node.thread.join(10)
-        assert time.monotonic() - started < 5
+        node.thread.join(PATIENCE_S)
+        assert not node.thread.is_alive()
         assert node.error is None
         last = node.heartbeat().body
         while last["pending"]:
@@ -270,16 +286,16 @@ def test_an_engine_that_hangs_does_not_keep_the_node(
 
     def hang(self: ModelEngine, batch: Any) -> Any:
         in_engine.set()
-        release.wait(60)
+        release.wait(2 * PATIENCE_S)
         raise DscsnetError("released")
 
     with harness() as node:
         monkeypatch.setattr(ModelEngine, "run", hang)
         node.send_frame(0, scene())
         node.send_detections(0, [20.0], [30.0])
-        assert in_engine.wait(10)
+        assert in_engine.wait(60)
         node.stop.set()
-        node.thread.join(5)
+        node.thread.join(PATIENCE_S)
         assert not node.thread.is_alive()
         assert isinstance(node.error, DscsnetError)
         assert "the worker did not end in time" in str(node.error)
@@ -296,7 +312,7 @@ def test_stop_is_heeded_while_subscribers_are_awaited() -> None:
         assert thread.is_alive()
         time.sleep(0.01)
     stop.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 

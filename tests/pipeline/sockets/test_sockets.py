@@ -36,8 +36,8 @@ from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 
 EPOCH = bytes(16)
 ANYWHERE = "tcp://127.0.0.1:*"
-PATIENCE_S = 10.0  # far more than anything here takes; only a failure waits that long
-PATIENCE_MS = 10_000
+PATIENCE_S = 30.0  # far more than anything here takes; only a failure waits that long
+PATIENCE_MS = 30_000
 SMALL = Limits(max_frame_bytes=1000, max_header_bytes=1000)
 PAGE = Path(__file__).parents[3] / "docs" / "wire-format.md"
 

@@ -328,7 +328,7 @@ def test_read_ahead_is_bounded_and_ends_its_thread() -> None:
 
     ahead = read_ahead(items(), READ_AHEAD_FRAMES)
     assert next(ahead) == 1
-    assert full.wait(10)
+    assert full.wait(60)
     ahead.close()
     assert made == list(range(READ_AHEAD_FRAMES + 1))
     assert not any(thread.name.startswith("read-ahead") for thread in threading.enumerate())

@@ -239,7 +239,7 @@ def test_an_engine_is_loaded_in_a_process_of_its_own_first(
         node.node.reload()
         wait_for(lambda: changes(node)["loading"], "the rehearsal")
         node.stop.set()
-        node.thread.join(5)
+        node.thread.join(60)
         assert not node.thread.is_alive()
         assert changes(node)["failed"] == 4
     assert gate.loads == [0.5]
@@ -298,10 +298,9 @@ def test_a_stop_does_not_wait_for_an_engine_that_is_being_loaded(
         file.write_text("engine: {model: field-mlp, psf_sigma: 0.6}")
         node.node.reload()
         assert gate.reached.wait(60)
-        started = time.monotonic()
         node.stop.set()
-        node.thread.join(10)
-        assert time.monotonic() - started < 5
+        node.thread.join(50)  # the gate would open after 60
+        assert not node.thread.is_alive()
         assert node.error is None
         gate.open.set()
         for _ in range(2):  # the old one, and the new one that came too late
