@@ -77,7 +77,7 @@ def state(psf: PsfLike | None) -> tuple[float, ...] | Path | Float | None:
         return None
     if isinstance(psf, str | os.PathLike):
         return Path(psf)
-    values = numbers(psf)
+    values = _numbers(psf)
     if values.ndim == 2:
         return values
     if values.ndim > 1 or not 1 <= values.size <= 3:
@@ -93,7 +93,7 @@ def state(psf: PsfLike | None) -> tuple[float, ...] | Path | Float | None:
     return (minor, major) if angle % 180 == 90 else (major, minor, angle)
 
 
-def numbers(psf: ArrayLike) -> Float:
+def _numbers(psf: ArrayLike) -> Float:
     """The PSF as an array of real numbers, or InputError."""
     try:
         values = np.asarray(psf)
