@@ -2,6 +2,7 @@
 #   make demo    the main job, on a simulated scene, a minute or two with the set-up
 #   make test    the test suite
 #   make check   format, lint, types, tests
+#   make docs    reference of the Python interface, from its docstrings, in build/docs
 #   make slow    what takes minutes: the chaos test and the like
 #   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
 #   make gpu     tests and benchmark of the GPU runtimes; needs a GPU, docs/gpu.md
@@ -15,7 +16,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SECONDS ?= 120
 TARGETS ?=
 
-.PHONY: demo gpu test check format format-check lint types slow fuzz bench clean
+.PHONY: demo gpu test check format format-check lint types docs slow fuzz bench clean
 
 demo: $(VENV)/node
 	$(BIN)/dscsnet demo
@@ -35,8 +36,13 @@ format-check: $(VENV)/dev
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 
+# What programs of others see is held to the strictest rules, and so is a program that uses it.
 types: $(VENV)/dev
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports silent docs/examples/*.py tests/typed_program.py
+
+docs: $(VENV)/dev
+	$(BIN)/python docs/reference.py build/docs
 
 gpu: $(VENV)/dev
 	$(BIN)/python -m dscsnet.tools.bench.gpu gpu-report

@@ -72,20 +72,22 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    """Load what is asked for, and keep it."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # to a type checker a name that is not imported above is a mistake
 
-        value: Any = version("dscsnet")
-    elif name in _HOME_OF:
-        from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        """Load what is asked for, and keep it."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-        value = getattr(import_module(f"dscsnet.{_HOME_OF[name]}"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+            value: Any = version("dscsnet")
+        elif name in _HOME_OF:
+            from importlib import import_module
+
+            value = getattr(import_module(f"dscsnet.{_HOME_OF[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -45,7 +45,7 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 def test_type_checkers_see_every_public_name() -> None:
     """What is imported for them is what is loaded, from the same places."""
     tree = ast.parse((ROOT / "dscsnet" / "__init__.py").read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
         alias.name: node.module
         for node in block.body

@@ -38,24 +38,27 @@ print(result)
 def enlarge(axes: Axes, spot: int) -> None:
     """Draw a spot: the truth, and its targets with their 2-sigma ellipses."""
     x, y = spots.x[spot].round(), spots.y[spot].round()
-    near = image[int(y) - 5 : int(y) + 6, int(x) - 5 : int(x) + 6]
-    axes.imshow(near, cmap="gray", extent=(x - 5.5, x + 5.5, y + 5.5, y - 5.5))
-    axes.plot(TRUE_X, TRUE_Y, "o", mfc="none", mec="tab:cyan", ms=13, mew=1.5, label="truth")
-    axes.plot(targets.x, targets.y, "+", color="tab:red", ms=7, label="unmixed, 2 sigma")
+    near = image[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4]
+    axes.imshow(near, cmap="gray", extent=(x - 3.5, x + 3.5, y + 3.5, y - 3.5))
+    axes.plot(TRUE_X, TRUE_Y, "o", mfc="none", mec="tab:cyan", ms=9, mew=1.5, label="truth")
+    axes.plot(targets.x, targets.y, ".", color="tab:red", ms=4, label="unmixed, 2 sigma")
     columns = (targets.x, targets.y, targets.sigma_x, targets.sigma_y)
     for target_x, target_y, sigma_x, sigma_y in zip(*columns, strict=True):
         place = (target_x, target_y)
         axes.add_patch(Ellipse(place, 4 * sigma_x, 4 * sigma_y, fill=False, color="tab:red"))
-    axes.set(xlim=(x - 5.5, x + 5.5), ylim=(y + 5.5, y - 5.5))
-    axes.set_title(f"spot {spot}, number of targets: {result.spots.count[spot]}", fontsize=10)
+    axes.set(xticks=x + np.arange(-3, 4), yticks=y + np.arange(-3, 4))
+    axes.set(xlim=(x - 3.5, x + 3.5), ylim=(y + 3.5, y - 3.5))
+    axes.set_title(f"spot {spot}: {result.spots.count[spot]} target(s)", fontsize=10)
 
 
-figure, panels = plt.subplots(1, 4, figsize=(11, 2.9), layout="constrained")
+figure, panels = plt.subplots(
+    1, 4, figsize=(12, 3), width_ratios=(1.3, 1, 1, 1), layout="constrained"
+)
 whole, *enlarged = panels
 whole.imshow(image, cmap="gray")
 whole.plot(spots.x, spots.y, "s", mfc="none", mec="tab:orange", ms=14)
 whole.set_title("the frame, and the detector's spots", fontsize=10)
 for number, panel in enumerate(enlarged):
     enlarge(panel, number)
-enlarged[0].legend(fontsize=7, loc="upper left")
+enlarged[0].legend(fontsize=7, loc="upper right")
 figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "unmix_a_frame.png", dpi=80)
