@@ -4,6 +4,7 @@
 #   make check   format, lint, types, tests
 #   make lock    renews the exact versions in requirements/, which demo and test install
 #   make test-newest   the test suite with the newest versions that setup.cfg allows
+#   make docs    reference of the Python interface, from its docstrings, in build/docs
 #   make slow    what takes minutes: the chaos test and the like
 #   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
 #   make mutants  are faults noticed? changes of the code, one by one; PACKAGE= SEED= NUMBER=
@@ -25,8 +26,8 @@ SEED    ?= 1
 NUMBER  ?= 40
 COVERAGE ?=
 
-.PHONY: demo gpu test test-newest check format format-check lint types lock slow fuzz mutants \
-	bench clean
+.PHONY: demo gpu test test-newest check format format-check lint types docs lock slow fuzz \
+	mutants bench clean
 
 demo: $(VENV)/node
 	$(BIN)/dscsnet demo
@@ -47,8 +48,13 @@ format-check: $(VENV)/dev
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 
+# What programs of others see is held to the strictest rules, and so is a program that uses it.
 types: $(VENV)/dev
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports silent docs/examples/*.py tests/typed_program.py
+
+docs: $(VENV)/dev
+	$(BIN)/python docs/reference.py build/docs
 
 gpu: $(VENV)/dev
 	$(BIN)/python -m dscsnet.tools.bench.gpu gpu-report

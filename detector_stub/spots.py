@@ -29,6 +29,7 @@ from dscsnet.detector_stub.background import (
 from dscsnet.detector_stub.config import SpotSettings
 from dscsnet.engines.array_types import Mask
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.engines.table import Table
 
 FILL_SIZE = 7  # px; bad pixels take the mean of the good ones in a square of this side
 QUANTISATION = 0.29  # standard deviation of rounding to whole counts
@@ -42,8 +43,8 @@ class FrameError(DscsnetError):
     """A frame that the detector cannot work on; the message says what was expected."""
 
 
-@dataclass(frozen=True)
-class Candidates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidates(Table):
     """Candidate spots, strongest first: columns of equal length, float64.
 
     Attributes:
@@ -58,19 +59,10 @@ class Candidates:
     width: NDArray[np.float64]
     height: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        """Return the number of candidates."""
-        return len(self.x)
-
     @classmethod
     def empty(cls) -> "Candidates":
         """Return no candidates."""
         return cls(*np.zeros((5, 0)))
-
-    def take(self, index: NDArray[np.intp] | Mask) -> "Candidates":
-        """Return some of them, as NumPy indexes."""
-        columns = (self.x, self.y, self.score, self.width, self.height)
-        return Candidates(*(column[index] for column in columns))
 
 
 class SpotDetector:

@@ -18,6 +18,7 @@ from dscsnet.engines.fitting.compiled import as_kernel_takes
 from dscsnet.engines.fitting.orders import OrderOptions, search_orders
 from dscsnet.engines.fitting.psf import (
     NO_TABLE,
+    check_number,
     elliptical_table,
     read_samples,
     sampled_table,
@@ -41,8 +42,11 @@ class PsfFitEngine:
     The PSF widths of a batch hold where the PSF is a Gaussian along the image's axes; any other
     PSF is the settings'.
 
+    Args:
+        samples: (height, width) values of the optical PSF, in place of those of the settings' file.
+
     Raises:
-        ModelError: the PSF's file cannot be used.
+        ModelError: the PSF's samples or file cannot be used.
         ValueError: the crop size is even.
     """
 
@@ -50,11 +54,13 @@ class PsfFitEngine:
     runtime_name = f"numba {numba.__version__} CPU"
     sha256 = ""
 
-    def __init__(self, settings: PsfFitSettings | None = None) -> None:
+    def __init__(
+        self, settings: PsfFitSettings | None = None, samples: Float | None = None
+    ) -> None:
         self.settings = settings = settings or PsfFitSettings()
         size = settings.crop_size
         self.grid = Grid(crop_size=size, upsampling=1, field_size=size)
-        self.psf, self._table = _describe(settings)
+        self.psf, self._table = _describe(settings, samples)
         draws = np.random.default_rng(settings.seed)
         self._draws = draws.normal(size=(settings.starts, settings.most, 3))
         held = self._table.coefficients.size > 0 or settings.width_prior == 0
@@ -159,10 +165,13 @@ class PsfFitEngine:
         """Nothing to free."""
 
 
-def _describe(settings: PsfFitSettings) -> tuple[Psf, PsfTable]:
+def _describe(settings: PsfFitSettings, samples: Float | None) -> tuple[Psf, PsfTable]:
     """PSF sigma along the image's x and y, and the table unless a Gaussian needs none."""
-    if settings.file is not None:
+    if samples is not None:
+        check_number(samples, "a PSF")
+    elif settings.file is not None:
         samples = read_samples(settings.file)
+    if samples is not None:
         table = sampled_table(samples, settings.oversampling)
         return widths(samples, settings.oversampling), table
     sigma_x, sigma_y = settings.sigma_x, settings.sigma_y or settings.sigma_x

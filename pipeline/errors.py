@@ -7,6 +7,10 @@ class ConfigError(DscsnetError):
     """A configuration file or value is wrong; the message names the key."""
 
 
+class InputError(DscsnetError, ValueError):
+    """An argument of the Python interface cannot be used; the message names it."""
+
+
 class SourceError(DscsnetError):
     """A replay source cannot be opened or read."""
 

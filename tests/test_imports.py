@@ -22,7 +22,7 @@ ALLOWED = {
             f"pipeline.{room}"
             for room in ("cropping.bad_pixels", "errors", "messages", "process", "sockets")
         ),
-        "pipeline.yaml_file",
+        *("pipeline.arguments", "pipeline.yaml_file"),
     ),
     "tools": ("engines", "pipeline", "detector_stub"),
 }
@@ -33,11 +33,11 @@ ROOMS = {
         errors
         process messages yaml_file
         security cropping listen
-        sockets
+        arguments sockets
         recording
-        config sources
+        config sources unmix
         join monitoring replay
-        unmix
+        worker
         node
         commands
         cli

@@ -2,8 +2,10 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dscsnet.engines.array_files import ArrayFileError, map_array
 from dscsnet.engines.array_types import Float
@@ -114,12 +116,21 @@ def read_samples(path: str | Path) -> Float:
             f"PSF file {path} must hold a 2-D array of numbers or a grey image, "
             f"got {samples.dtype} of shape {samples.shape}"
         )
-    if max(samples.shape) > MOST_SAMPLES:
-        raise ModelError(
-            f"PSF file {path} must have at most {MOST_SAMPLES} samples a side, got {samples.shape}"
-        )
+    check_number(samples, f"PSF file {path}")
     with np.errstate(invalid="ignore"):  # of NaNs, which are refused with the samples
         return samples.astype(np.float64)
+
+
+def check_number(samples: NDArray[Any], what: str) -> None:
+    """Refuse more samples than a table is made of.
+
+    Raises:
+        ModelError: one side is too long.
+    """
+    if max(samples.shape, default=0) > MOST_SAMPLES:
+        raise ModelError(
+            f"{what} must have at most {MOST_SAMPLES} samples a side, got {samples.shape}"
+        )
 
 
 def _check_table(entries: int) -> None:

@@ -47,7 +47,7 @@ def check(
     from dscsnet.engines.model_engine import ModelEngine
     from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
     from dscsnet.pipeline.security import check_keys
-    from dscsnet.pipeline.unmix import load_engine
+    from dscsnet.pipeline.worker import load_engine
 
     settings = _load(config)
     engine = load_engine(settings.engine)

@@ -31,10 +31,11 @@ from dscsnet.pipeline.security import count_refusals
 from dscsnet.pipeline.sockets import Sender
 from dscsnet.pipeline.sockets.end import SocketEnd
 from dscsnet.pipeline.sockets.peers import await_peers
-from dscsnet.pipeline.unmix import (
+from dscsnet.pipeline.unmix import Stages
+from dscsnet.pipeline.worker import (
     EngineChange,
-    Unmixer,
-    UnmixerSlot,
+    Worker,
+    WorkerSlot,
     engine_info,
     fallbacks,
     load_engine,
@@ -77,8 +78,8 @@ class Node:
         self._unready_reason = "starting"
         self._failure: BaseException | None = None
         self._bad_pixels: NDArray[np.bool_] | None = None
-        self._slot = UnmixerSlot()
-        self._change = EngineChange(file, config, self._load_unmixer, self._slot)
+        self._slot = WorkerSlot()
+        self._change = EngineChange(file, config, self._load_worker, self._slot)
         self._joiner = Joiner(
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
         )
@@ -172,25 +173,25 @@ class Node:
     def _start_engine(self, stack: contextlib.ExitStack) -> None:
         self._unready_reason = "loading and checking the engine"
         self._bad_pixels = load_bad_pixels(self.config.crop.bad_pixels)
-        self._slot.install(self._load_unmixer(self.config.engine))
+        self._slot.install(self._load_worker(self.config.engine))
         stack.callback(self._slot.close)
         log.info("engine: %s on %s", self._slot.info.model, self._slot.info.runtime)
 
-    def _load_unmixer(self, settings: EngineSettings) -> Unmixer:
-        """An unmixer that was checked and warmed up."""
+    def _load_worker(self, settings: EngineSettings) -> Worker:
+        """A worker whose engine was checked and warmed up."""
         engine, crop = load_engine(settings), self.config.crop
         self._fallbacks.update((each.runtime, each.cause) for each in fallbacks(engine))
         warm_up(engine.grid.crop_size)
-        unmixer = Unmixer(
+        unmixing = Stages(
             engine,
-            engine_info(engine),
             merge_radius=crop.merge_radius,
             crops_per_frame=crop.max_crops,
             crops_per_run=self.config.batch.max_crops,
             bad_pixels=self._bad_pixels,
         )
-        unmixer.stages.subscribe(self._metrics.observe)
-        return unmixer
+        worker = Worker(unmixing, engine_info(engine))
+        worker.stages.subscribe(self._metrics.observe)
+        return worker
 
     def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
         output, expected = self.config.output, self.config.output.expected_subscribers
@@ -257,9 +258,9 @@ class Node:
         while not self._joiner.drained() and not give_up.is_set():
             self._worker_seen = time.monotonic()
             tickets = self._joiner.take(0.2)
-            unmixer = self._slot.current()
+            worker = self._slot.current()
             if tickets:
-                unmixer.process(tickets, self._joiner.finish)
+                worker.process(tickets, self._joiner.finish)
 
     def _dead(self) -> str | None:
         if self._failure is not None:

@@ -8,28 +8,13 @@ from numpy.typing import NDArray
 
 from dscsnet.engines import image_files
 from dscsnet.engines.image_files import Content
-from dscsnet.pipeline.errors import SourceError
+from dscsnet.pipeline.errors import InputError, SourceError
 from dscsnet.pipeline.messages.bounds import Limits
+from dscsnet.pipeline.messages.pixels import exact_pixels, wire_dtype
 
 LIMITS = Limits()
 
 logger = logging.getLogger(__name__)
-
-# How each stored type travels. A value that its wire type cannot hold exactly is an error, never
-# rounded or clipped: counts are measurements.
-WIRE_DTYPES: dict[str, type[np.generic]] = {
-    "bool": np.uint8,
-    "uint8": np.uint8,
-    "uint16": np.uint16,
-    "int16": np.uint16,
-    "float16": np.float32,
-    "float32": np.float32,
-    "int32": np.float32,
-    "uint32": np.float32,
-    "int64": np.float32,
-    "uint64": np.float32,
-    "float64": np.float32,
-}
 
 
 class PixelConverter:
@@ -42,7 +27,8 @@ class PixelConverter:
         """Return the pixels of one frame.
 
         Args:
-            image: (H, W) or (H, W, channels) of a type in `WIRE_DTYPES`; three channels are blue,
+            image: (H, W) or (H, W, channels) of a type in
+                `dscsnet.pipeline.messages.pixels.WIRE_DTYPES`; three channels are blue,
                 green, red; a fourth (alpha) is left out.
             where: names the image in errors, e.g. the file.
 
@@ -54,7 +40,10 @@ class PixelConverter:
             SourceError: the type or the number of channels is not supported, or a value does not
                 fit the wire type exactly.
         """
-        pixels = _exact(image, where)
+        try:
+            pixels = exact_pixels(image, where)
+        except InputError as error:
+            raise SourceError(str(error)) from None
         if pixels.ndim == 3:
             pixels = self._gray(pixels, where)
         if pixels.ndim != 2 or pixels.size == 0:
@@ -101,42 +90,9 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
         )
 
 
-def wire_dtype(stored: np.dtype, where: str) -> np.dtype:
-    """Return the type in which pixels stored as `stored` travel; SourceError if there is none."""
-    name = stored.newbyteorder("=").name
-    if name not in WIRE_DTYPES:
-        known = ", ".join(WIRE_DTYPES)
-        raise SourceError(f"{where}: pixels of type {name} are not supported; expected {known}")
-    return np.dtype(WIRE_DTYPES[name])
-
-
-def _exact(image: NDArray[np.generic], where: str) -> NDArray[np.generic]:
-    """Cast to the wire type, or raise SourceError where that would change a value."""
-    wanted = wire_dtype(image.dtype, where)
-    if image.dtype in (wanted, np.bool_, np.float16):
-        with np.errstate(invalid="ignore"):  # of NaNs, which mark bad pixels
-            return image.astype(wanted, copy=False)
-    if wanted == np.uint16:
-        if image.size and int(image.min()) < 0:
-            raise SourceError(
-                f"{where}: {image.dtype.name} pixels must not be negative, "
-                f"got {int(image.min())}; store them as float32 instead"
-            )
-        return image.astype(wanted)
-    return _as_float32(image, where)
-
-
-def _as_float32(image: NDArray[np.generic], where: str) -> NDArray[np.float32]:
-    # An overflow is caught below, as an infinity that differs; a NaN marks a bad pixel.
-    with np.errstate(over="ignore", invalid="ignore"):
-        pixels = image.astype(np.float32)
-    # Compared in long double, which holds every 64-bit integer that a double would round.
-    exact = np.longdouble if image.dtype.kind in "iu" else np.float64
-    same = (pixels.astype(exact) == image.astype(exact)) | np.isnan(pixels)
-    if not same.all():
-        value = image[np.unravel_index(int(np.argmin(same)), image.shape)]
-        raise SourceError(
-            f"{where}: {image.dtype.name} pixels must be exact in float32, got {value}; "
-            "round them with array.astype(numpy.float32) first"
-        )
-    return pixels
+def check_stored(shape: tuple[int, ...], stored: np.dtype, where: str) -> None:
+    """Refuse frames stored as `stored` if they are too large, or of a type that does not travel."""
+    try:
+        check_size(shape, wire_dtype(stored, where), where)
+    except InputError as error:
+        raise SourceError(str(error)) from None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.array_files import Archive, ArrayFileError, map_array
 from dscsnet.pipeline.errors import SourceError
-from dscsnet.pipeline.sources.pixels import PixelConverter, check_size, decode_image, wire_dtype
+from dscsnet.pipeline.sources.pixels import PixelConverter, check_stored, decode_image
 from dscsnet.pipeline.sources.tiff import TIFF_SUFFIXES, TiffPages
 
 #: How files begin that FFmpeg takes for lists of other files.
@@ -92,7 +92,7 @@ class ArrayFrames:
                 f"{path}: expected frames (T, H, W) or one image (H, W), "
                 f"got shape {self._array.shape}"
             )
-        check_size(self._array.shape, wire_dtype(self._array.dtype, str(path)), str(path))
+        check_stored(self._array.shape, self._array.dtype, str(path))
         if self.timestamps_ns is not None:
             _check_timestamps(self.timestamps_ns, len(self._array), path)
         self.rate_hz = _mean_rate_hz(self.timestamps_ns)

@@ -136,7 +136,7 @@ def open_source(
             frames of a recording (`.mcap`, or a folder or glob of its files) of one stream.
             Arrays are (T, H, W) or (H, W); an `.npz` file has them under `frames` or as its only
             3-D array, and may have `timestamps_ns` (T,). How stored types travel is in
-            `dscsnet.pipeline.sources.pixels.WIRE_DTYPES`.
+            `dscsnet.pipeline.messages.pixels.WIRE_DTYPES`.
         start: first frame.
         stop: the frame before which to stop, like a slice; None for all.
         allow_mixed_sizes: let frames of changing size and type through (unrelated single images).

@@ -1,16 +1,8 @@
-"""Joined frames to answers: the worker, the engine it holds, and changing that engine."""
+"""Frames and candidates to spots and targets, in this process: no messages, keys or clocks."""
 
-from dscsnet.pipeline.unmix.answers import plain_answer
-from dscsnet.pipeline.unmix.engine_change import EngineChange, UnmixerSlot
-from dscsnet.pipeline.unmix.engine_loading import engine_info, fallbacks, load_engine
+from dscsnet.pipeline.unmix.columns import Result, SpotColumns, TargetColumns
+from dscsnet.pipeline.unmix.prepare import Prepared
+from dscsnet.pipeline.unmix.stages import Stages
 from dscsnet.pipeline.unmix.unmixer import Unmixer
 
-__all__ = [
-    "EngineChange",
-    "Unmixer",
-    "UnmixerSlot",
-    "engine_info",
-    "fallbacks",
-    "load_engine",
-    "plain_answer",
-]
+__all__ = ["Prepared", "Result", "SpotColumns", "Stages", "TargetColumns", "Unmixer"]

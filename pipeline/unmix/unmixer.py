@@ -1,201 +1,267 @@
-"""Joined frames to answers: crop, batch over frames and streams, run the engine, read out."""
+"""`dscsnet.Unmixer`: frames or crops in, spots and targets out, in one call."""
 
-import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from dscsnet.engines.engine import CropBatch, Engine, make_batch
 from dscsnet.engines.errors import DscsnetError
-from dscsnet.engines.estimates import Estimates
-from dscsnet.engines.runtimes import DeviceError
-from dscsnet.pipeline.cropping.cut import Crops, cut_crops
-from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
-from dscsnet.pipeline.join import Ticket
-from dscsnet.pipeline.messages import EngineInfo, Targets
-from dscsnet.pipeline.monitoring.stages import StageTimes
-from dscsnet.pipeline.process.logs import RateLimitedLog
-from dscsnet.pipeline.unmix.answers import plain_answer, unmixed_answer
-from dscsnet.pipeline.unmix.psf_drift import PsfDrift
+from dscsnet.engines.psf_fit_settings import PsfFitSettings
+from dscsnet.engines.runtimes.base import Precision, RuntimeOptions
+from dscsnet.pipeline.arguments import (
+    column,
+    counts_of,
+    mask_of,
+    saturation_of,
+    whole_numbers,
+    within,
+)
+from dscsnet.pipeline.errors import InputError
+from dscsnet.pipeline.unmix.columns import Result
+from dscsnet.pipeline.unmix.prepare import Prepared
+from dscsnet.pipeline.unmix.psf import PsfLike, open_for_psf
+from dscsnet.pipeline.unmix.stages import Stages
 
-log = logging.getLogger(__name__)
-
-Finish = Callable[[Ticket, Targets], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A frame whose crops are cut.
-
-    Attributes:
-        good: indices of the crops that have a usable pixel; only these are inferred.
-    """
-
-    ticket: Ticket
-    plan: CropPlan
-    crops: Crops
-    good: NDArray[np.int64]
+Runtime = Literal["auto", "onnxruntime", "tensorrt", "torch"]
 
 
 class Unmixer:
-    """Turns tickets into answers; used by one thread.
+    """Unmixes spots into the point targets that they are made of; the node's own way, in a call.
+
+    Made once, for one sensor; used by one thread at a time; a context manager. The first call on a
+    machine compiles numerical loops, for half a minute; later programs find them compiled.
 
     Args:
-        merge_radius: candidates closer than this share a crop, px.
-        crops_per_frame: crops cut from one frame, at most.
-        crops_per_run: crops in one run of the engine, at most.
-        bad_pixels: (H, W) bool mask, or None.
+        psf: the sensor's point spread function, the light before pixels integrate it:
+            - a number: sigma of a round Gaussian, px;
+            - `(sigma_x, sigma_y)`: along the image's axes, px;
+            - `(sigma_major, sigma_minor, angle_deg)`: an ellipse, its major axis turned by this
+              angle from the image's x axis towards y;
+            - a file (`.npy`, or an 8- or 16-bit grey image) or a 2-D array of samples;
+            - None: what the model was made for. A PSF told 10 % wrong makes pairs of single
+              targets; `dscsnet calibrate` measures it.
 
-    Attributes:
-        device_failure: why no batch can be inferred any more; None while all is well.
+            Networks take the first two kinds within the range on their card; the engine without
+            a network, `model="psf-fit"`, takes all.
+        model: name of a shipped model (`dscsnet model list`), a model folder, or `psf-fit`.
+        runtime: what executes the network; `auto` takes the fastest that works here.
+        threads: CPU threads of a run; 0: one a core.
+        saturation: count at and above which a pixel is saturated, unless a frame says otherwise.
+        bad_pixels: (H, W) mask, or its file (an image or `.npy`): bad where it is above 0.
+        oversampling: samples per px of a sampled PSF.
+        psf_fit: settings of `model="psf-fit"`: crop size, most targets, and so on.
+        least_existence: also give targets beyond a spot's likeliest number, from this probability
+            on; None: none.
+        merge_radius: candidates closer than this share a crop, px.
+        max_crops: crops of a frame, at most; the spots of the others are flagged `TRUNCATED`.
+        crops_per_run: crops in one run of the engine, at most.
+        device, precision: of a GPU: its number, and that of the network's layers.
+
+    Raises:
+        InputError: an argument cannot be used; it is a `ValueError`, too.
+        ModelError: the model is missing, altered, not for this PSF, or does not compute what it
+            should.
+
+    Examples:
+        Two targets 0.9 px apart, as one candidate shows them to a detector:
+
+        >>> import dscsnet, numpy
+        >>> from dscsnet.engines.imaging import render
+        >>> noise = numpy.random.default_rng(1).normal(1000, 5, (40, 60))
+        >>> image = noise + render([30.0, 30.9], [20.0, 20.1], [4000, 3000], (40, 60), 0.7)
+        >>> with dscsnet.Unmixer(psf=0.7) as unmixer:
+        ...     result = unmixer.frame(image.astype("float32"), [30.4], [20.0])
+        >>> result.spots.count
+        array([2])
+        >>> sorted(result.targets.x.round(1).tolist())
+        [30.0, 30.9]
     """
 
     def __init__(
         self,
-        engine: Engine,
-        info: EngineInfo,
+        psf: PsfLike | None,
+        model: str | os.PathLike[str] = "field-unfolded",
+        runtime: Runtime = "auto",
         *,
-        merge_radius: float,
-        crops_per_frame: int,
-        crops_per_run: int,
-        bad_pixels: NDArray[np.bool_] | None = None,
+        threads: int = 0,
+        saturation: float | None = None,
+        bad_pixels: ArrayLike | str | os.PathLike[str] | None = None,
+        oversampling: int = 1,
+        psf_fit: PsfFitSettings | None = None,
+        least_existence: float | None = None,
+        merge_radius: float = 3.0,
+        max_crops: int = 512,
+        crops_per_run: int = 256,
+        device: int = 0,
+        precision: Precision = "fp16",
     ) -> None:
-        self.engine, self.info = engine, info
-        self.merge_radius, self.crops_per_frame = merge_radius, crops_per_frame
-        self.crops_per_run, self.bad_pixels = crops_per_run, bad_pixels
-        self.stages = StageTimes()
-        self.psf_drift = PsfDrift()
-        self.device_failure: str | None = None
-        self._complain = RateLimitedLog(log)
-
-    def process(self, tickets: Sequence[Ticket], finish: Finish) -> None:
-        """Answer every ticket: a frame at fault gets an `error`, the others their targets."""
-        prepared = []
-        for ticket in tickets:
-            try:
-                prepared.append(self._prepare(ticket))
-            except Exception as error:
-                finish(ticket, self._failure(ticket, error))
-        if prepared:
-            self._infer(prepared, finish)
-
-    def _prepare(self, ticket: Ticket) -> Prepared:
-        started = time.perf_counter_ns()
-        frame, found = ticket.frame, ticket.detections
-        assert frame is not None, "a joined ticket has its frame"
-        assert found is not None, "a joined ticket has its detections"
-        geometry = self.engine.grid
-        plan = plan_crops(
-            np.array(found.x),
-            np.array(found.y),
-            score=None if found.score is None else np.array(found.score),
-            width=None if found.width is None else np.array(found.width),
-            height=None if found.height is None else np.array(found.height),
-            frame_shape=frame.pixels.shape,
-            crop_size=geometry.crop_size,
-            field_size=geometry.field_size,
-            merge_radius=self.merge_radius,
-            max_crops=self.crops_per_frame,
+        self._saturation = saturation_of(saturation)
+        within("merge_radius", merge_radius, 0)
+        within("max_crops", max_crops, 1)
+        within("crops_per_run", crops_per_run, 1)
+        within("threads", threads, 0)
+        within("oversampling", oversampling, 1)
+        within("least_existence", 0 if least_existence is None else least_existence, 0, 1)
+        mask = mask_of(bad_pixels)
+        engine = open_for_psf(
+            psf,
+            model,
+            runtime,
+            oversampling=oversampling,
+            psf_fit=psf_fit,
+            least_existence=least_existence,
+            options=RuntimeOptions(threads=threads, device=device, precision=precision),
         )
-        crops = cut_crops(
-            frame.pixels,
-            plan,
-            size=geometry.crop_size,
-            bad_pixels=self._mask_for(frame.pixels.shape),
-            saturation=frame.saturation,
+        self._stages = Stages(
+            engine,
+            merge_radius=float(merge_radius),
+            crops_per_frame=max_crops,
+            crops_per_run=crops_per_run,
+            bad_pixels=mask,
         )
-        self.stages.add("crop", time.perf_counter_ns() - started)
-        return Prepared(ticket, plan, crops, np.flatnonzero(np.isfinite(crops.noise)))
-
-    def _mask_for(self, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        mask = self.bad_pixels
-        if mask is not None and mask.shape != shape:
-            raise DscsnetError(
-                f"the bad-pixel mask is {mask.shape[1]}x{mask.shape[0]} px, "
-                f"the frame {shape[1]}x{shape[0]}"
-            )
-        return mask
-
-    def _infer(self, frames: list[Prepared], finish: Finish) -> None:
-        """Run one batch; a failing one is halved until the frame at fault is alone."""
+        self._open = True
         try:
-            estimates, infer_ns, readout_ns = self._run(frames)
-        except DeviceError as error:
-            self.device_failure = str(error)
-            for frame in frames:
-                finish(frame.ticket, self._failure(frame.ticket, error))
-            return
-        except Exception as error:
-            if len(frames) > 1:
-                middle = len(frames) // 2
-                self._infer(frames[:middle], finish)
-                self._infer(frames[middle:], finish)
-            else:
-                finish(frames[0].ticket, self._failure(frames[0].ticket, error))
-            return
-        first = 0
-        for frame in frames:
-            last = first + len(frame.good)
-            self._answer(frame, estimates.slice(first, last), infer_ns, readout_ns, finish)
-            first = last
+            engine.check(batch_sizes=(1,))
+        except BaseException:
+            self.close()
+            raise
 
-    def _run(self, frames: list[Prepared]) -> tuple[Estimates, int, int]:
-        """Estimates of all good crops, and the nanoseconds of engine and readout."""
-        batch = self._gather(frames)
-        parts, infer_ns, readout_ns = [], 0, 0
-        # Without a good crop there is nothing to run: not every network takes an empty batch.
-        for first in range(0, len(batch), self.crops_per_run):
-            part = batch.part(first, first + self.crops_per_run)
-            started = time.perf_counter_ns()
-            output = self.engine.run(part)
-            inferred = time.perf_counter_ns()
-            parts.append(self.engine.read(output, part))
-            self.psf_drift.add(parts[-1], part)
-            infer_ns += inferred - started
-            readout_ns += time.perf_counter_ns() - inferred
-        self.stages.add("infer", infer_ns)
-        self.stages.add("readout", readout_ns)
-        self.stages.add_batch(len(batch), len(frames))
-        return Estimates.join(parts) if parts else Estimates.none(), infer_ns, readout_ns
+    def __enter__(self) -> Self:
+        """Return the unmixer itself."""
+        return self
 
-    def _gather(self, frames: list[Prepared]) -> CropBatch:
-        """The good crops of several frames, one after another."""
-        columns = (
-            np.concatenate([getattr(frame.crops, name)[frame.good] for frame in frames])
-            for name in ("pixels", "usable", "noise")
-        )
-        return make_batch(self.engine, *columns)
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
 
-    def _answer(
-        self, frame: Prepared, good: Estimates, infer_ns: int, readout_ns: int, finish: Finish
-    ) -> None:
-        try:
-            answer = unmixed_answer(
-                frame.ticket,
-                frame.plan,
-                frame.crops,
-                good.spread(frame.good, len(frame.crops.noise)),
-                self.engine.grid,
-                self.info,
-                infer_ns,
-                readout_ns,
+    def __repr__(self) -> str:
+        """Return model, runtime and PSF in a few words."""
+        engine = self._stages.engine
+        x, y = engine.psf
+        return f"<Unmixer {engine.name} on {engine.runtime_name}, PSF sigma {x:g} x {y:g} px>"
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the crops that the model takes, px."""
+        return self._stages.engine.grid.crop_size
+
+    @property
+    def psf(self) -> tuple[float, float]:
+        """PSF sigma along the image's x and y, px."""
+        return self._stages.engine.psf
+
+    def frame(
+        self,
+        image: ArrayLike,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        score: ArrayLike | None = None,
+        width: ArrayLike | None = None,
+        height: ArrayLike | None = None,
+        id: ArrayLike | None = None,
+        saturation: float | None = None,
+    ) -> Result:
+        """Unmix the candidates of one frame.
+
+        Candidates that share a target share a crop: all but the strongest are flagged `MERGED`. A
+        box larger than a crop is covered by several; no target is given twice.
+
+        Args:
+            image: (H, W) counts; NaN and infinity mark bad pixels. uint8, uint16 and float32 are
+                read in place, other types are converted where that changes no value.
+            x, y: (n,) candidates, px: x is the column, y the row; integers are pixel centres.
+            score: (n,) the higher, the stronger: which candidate a shared crop belongs to, and
+                which crops come first where there are too many.
+            width, height: (n,) boxes centred on the candidates, px.
+            id: (n,) the detector's own numbers; they come back in `spots.id`.
+            saturation: in place of the unmixer's own.
+
+        Returns:
+            `spots`, one row a candidate, and `targets`, in frame px.
+
+        Raises:
+            InputError: an argument cannot be used; it is a `ValueError`, too.
+            InferenceError: the engine failed.
+
+        Examples:
+            A detector's candidates, boxes included, in one go:
+
+            >>> import dscsnet, numpy
+            >>> image = numpy.zeros((64, 64), "uint16")
+            >>> candidates = dscsnet.Detector(psf=0.7)(image)
+            >>> unmixer = dscsnet.Unmixer(psf=0.7)
+            >>> unmixer.frame(image, **candidates.to_dict())
+            SpotColumns: no rows
+            TargetColumns: no rows
+        """
+        pixels = counts_of("image", image, "(H, W)")
+        if not pixels.size:
+            raise InputError(f"image: expected at least one pixel, got shape {pixels.shape}")
+        column_x = column("x", x)
+        given = {"score": score, "width": width, "height": height}
+        columns = {
+            name: column(name, values, len(column_x))
+            for name, values in given.items()
+            if values is not None
+        }
+        return self._unmix(
+            self._stages.prepare(
+                pixels,
+                column_x,
+                column("y", y, len(column_x)),
+                **columns,
+                id=None if id is None else whole_numbers("id", id, len(column_x)),
+                saturation=self._saturation_of(saturation),
             )
-        except Exception as error:
-            answer = self._failure(frame.ticket, error)
-        finish(frame.ticket, answer)
-
-    def _failure(self, ticket: Ticket, error: Exception) -> Targets:
-        known = isinstance(error, DscsnetError)
-        kind = type(error).__name__
-        reason = str(error) if known else f"internal error: {kind}: {error}"
-        # Not every text can be sent: a foreign error message may hold half of a surrogate pair.
-        reason = reason[:500].encode(errors="replace").decode()
-        self._complain.error(
-            kind,
-            f"frame {ticket.key.stream}/{ticket.key.frame_id}: {reason}",
-            None if known else error,
         )
-        return plain_answer(ticket, "error", reason, self.info)
+
+    def crops(self, crops: ArrayLike, *, saturation: float | None = None) -> Result:
+        """Unmix crops that were cut elsewhere, each by itself; their background is taken off here.
+
+        Args:
+            crops: (n, `crop_size`, `crop_size`) counts, of types as in `frame`, each with its spot
+                near the middle; NaN and infinity mark bad pixels. The sensor's mask of bad pixels
+                is not applied.
+            saturation: in place of the unmixer's own.
+
+        Returns:
+            `spots`: row i is crop i, its `x` and `y` the crop's central pixel, its `id` i.
+            `targets`: `spot` is the crop's index, `x` and `y` are px within that crop: (0, 0) is
+            the centre of its top-left pixel. A target that lies in two crops is given in both.
+
+        Raises:
+            InputError: the crops cannot be used; it is a `ValueError`, too.
+            InferenceError: the engine failed.
+
+        Examples:
+            >>> import dscsnet, numpy
+            >>> from dscsnet.engines.imaging import render
+            >>> noise = numpy.random.default_rng(2).normal(500, 2, (2, 11, 11))
+            >>> crops = (noise + render([5.3], [4.8], [900], (11, 11), 0.7)).astype("float32")
+            >>> result = dscsnet.Unmixer(psf=0.7).crops(crops)
+            >>> result.targets.spot.tolist(), result.targets.x.round(1).tolist()
+            ([0, 1], [5.3, 5.3])
+        """
+        stack = counts_of("crops", crops, "(n, size, size)")
+        side = self.crop_size
+        if stack.shape[1:] != (side, side):
+            raise InputError(f"crops: expected shape (n, {side}, {side}), got {stack.shape}")
+        return self._unmix(
+            self._stages.prepare_stack(stack, saturation=self._saturation_of(saturation))
+        )
+
+    def close(self) -> None:
+        """Free what the engine holds; more calls do nothing."""
+        if self._open:
+            self._open = False
+            self._stages.engine.close()
+
+    def _saturation_of(self, given: float | None) -> float | None:
+        return self._saturation if given is None else saturation_of(given)
+
+    def _unmix(self, prepared: Prepared) -> Result:
+        if not self._open:
+            raise DscsnetError("the unmixer was closed")
+        (result,) = self._stages.unmix([prepared])
+        return result

@@ -10,7 +10,8 @@ from dscsnet.engines.opening import open_engine
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, FrameKey, Targets
-from dscsnet.pipeline.unmix import Unmixer
+from dscsnet.pipeline.unmix import Stages
+from dscsnet.pipeline.worker import Worker
 from tests.golden.frames import GoldenFrame, load_frames
 
 #: Columns of an answer by table: whole numbers, and the rest.
@@ -88,16 +89,16 @@ def run_frames(engine: Any, names: tuple[str, ...]) -> dict[str, Targets]:
         chosen = {name: frame for name, frame in frames.items() if frame.bad.any() == masked}
         if not chosen:
             continue
-        unmixer = Unmixer(
+        unmixing = Stages(
             engine,
-            EngineInfo(runtime="", model="", sha256="", psf_sigma=0.5),
             merge_radius=3.0,
             crops_per_frame=64,
             crops_per_run=256,
             bad_pixels=next(iter(chosen.values())).bad if masked else None,
         )
         tickets = [_ticket(name, frame) for name, frame in chosen.items()]
-        unmixer.process(tickets, lambda t, answer: messages.update({t.key.stream: answer}))
+        worker = Worker(unmixing, EngineInfo(runtime="", model="", sha256="", psf_sigma=0.5))
+        worker.process(tickets, lambda t, answer: messages.update({t.key.stream: answer}))
     return messages
 
 

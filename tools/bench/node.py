@@ -1,7 +1,7 @@
 """Speed of the whole node as a process of its own: throughput and latency, beside a plain loop.
 
-The peer does the same work on the same frames (plan, cut, infer, read out) in one process without
-sockets, threads or accounting: the difference is what the node's messaging costs.
+The peer, `dscsnet.Unmixer`, does the same work on the same frames (plan, cut, infer, read out)
+without sockets, messages, threads or accounting: the difference is what those cost.
 """
 
 import tempfile
@@ -17,10 +17,8 @@ import numpy as np
 
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.imaging import render
-from dscsnet.engines.opening import open_engine
 from dscsnet.pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
-from dscsnet.pipeline.join import Ticket
-from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, Message, Targets, new_epoch
+from dscsnet.pipeline.messages import Detections, Frame, Message, Targets, new_epoch
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 from dscsnet.pipeline.unmix import Unmixer
@@ -220,26 +218,13 @@ def running_node(
 
 def _plain_loop(model: str, load: Load, frames: int, threads: int) -> float:
     """Frames a second of the same work in this process, frame after frame."""
-    engine = open_engine(model, threads=threads)
-    engine.check()
-    unmixer = Unmixer(
-        engine,
-        EngineInfo(runtime="", model="", sha256="", psf_sigma=BENCH_PSF_SIGMA),
-        merge_radius=3.0,
-        crops_per_frame=512,
-        crops_per_run=256,
-    )
-    epoch = new_epoch()
+    with Unmixer(BENCH_PSF_SIGMA, model, threads=threads) as unmixer:
 
-    def run(number: int) -> None:
-        for frame_id in range(number):
-            frame, detections = load.messages("loop", epoch, frame_id)
-            ticket = Ticket(frame.key, frame.timestamp_ns, 0, frame=frame, detections=detections)
-            unmixer.process([ticket], Ticket.finish)
+        def run(number: int) -> None:
+            for index in range(number):
+                unmixer.frame(load.frames[index % len(load.frames)], load.x, load.y)
 
-    run(5)
-    started = time.perf_counter()
-    run(frames)
-    elapsed = time.perf_counter() - started
-    engine.close()
-    return frames / elapsed
+        run(5)
+        started = time.perf_counter()
+        run(frames)
+        return frames / (time.perf_counter() - started)

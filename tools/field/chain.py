@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.engine import CropBatch, Engine
+from dscsnet.engines.engine import Engine
 from dscsnet.engines.estimates import Estimates
-from dscsnet.pipeline.cropping.cut import Crops, cut_crops
-from dscsnet.pipeline.cropping.plan import plan_crops
+from dscsnet.pipeline.unmix import Prepared, Stages
 from dscsnet.tools.field.frames import REGION
 from dscsnet.tools.field.implant import CENTER, Samples
 
@@ -67,20 +66,23 @@ def run_chain(engine: Engine, samples: Samples, told_over_true: float = 1.0) -> 
         told_over_true: factor on the true PSF sigma to tell the engine.
     """
     told = samples.psf * told_over_true
+    stages = Stages(
+        engine, merge_radius=MERGE_RADIUS, crops_per_frame=PER_FRAME, crops_per_run=PER_FRAME
+    )
     parts, pixels, seconds = [], [], np.zeros(3)
     for rows in _frames_of(len(samples)):
         frame, number = lay_out(samples.regions[rows]), len(told[rows])
-        started = time.process_time()
-        crops = _cut(frame, number, engine.grid.crop_size, engine.grid.field_size)
-        marks = [started, time.process_time()]
-        batch = _batch(crops, told[rows])
-        outputs = engine.run(batch)
+        marks = [time.process_time()]
+        prepared = _prepare(stages, frame, number)
+        batch = stages.gather([prepared], _both_axes(told[rows][prepared.good]))
         marks.append(time.process_time())
-        estimates = engine.read(outputs, batch)
+        outputs = stages.run(batch)
+        marks.append(time.process_time())
+        estimates = stages.read(outputs, batch)
         marks.append(time.process_time())
         seconds += np.diff(marks)
-        parts.append(_to_region(estimates, engine))
-        pixels.append(crops.pixels)
+        parts.append(_to_region(estimates.spread(prepared.good, number), engine))
+        pixels.append(prepared.crops.pixels)
     crop, run, read = seconds.tolist()
     return Answers(Estimates.join(parts), np.concatenate(pixels), told, (crop, run, read))
 
@@ -90,21 +92,11 @@ def _frames_of(count: int) -> Iterator[slice]:
         yield slice(first, min(first + PER_FRAME, count))
 
 
-def _cut(frame: NDArray[np.generic], number: int, crop_size: int, field_size: int) -> Crops:
+def _prepare(stages: Stages, frame: NDArray[np.generic], number: int) -> Prepared:
     """The crops of the candidates at the centres of the first regions, in the regions' order."""
     row, column = np.divmod(np.arange(number), ALONG_SIDE)
-    plan = plan_crops(
-        column * REGION + CENTER,
-        row * REGION + CENTER,
-        frame_shape=frame.shape,
-        crop_size=crop_size,
-        field_size=field_size,
-        merge_radius=MERGE_RADIUS,
-        max_crops=PER_FRAME,
-    )
-    crops = cut_crops(frame, plan, size=crop_size)
-    order = np.argsort(plan.spot)
-    return Crops(**{name: values[order] for name, values in vars(crops).items()})
+    prepared = stages.prepare(frame, column * REGION + CENTER, row * REGION + CENTER)
+    return prepared.take(np.argsort(prepared.plan.spot))
 
 
 def lay_out(regions: Float) -> NDArray[np.generic]:
@@ -121,9 +113,8 @@ def lay_out(regions: Float) -> NDArray[np.generic]:
     return laid.astype(np.uint16 if fits else np.float32)
 
 
-def _batch(crops: Crops, told: Float) -> CropBatch:
-    psf = np.repeat(told.astype(np.float32)[:, None], 2, axis=1)
-    return CropBatch(crops.pixels, crops.usable, crops.noise, psf)
+def _both_axes(told: Float) -> NDArray[np.float32]:
+    return np.repeat(told.astype(np.float32)[:, None], 2, axis=1)
 
 
 def _to_region(estimates: Estimates, engine: Engine) -> Estimates:

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from dscsnet.detector_stub.config import SpotSettings
 from dscsnet.detector_stub.spots import Candidates, SpotDetector
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.engine import Engine, make_batch
+from dscsnet.engines.engine import Engine
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.estimates import Doubt, Estimates
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.imaging import render
-from dscsnet.pipeline.config import Crop
-from dscsnet.pipeline.cropping.cut import Crops, cut_crops
-from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
+from dscsnet.pipeline.config import Batching, Crop
+from dscsnet.pipeline.cropping.plan import CropPlan
 from dscsnet.pipeline.messages import SpotFlag
 from dscsnet.pipeline.sources import open_source
+from dscsnet.pipeline.unmix import Prepared, Stages
 
 Pixels = NDArray[np.generic]
 
@@ -112,21 +112,12 @@ def view_candidates(
     Raises:
         DscsnetError: there is no such candidate, or it has no crop of its own.
     """
-    plan = plan_crops(
-        found.x,
-        found.y,
-        score=found.score,
-        width=found.width,
-        height=found.height,
-        frame_shape=(pixels.shape[0], pixels.shape[1]),
-        crop_size=engine.grid.crop_size,
-        field_size=engine.grid.field_size,
-        merge_radius=Crop().merge_radius,
-        max_crops=NO_LIMIT,
-    )
+    stages = _stages(engine)
+    prepared = stages.prepare(pixels, **found.to_dict())
+    plan = prepared.plan
     chosen = _strongest(plan) if spot is None else _of_candidate(plan, found, spot)
     chosen = chosen[:MOST_SHOWN]
-    return _view(engine, pixels, plan, chosen, [_name(plan, found, crop) for crop in chosen])
+    return _view(stages, prepared, chosen, [_name(plan, found, crop) for crop in chosen])
 
 
 def view_place(engine: Engine, pixels: Pixels, x: float, y: float) -> list[CropView]:
@@ -141,16 +132,18 @@ def view_place(engine: Engine, pixels: Pixels, x: float, y: float) -> list[CropV
             f"({x:g}, {y:g}) is off the frame: "
             f"x goes from 0 to {width - 1}, y from 0 to {height - 1}"
         )
-    plan = plan_crops(
-        [x],
-        [y],
-        frame_shape=(height, width),
-        crop_size=engine.grid.crop_size,
-        field_size=engine.grid.field_size,
-        merge_radius=0.0,
-        max_crops=1,
+    stages = _stages(engine)
+    return _view(stages, stages.prepare(pixels, [x], [y]), [0], [f"crop at ({x:g}, {y:g})"])
+
+
+def _stages(engine: Engine) -> Stages:
+    crops_per_run = Batching().max_crops
+    return Stages(
+        engine,
+        merge_radius=Crop().merge_radius,
+        crops_per_frame=NO_LIMIT,
+        crops_per_run=crops_per_run,
     )
-    return _view(engine, pixels, plan, [0], [f"crop at ({x:g}, {y:g})"])
 
 
 def _strongest(plan: CropPlan) -> list[int]:
@@ -178,21 +171,19 @@ def _name(plan: CropPlan, found: Candidates, crop: int) -> str:
 
 
 def _view(
-    engine: Engine, pixels: Pixels, plan: CropPlan, chosen: Sequence[int], names: Sequence[str]
+    stages: Stages, frame: Prepared, chosen: Sequence[int], names: Sequence[str]
 ) -> list[CropView]:
-    """Cut the chosen crops of the plan and run the engine on those that have usable pixels."""
-    index = np.asarray(chosen, np.intp)
-    part = CropPlan(plan.center_x[index], plan.center_y[index], plan.spot[index], plan.spot_flags)
-    crops = cut_crops(pixels, part, size=engine.grid.crop_size)
-    psf, estimates = _run(engine, crops)
-    flags = crops.flags | plan.spot_flags[part.spot]
-    half = engine.grid.center
+    """Run the engine on those of the chosen crops that have usable pixels."""
+    part, grid = frame.take(np.asarray(chosen)), stages.engine.grid
+    crops, half = part.crops, grid.center
+    psf, estimates = _run(stages, part)
+    flags = crops.flags | part.plan.spot_flags[part.plan.spot]
     return [
         CropView(
             name=names[row],
             left=int(crops.center_x[row]) - half,
             top=int(crops.center_y[row]) - half,
-            field=_field(engine.grid),
+            field=_field(grid),
             observed=crops.pixels[row].astype(float),
             usable=crops.usable[row],
             background=float(crops.background[row]),
@@ -201,20 +192,16 @@ def _view(
             psf=(float(psf[row, 0]), float(psf[row, 1])),
             estimates=estimates.slice(row, row + 1),
         )
-        for row in range(len(index))
+        for row in range(len(chosen))
     ]
 
 
-def _run(engine: Engine, crops: Crops) -> tuple[Float, Estimates]:
+def _run(stages: Stages, part: Prepared) -> tuple[Float, Estimates]:
     """PSF sigmas that hold for each crop, (n, 2) px, and the estimates of all."""
-    number = len(crops.noise)
-    psf = np.tile(np.asarray(engine.psf, float), (number, 1))
-    good = np.flatnonzero(np.isfinite(crops.noise))
-    if not len(good):
-        return psf, Estimates.none().spread(good, number)
-    batch = make_batch(engine, crops.pixels[good], crops.usable[good], crops.noise[good])
-    estimates = engine.read(engine.run(batch), batch).spread(good, number)
-    psf[good] = batch.psf
+    batch = stages.gather([part])
+    ((_, estimates),) = stages.split([part], stages.read(stages.run(batch), batch))
+    psf = np.tile(np.asarray(stages.engine.psf, float), (len(part.crops.noise), 1))
+    psf[part.good] = batch.psf
     return psf * np.nan_to_num(estimates.psf_scale, nan=1.0)[:, None], estimates
 
 

@@ -79,7 +79,10 @@ TARGETS = {
         Target(
             "unmix",
             "wire",
-            ("dscsnet.pipeline.unmix.unmixer", "dscsnet.pipeline.unmix.answers"),
+            (
+                *(f"dscsnet.pipeline.unmix.{name}" for name in ("prepare", "result", "stages")),
+                *(f"dscsnet.pipeline.worker.{name}" for name in ("answers", "worker")),
+            ),
             mutators.message_parts,
         ),
         Target(

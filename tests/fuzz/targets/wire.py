@@ -17,8 +17,8 @@ from dscsnet.pipeline.listen.display import row, text_line
 from dscsnet.pipeline.messages import Detections, Frame, Message, Targets
 from dscsnet.pipeline.messages.bounds import Limits
 from dscsnet.pipeline.messages.codec import REJECTIONS, decode, encode
-from dscsnet.pipeline.node.node import engine_info
-from dscsnet.pipeline.unmix import Unmixer
+from dscsnet.pipeline.unmix import Stages
+from dscsnet.pipeline.worker import Worker, engine_info
 from tests.fuzz.contract import ContractError, attempt, check_line
 
 MODEL = "field-mlp"
@@ -61,22 +61,16 @@ def message(data: bytes) -> None:
 
 
 @functools.cache
-def _unmixer() -> Unmixer:
+def _worker() -> Worker:
     engine = open_engine(MODEL, threads=1)
     engine.check(batch_sizes=(1, 8))
     warm_up(engine.grid.crop_size)
-    return Unmixer(
-        engine,
-        engine_info(engine),
-        merge_radius=3.0,
-        crops_per_frame=20,
-        crops_per_run=16,
-        bad_pixels=None,
-    )
+    stages = Stages(engine, merge_radius=3.0, crops_per_frame=20, crops_per_run=16)
+    return Worker(stages, engine_info(engine))
 
 
 def unmix(data: bytes) -> None:
-    """A frame and detections, msgpack lists of parts one after the other, through the unmixer."""
+    """A frame and detections, msgpack lists of parts one after the other, through the worker."""
     parts = parts_of(data)
     pair = attempt(lambda: (_decoded(parts[:3], LIMITS), _decoded(parts[3:], LIMITS)))
     if pair is None or not (isinstance(pair[0], Frame) and isinstance(pair[1], Detections)):
@@ -84,8 +78,8 @@ def unmix(data: bytes) -> None:
     frame, detections = pair
     ticket = Ticket(frame.key, 0, 0, frame=frame, detections=detections)
     answers: list[Targets] = []
-    unmixer = _unmixer()
-    attempt(lambda: unmixer.process([ticket], lambda _, answer: answers.append(answer)))
+    worker = _worker()
+    attempt(lambda: worker.process([ticket], lambda _, answer: answers.append(answer)))
     (answer,) = answers
     if "internal error" in answer.reason:
         raise ContractError(answer.reason)

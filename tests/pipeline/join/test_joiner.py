@@ -21,7 +21,7 @@ from dscsnet.pipeline.messages import (
     TargetsStatus,
     encode,
 )
-from dscsnet.pipeline.unmix import plain_answer
+from dscsnet.pipeline.worker import plain_answer
 
 ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
 EPOCH, OTHER_EPOCH = b"a" * 16, b"b" * 16

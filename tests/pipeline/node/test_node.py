@@ -32,7 +32,7 @@ from dscsnet.pipeline.node import Node
 from dscsnet.pipeline.node.intake import Intake
 from dscsnet.pipeline.node.outlet import Outlet
 from dscsnet.pipeline.sockets import Channel, Receiver
-from dscsnet.pipeline.unmix import plain_answer
+from dscsnet.pipeline.worker import plain_answer
 
 Start = Callable[..., AbstractContextManager[Any]]
 KINDS = ("targets", "end", "status")
@@ -368,7 +368,7 @@ def test_errors_of_every_frame_are_answered_but_not_all_logged(
     with harness(join=Join(timeout_ms=60_000), overload=Overload(max_age_ms=60_000)) as node:
         with (
             monkeypatch.context() as patch,
-            caplog.at_level(logging.ERROR, "dscsnet.pipeline.unmix.unmixer"),
+            caplog.at_level(logging.ERROR, "dscsnet.pipeline.worker.worker"),
         ):
             patch.setattr(ModelEngine, "run", fail)
             for frame_id in range(frames):
@@ -381,7 +381,7 @@ def test_errors_of_every_frame_are_answered_but_not_all_logged(
     assert {answer.status for answer in answers} == {"error"}
     assert answers[0].reason == "internal error: RuntimeError: half a pair: ?"
     assert after.status == "ok"
-    assert len([r for r in caplog.records if r.name == "dscsnet.pipeline.unmix.unmixer"]) == 1
+    assert len([r for r in caplog.records if r.name == "dscsnet.pipeline.worker.worker"]) == 1
 
 
 def test_a_blocked_input_is_not_polled_without_a_pause() -> None:

@@ -1,191 +1,275 @@
-"""The unmixer with an engine of its own: batches, their halving, what is logged."""
+"""The unmixer in a program: what it takes, what it gives, and that the node gives the same."""
 
-import logging
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dscsnet.engines.engine import CropBatch
-from dscsnet.engines.errors import DscsnetError
-from dscsnet.engines.estimates import Estimates
-from dscsnet.engines.geometry import Grid
-from dscsnet.engines.runtimes import DeviceError
+import dscsnet
+from dscsnet.engines.imaging import render
+from dscsnet.engines.opening import open_engine
+from dscsnet.pipeline.config import Batching, Crop, EngineSettings
 from dscsnet.pipeline.join import Ticket
-from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, Targets
-from dscsnet.pipeline.unmix import Unmixer
+from dscsnet.pipeline.messages import Detections, Frame, FrameKey, Targets
+from dscsnet.pipeline.unmix import Stages
+from dscsnet.pipeline.worker import Worker, engine_info
 
-INFO = EngineInfo(runtime="none", model="brightest", sha256="", psf_sigma=0.5)
-LOGGER = Unmixer.__module__
-SIDE = 64
-
-
-class BrightestPixel:
-    """An engine that finds the brightest pixel of each crop, one target in each.
-
-    Args:
-        poison: a crop with a pixel this many counts above its background fails the whole batch.
-    """
-
-    grid = Grid()
-    psf = (0.5, 0.5)
-
-    def __init__(self, poison: float = np.inf, error: type[Exception] = RuntimeError) -> None:
-        self.poison, self.error = poison, error
-        self.runs: list[int] = []
-
-    def run(self, batch: CropBatch) -> Mapping[str, Any]:
-        self.runs.append(len(batch))
-        if (batch.pixels.max((1, 2)) > self.poison).any():
-            raise self.error("poisoned")
-        return {"pixels": batch.pixels}
-
-    def read(self, outputs: Mapping[str, Any], batch: CropBatch) -> Estimates:
-        pixels = outputs["pixels"]
-        count, size = len(pixels), self.grid.crop_size
-        place = pixels.reshape(count, -1).argmax(1)
-        unknown = np.full(count, np.nan)
-        return Estimates(
-            crop=np.arange(count),
-            x=(place % size).astype(float),
-            y=(place // size).astype(float),
-            intensity=pixels.max((1, 2)).astype(float),
-            likely=np.ones(count, bool),
-            score=np.full(count, 0.5),
-            sigma_x=unknown,
-            sigma_y=unknown,
-            sigma_intensity=unknown,
-            chi2=np.ones(count),
-            doubt=np.zeros(count, np.uint8),
-            psf_scale=unknown,
-            occupied=unknown,
-        )
+SpotFlag, Unmixer = dscsnet.SpotFlag, dscsnet.Unmixer
+SIGMA, SHAPE = 0.6, (60, 80)
+#: Pairs of targets, the last of them at the frame's edge; candidates are between the two.
+X, Y = np.array([20.0, 50.3, 78.6]), np.array([15.0, 40.6, 30.0])
 
 
-def ticket(frame_id: int, peaks: dict[tuple[int, int], float], side: int = SIDE) -> Ticket:
-    """A joined frame, 100 counts but for its peaks, counts at (x, y), each of them detected."""
-    pixels = np.full((side, side), 100.0, np.float32)
-    for (x, y), counts in peaks.items():
-        pixels[y, x] += counts
-    frame = Frame("cam", bytes(16), frame_id, 7, pixels)
-    x, y = ([float(place[axis]) for place in peaks] for axis in (0, 1))
-    found = Detections("cam", bytes(16), frame_id, 7, x=x, y=y)
-    return Ticket(frame.key, 7, 0, frame=frame, detections=found)
+def scene(seed: int = 0) -> np.ndarray:
+    """(H, W) whole counts in float64, with the pairs 1.2 px apart."""
+    x, y = np.concatenate([X - 0.6, X + 0.6]), np.concatenate([Y, Y])
+    noise = np.random.default_rng(seed).normal(1000, 5, SHAPE)
+    return np.round(noise + render(x, y, np.full(6, 4000.0), SHAPE, SIGMA))
 
 
-def unmix(
-    engine: BrightestPixel, tickets: list[Ticket], **settings: Any
-) -> tuple[dict[int, Targets], Unmixer, dict[str, list[float]]]:
-    """Answers by frame, the unmixer, and what it measured."""
-    settings = {"merge_radius": 3.0, "crops_per_frame": 20, "crops_per_run": 16} | settings
-    unmixer = Unmixer(engine, INFO, **settings)  # type: ignore[arg-type]
-    measured: dict[str, list[float]] = {}
-    unmixer.stages.subscribe(lambda stage, value: measured.setdefault(stage, []).append(value))
-    answers: dict[int, Targets] = {}
-
-    def finish(done: Ticket, answer: Targets) -> None:
-        assert done.key == answer.key
-        assert answer.frame_id not in answers
-        answers[answer.frame_id] = answer
-
-    unmixer.process(tickets, finish)
-    return answers, unmixer, measured
+@pytest.fixture(scope="module")
+def unmixer() -> Iterator[dscsnet.Unmixer]:
+    with Unmixer(SIGMA, "field-mlp", "onnxruntime", threads=1) as opened:
+        yield opened
 
 
-def found(answer: Targets) -> list[tuple[float, float, float]]:
-    table = answer.targets
-    return sorted(zip(table.x, table.y, map(round, table.intensity), strict=True))
+def same(one: dscsnet.Result, other: dscsnet.Result) -> None:
+    for table in ("spots", "targets"):
+        columns = getattr(other, table).to_dict()
+        for name, column in getattr(one, table).to_dict().items():
+            np.testing.assert_array_equal(column, columns[name], f"{table}.{name}")
 
 
-@pytest.mark.parametrize("crops_per_run", [1, 2, 3, 4, 5, 16])
-def test_a_batch_over_frames_gives_each_frame_its_own(crops_per_run: int) -> None:
-    peaks = [
-        {(10, 20): 500, (40, 30): 600},
-        {(30, 12): 700},
-        {(12, 50): 800, (50, 20): 900},
-    ]
-    tickets = [ticket(number, each) for number, each in enumerate(peaks)]
-    engine = BrightestPixel()
-    answers, _, measured = unmix(engine, tickets, crops_per_run=crops_per_run)
-    for number, each in enumerate(peaks):
-        assert answers[number].status == "ok"
-        assert found(answers[number]) == sorted((x, y, round(c)) for (x, y), c in each.items())
-    full, rest = divmod(5, crops_per_run)
-    assert engine.runs == [crops_per_run] * full + [rest] * bool(rest)
-    assert measured["batch_crops"] == [5]
-    assert measured["batch_frames"] == [3]
-    assert len(measured["crop"]) == 3
-    assert len(measured["infer"]) == len(measured["readout"]) == 1
+def test_pairs_are_found_where_they_are(unmixer: dscsnet.Unmixer) -> None:
+    result = unmixer.frame(scene().astype(np.uint16), X, Y)
+    np.testing.assert_array_equal(result.spots.count[:2], 2)
+    np.testing.assert_array_equal(result.spots.id, [0, 1, 2])
+    assert result.spots.flags.tolist() == [0, 0, SpotFlag.EDGE]
+    np.testing.assert_allclose(result.spots.background, 1000, atol=3)
+    for spot in range(2):
+        found = result.targets.take(result.targets.spot == spot)
+        order = np.argsort(found.x)
+        np.testing.assert_allclose(found.x[order], [X[spot] - 0.6, X[spot] + 0.6], atol=0.1)
+        np.testing.assert_allclose(found.y, Y[spot], atol=0.1)
+        np.testing.assert_allclose(found.intensity, 4000, rtol=0.1)
 
 
-def test_a_batch_that_fails_is_halved_until_the_frame_at_fault_is_alone() -> None:
-    tickets = [ticket(number, {(30, 30): 500}) for number in range(8)]
-    tickets[5] = ticket(5, {(30, 30): 5000})
-    engine = BrightestPixel(poison=1000)
-    answers, unmixer, _ = unmix(engine, tickets)
-    assert {number: answer.status for number, answer in answers.items()} == {
-        **dict.fromkeys(range(8), "ok"),
-        5: "error",
+def test_the_node_answers_the_same_to_the_last_bit() -> None:
+    """With boxes, numbers, bad pixels, saturation and less likely targets."""
+    generator = np.random.default_rng(5)
+    pixels, mask = scene(5).astype(np.uint16), generator.random(SHAPE) < 0.02
+    x, y = generator.uniform(0, 79, 12), generator.uniform(0, 59, 12)
+    columns: dict[str, Any] = {
+        "score": generator.uniform(5, 50, 12),
+        "width": generator.uniform(1, 30, 12),
+        "height": generator.uniform(1, 30, 12),
+        "id": generator.integers(-(2**40), 2**40, 12),
     }
-    assert answers[5].reason == "internal error: RuntimeError: poisoned"
-    assert engine.runs == [8, 4, 4, 2, 1, 1, 2]
-    assert unmixer.device_failure is None
+    x[:3], y[:3], columns["score"][:3] = X, Y, 100  # these come first, and are bright
+    with Unmixer(
+        *(SIGMA, "field-mlp", "onnxruntime"),
+        threads=1, bad_pixels=mask, saturation=1200, least_existence=0.05, max_crops=20,
+    ) as unmixer:  # fmt: skip
+        result = unmixer.frame(pixels, x, y, **columns)
+    engine = open_engine(
+        "field-mlp", "onnxruntime", threads=1, psf=(SIGMA, SIGMA), least_existence=0.05
+    )
+    limits = {"merge_radius": 3.0, "crops_per_frame": 20, "crops_per_run": 256}
+    worker = Worker(Stages(engine, **limits, bad_pixels=mask), engine_info(engine))
+    key, answers = FrameKey("cam", bytes(16), 0), []
+    lists = {name: column.tolist() for name, column in columns.items()}
+    ticket = Ticket(
+        *(key, 0, 0),
+        frame=Frame(*key, 0, pixels, saturation=1200.0),
+        detections=Detections(*key, 0, x.tolist(), y.tolist(), **lists),
+    )
+    worker.process([ticket], lambda _, answer: answers.append(answer))
+    worker.close()
+    answer: Targets = answers[0]
+    assert (answer.status, answer.reason) == ("ok", "")
+    seen = SpotFlag(int(np.bitwise_or.reduce(result.spots.flags)))
+    assert SpotFlag.SATURATED | SpotFlag.BAD_PIXELS | SpotFlag.MERGED | SpotFlag.TRUNCATED in seen
+    for table, wire in ((result.spots, answer.spots), (result.targets, answer.targets)):
+        assert len(table) > 0
+        for name, column in table.to_dict().items():
+            # repr tells floats apart to the last bit, and a NaN is one.
+            assert repr(column.tolist()) == repr(getattr(wire, name)), name
 
 
-def test_a_device_that_fails_is_not_tried_again() -> None:
-    tickets = [ticket(number, {(30, 30): 5000}) for number in range(4)]
-    engine = BrightestPixel(poison=1000, error=DeviceError)
-    answers, unmixer, _ = unmix(engine, tickets)
-    assert {answer.status for answer in answers.values()} == {"error"}
-    assert len(answers) == 4
-    assert engine.runs == [4]
-    assert unmixer.device_failure == "poisoned"
+def test_frames_may_share_a_run(unmixer: dscsnet.Unmixer) -> None:
+    engine = open_engine("field-mlp", "onnxruntime", threads=1, psf=(SIGMA, SIGMA))
+    stages = Stages(engine, merge_radius=3.0, crops_per_frame=512, crops_per_run=4)
+    frames = [scene(seed).astype(np.uint16) for seed in range(3)]
+    together = stages.unmix([stages.prepare(frame, X, Y) for frame in frames])
+    for frame, result in zip(frames, together, strict=True):
+        alone = unmixer.frame(frame, X, Y)
+        assert result.spots.count.tolist() == alone.spots.count.tolist()
+        np.testing.assert_allclose(result.targets.x, alone.targets.x, atol=1e-3)
+    engine.close()
 
 
-@pytest.mark.parametrize("error", [RuntimeError, DscsnetError])
-def test_only_an_error_that_nobody_foresaw_has_its_traceback_logged(
-    caplog: pytest.LogCaptureFixture, error: type[Exception]
+def test_crops_are_unmixed_like_the_frame_they_were_cut_from(unmixer: dscsnet.Unmixer) -> None:
+    pixels, side = scene(3).astype(np.uint16), unmixer.crop_size
+    half = side // 2
+    centers = [(20, 15), (50, 41), (60, 10)]
+    crops = np.stack([pixels[y - half : y + half + 1, x - half : x + half + 1] for x, y in centers])
+    alone = unmixer.crops(crops)
+    framed = unmixer.frame(pixels, *np.transpose(centers))
+    assert alone.spots.count.tolist() == framed.spots.count.tolist() == [2, 2, 0]
+    for name in ("background", "noise", "chi2", "flags", "id"):
+        np.testing.assert_array_equal(getattr(alone.spots, name), getattr(framed.spots, name))
+    assert alone.spots.x.tolist() == alone.spots.y.tolist() == [half] * 3
+    np.testing.assert_array_equal(alone.targets.spot, framed.targets.spot)
+    np.testing.assert_array_equal(alone.targets.intensity, framed.targets.intensity)
+    for name, column in zip(("x", "y"), np.transpose(centers), strict=True):
+        moved = getattr(alone.targets, name) + column[alone.targets.spot] - half
+        np.testing.assert_allclose(moved, getattr(framed.targets, name), atol=1e-12)
+
+
+def test_the_same_target_in_two_crops_is_given_in_both(unmixer: dscsnet.Unmixer) -> None:
+    side = unmixer.crop_size
+    crop = render([side // 2], [side // 2], [4000.0], (side, side), SIGMA) + 100
+    noise = np.random.default_rng(1).normal(0, 3, crop.shape)
+    found = unmixer.crops(np.stack([crop + noise] * 2).astype(np.float32))
+    assert found.targets.spot.tolist() == [0, 1]
+    assert found.targets.x[0] == found.targets.x[1]
+
+
+def test_crops_without_a_usable_pixel_are_flagged(unmixer: dscsnet.Unmixer) -> None:
+    side = unmixer.crop_size
+    crops = np.full((2, side, side), np.nan, np.float32)
+    found = unmixer.crops(crops)
+    assert found.spots.flags.tolist() == [SpotFlag.BAD_PIXELS | SpotFlag.NOT_CONVERGED] * 2
+    assert np.isnan(found.spots.noise).all()
+    assert len(found.targets) == 0
+    assert len(unmixer.crops(crops[:0]).spots) == 0
+
+
+@pytest.mark.parametrize("kind", [">u2", "int16", "int32", "uint64", "float64", ">f4", "float32"])
+def test_other_types_of_pixels_change_no_value(unmixer: dscsnet.Unmixer, kind: str) -> None:
+    counts = scene(7)
+    expected = unmixer.frame(counts.astype(np.uint16), X, Y)
+    found = unmixer.frame(counts.astype(kind), X, Y)
+    same(expected, found)
+
+
+def test_a_list_of_rows_is_an_image(unmixer: dscsnet.Unmixer) -> None:
+    image = scene(7).astype(np.uint16)
+    same(unmixer.frame(image, X, Y), unmixer.frame(image.tolist(), X.tolist(), Y.tolist()))
+
+
+def test_saturation_and_bad_pixels_are_told_once_or_for_a_frame() -> None:
+    image, mask = scene().astype(np.uint16), np.zeros(SHAPE, np.uint8)
+    mask[15, 18] = 255
+    with Unmixer(SIGMA, "field-mlp", threads=1, saturation=1500, bad_pixels=mask) as unmixer:
+        told = unmixer.frame(image, X, Y).spots.flags
+        other = unmixer.frame(image, X, Y, saturation=60_000).spots.flags
+    saturated, bad = (flag.value for flag in (SpotFlag.SATURATED, SpotFlag.BAD_PIXELS))
+    assert (told & saturated != 0).all()
+    assert not (other & saturated).any()
+    assert (told & bad).tolist() == (other & bad).tolist() == [bad, 0, 0]
+
+
+def test_defaults_are_the_nodes() -> None:
+    given = inspect.signature(Unmixer).parameters
+    engine, crop = EngineSettings(), Crop()
+    for name, value in {
+        "model": engine.model,
+        "runtime": engine.runtime,
+        "threads": engine.threads,
+        "device": engine.device,
+        "precision": engine.precision,
+        "least_existence": engine.least_existence,
+        "merge_radius": crop.merge_radius,
+        "max_crops": crop.max_crops,
+        "crops_per_run": Batching().max_crops,
+    }.items():
+        assert given[name].default == value, name
+
+
+GOOD = np.zeros((20, 20), np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((GOOD[0], [1], [1]), "image"),
+        ((np.zeros((0, 5)), [1], [1]), "image"),
+        ((GOOD + 0.1, [1], [1]), "image"),
+        ((GOOD + 1j, [1], [1]), "image"),
+        (([[1, 2], [3]], [1], [1]), "image"),
+        ((np.ma.masked_array(GOOD), [1], [1]), "image"),
+        ((np.array([["a"]]), [1], [1]), "image"),
+        ((GOOD, 1, [1]), "x"),
+        ((GOOD, ["a"], [1]), "x"),
+        ((GOOD, [1], [1, 2]), "y"),
+    ],
+)
+def test_what_is_no_frame_is_refused_in_one_line(
+    unmixer: dscsnet.Unmixer, given: Any, named: str
 ) -> None:
-    with caplog.at_level(logging.ERROR, LOGGER):
-        answers, _, _ = unmix(BrightestPixel(poison=0, error=error), [ticket(3, {(30, 30): 500})])
-    (record,) = [each for each in caplog.records if each.name == LOGGER]
-    assert "frame cam/3" in record.getMessage()
-    if error is DscsnetError:
-        assert answers[3].reason == "poisoned"
-        assert not record.exc_info
-    else:
-        assert record.exc_info is not None
-        assert record.exc_info[0] is error
+    with pytest.raises(ValueError, match=f"^{named}: ") as caught:
+        unmixer.frame(*given)
+    assert isinstance(caught.value, dscsnet.DscsnetError)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_reason_is_cut_where_a_message_would_grow_without_a_bound() -> None:
-    class Wordy(Exception):
-        def __str__(self) -> str:
-            return "x" * 10_000
-
-    answers, _, _ = unmix(BrightestPixel(poison=0, error=Wordy), [ticket(0, {(30, 30): 500})])
-    assert len(answers[0].reason) == 500
-
-
-def test_a_frame_that_no_mask_fits_is_at_fault_alone() -> None:
-    """The mask is wider than high, and so told."""
-    mask = np.zeros((SIDE, SIDE), bool)
-    tickets = [ticket(0, {(30, 30): 500}), ticket(1, {(10, 10): 500}, side=32)]
-    answers, _, _ = unmix(BrightestPixel(), tickets, bad_pixels=mask)
-    assert answers[0].status == "ok"
-    assert answers[1].status == "error"
-    assert answers[1].reason == "the bad-pixel mask is 64x64 px, the frame 32x32"
-    wide = np.zeros((SIDE, SIDE + 8), bool)
-    answers, _, _ = unmix(BrightestPixel(), tickets[:1], bad_pixels=wide)
-    assert answers[0].reason == "the bad-pixel mask is 72x64 px, the frame 64x64"
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"score": [1, 2]}, "score"),
+        ({"width": [[1]]}, "width"),
+        ({"height": ["1"]}, "height"),
+        ({"id": [0.5]}, "id"),
+        ({"id": np.array([2**63], np.uint64)}, "id"),
+        ({"saturation": float("nan")}, "saturation"),
+    ],
+)
+def test_what_is_no_column_is_refused(unmixer: dscsnet.Unmixer, columns: Any, named: str) -> None:
+    with pytest.raises(dscsnet.InputError, match=f"^{named}: "):
+        unmixer.frame(GOOD, [1], [1], **columns)
 
 
-def test_a_frame_without_a_good_crop_says_so_and_runs_nothing() -> None:
-    bad = np.ones((SIDE, SIDE), bool)
-    engine = BrightestPixel()
-    answers, _, measured = unmix(engine, [ticket(0, {(30, 30): 500})], bad_pixels=bad)
-    assert answers[0].status == "error"
-    assert answers[0].reason == "no usable pixel in any candidate's crop"
-    assert engine.runs == []
-    assert measured["batch_crops"] == [0]
+def test_what_are_no_crops_is_refused(unmixer: dscsnet.Unmixer) -> None:
+    side = unmixer.crop_size
+    for shape in ((side, side), (2, side, side - 2), (1, 1, side, side)):
+        with pytest.raises(dscsnet.InputError, match=r"^crops: expected .*size|^crops: expected"):
+            unmixer.crops(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"merge_radius": -1},
+        {"max_crops": 0},
+        {"crops_per_run": 0},
+        {"threads": -1},
+        {"oversampling": 0},
+        {"least_existence": 2},
+        {"saturation": 0},
+        {"bad_pixels": [1, 2]},
+        {"bad_pixels": "no-such-file.png"},
+    ],
+)
+def test_impossible_settings_are_refused(told: Any) -> None:
+    (name,) = told
+    with pytest.raises(dscsnet.InputError, match=f"^{name}: "):
+        Unmixer(SIGMA, "field-mlp", **told)
+
+
+def test_a_mask_for_another_frame_is_refused() -> None:
+    with (
+        Unmixer(SIGMA, "field-mlp", threads=1, bad_pixels=np.zeros((3, 4), bool)) as unmixer,
+        pytest.raises(dscsnet.InputError, match="4x3"),
+    ):
+        unmixer.frame(GOOD, [1], [1])
+
+
+def test_a_closed_unmixer_says_so() -> None:
+    unmixer = Unmixer(SIGMA, "field-mlp", threads=1)
+    unmixer.close()
+    unmixer.close()
+    with pytest.raises(dscsnet.DscsnetError, match="closed"):
+        unmixer.frame(GOOD, [1], [1])

@@ -11,7 +11,7 @@ import dscsnet.tools.trials.listener
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import EngineInfo, FrameKey, Targets, TargetsStatus
 from dscsnet.pipeline.sockets import Channel
-from dscsnet.pipeline.unmix import plain_answer
+from dscsnet.pipeline.worker import plain_answer
 from dscsnet.tools.cli import new_cli
 from dscsnet.tools.trials.fault_list import FAULTS
 from dscsnet.tools.trials.fault_report import cells, is_sound, report

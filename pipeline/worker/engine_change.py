@@ -21,8 +21,8 @@ from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.config import EngineSettings, NodeConfig, load_config
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import EngineInfo
-from dscsnet.pipeline.unmix.rehearsal import rehearse
-from dscsnet.pipeline.unmix.unmixer import Unmixer
+from dscsnet.pipeline.worker.rehearsal import rehearse
+from dscsnet.pipeline.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ LIVE_KEYS = ("engine", "log.level")
 LONGEST_REASON = 500
 
 
-class UnmixerSlot:
-    """Where the worker finds its unmixer, and where another one can be put."""
+class WorkerSlot:
+    """Where the worker of the engine in use is found, and where another one can be put."""
 
     def __init__(self) -> None:
         self._exchanged = threading.Condition()
-        self._current: Unmixer | None = None
-        self._next: Unmixer | None = None
+        self._current: Worker | None = None
+        self._next: Worker | None = None
         self._closed = False
 
     @property
@@ -56,11 +56,11 @@ class UnmixerSlot:
         """Why the engine in use can do nothing any more, if that is so."""
         return self._current.device_failure if self._current else None
 
-    def install(self, unmixer: Unmixer) -> None:
+    def install(self, worker: Worker) -> None:
         """Put in the first one."""
-        self._current = unmixer
+        self._current = worker
 
-    def current(self) -> Unmixer:
+    def current(self) -> Worker:
         """The one to use for the next batch; for the worker only, who then leaves any other."""
         if self._next is not None:
             with self._exchanged:
@@ -69,19 +69,19 @@ class UnmixerSlot:
         assert self._current is not None, "the first one is installed before the worker starts"
         return self._current
 
-    def exchange(self, unmixer: Unmixer) -> bool:
+    def exchange(self, worker: Worker) -> bool:
         """Wait until the worker has changed over, and close the old engine.
 
         Returns:
             False if the slot was closed before; then the new engine is closed.
         """
         with self._exchanged:
-            old, self._next = self._current, unmixer
+            old, self._next = self._current, worker
             self._exchanged.wait_for(lambda: self._next is None or self._closed)
             taken, self._next = self._next is None, None
-        left = old if taken else unmixer
+        left = old if taken else worker
         if left is not None:
-            left.engine.close()
+            left.close()
         return taken
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class UnmixerSlot:
             current, self._closed = None if self._closed else self._current, True
             self._exchanged.notify_all()
         if current is not None:
-            current.engine.close()
+            current.close()
 
 
 class ChangeState(msgspec.Struct, frozen=True):
@@ -108,7 +108,7 @@ class EngineChange:
     Args:
         file: the configuration file; None: the node was started without one.
         config: what was read from it at the start.
-        load: makes an unmixer that is ready for its first frame.
+        load: makes a worker that is ready for its first frame.
         slot: where it goes.
     """
 
@@ -116,8 +116,8 @@ class EngineChange:
         self,
         file: Path | None,
         config: NodeConfig,
-        load: Callable[[EngineSettings], Unmixer],
-        slot: UnmixerSlot,
+        load: Callable[[EngineSettings], Worker],
+        slot: WorkerSlot,
     ) -> None:
         self._file, self._config, self._load, self._slot = file, config, load, slot
         self._level = config.log.level

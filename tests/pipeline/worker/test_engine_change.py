@@ -21,16 +21,16 @@ import numpy as np
 import pytest
 
 import dscsnet.pipeline.node.node
-import dscsnet.pipeline.unmix.engine_change
-import dscsnet.pipeline.unmix.rehearsal
+import dscsnet.pipeline.worker.engine_change
+import dscsnet.pipeline.worker.rehearsal
 from dscsnet.engines.imaging import render
 from dscsnet.engines.model import file_sha256, load_model
 from dscsnet.engines.model_engine import ModelEngine
 from dscsnet.pipeline.config import EngineSettings, Join, Overload
 from dscsnet.pipeline.messages import Status, Targets
 from dscsnet.pipeline.sockets import Channel, Receiver
-from dscsnet.pipeline.unmix import UnmixerSlot
-from dscsnet.pipeline.unmix.engine_change import changed_keys
+from dscsnet.pipeline.worker import WorkerSlot
+from dscsnet.pipeline.worker.engine_change import changed_keys
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -46,7 +46,7 @@ MLP = EngineSettings(model="field-mlp", psf_sigma=0.5, threads=1)
 def _no_rehearsal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process in which an engine is loaded first takes seconds: some tests do with it."""
     if "rehearsed" not in request.keywords:
-        monkeypatch.setattr(dscsnet.pipeline.unmix.engine_change, "rehearse", lambda *_: None)
+        monkeypatch.setattr(dscsnet.pipeline.worker.engine_change, "rehearse", lambda *_: None)
 
 
 def scene() -> np.ndarray:
@@ -211,7 +211,7 @@ def test_what_cannot_be_loaded_leaves_the_old_engine_at_work(
     assert f'dscsnet_engine_changes_total{{result="failed"}} {len(cases) + 1}.0' in page
     assert "dscsnet_engine_loading 0.0" in page
     assert (mended["done"], mended["error"]) == (1, "")
-    told = [r.message for r in caplog.records if r.name == "dscsnet.pipeline.unmix.engine_change"]
+    told = [r.message for r in caplog.records if r.name == "dscsnet.pipeline.worker.engine_change"]
     assert len(told) == len(cases) + 1
     assert all(line.startswith("engine not changed, field-mlp (sha256 ") for line in told)
 
@@ -226,16 +226,16 @@ def test_an_engine_is_loaded_in_a_process_of_its_own_first(
     with harness(file=file, engine=MLP) as node:
         assert "golden check failed" in change(node, file, f"engine: {{model: {wrong}}}")["error"]
         killed = (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
-        monkeypatch.setattr(dscsnet.pipeline.unmix.rehearsal, "COMMAND", killed)
+        monkeypatch.setattr(dscsnet.pipeline.worker.rehearsal, "COMMAND", killed)
         assert "ended with SIGKILL" in change(node, file, "engine: {}")["error"]
         silent = (sys.executable, "-c", "import sys; sys.exit(7)")
-        monkeypatch.setattr(dscsnet.pipeline.unmix.rehearsal, "COMMAND", silent)
+        monkeypatch.setattr(dscsnet.pipeline.worker.rehearsal, "COMMAND", silent)
         assert change(node, file, "engine: {}")["error"] == "engine: exit code 7"
         hangs = (sys.executable, "-c", "import time; time.sleep(600)")
-        monkeypatch.setattr(dscsnet.pipeline.unmix.rehearsal, "COMMAND", hangs)
-        monkeypatch.setattr(dscsnet.pipeline.unmix.rehearsal, "LONGEST_S", 0.5)
+        monkeypatch.setattr(dscsnet.pipeline.worker.rehearsal, "COMMAND", hangs)
+        monkeypatch.setattr(dscsnet.pipeline.worker.rehearsal, "LONGEST_S", 0.5)
         assert "took more than 0.5 s" in change(node, file, "engine: {}")["error"]
-        monkeypatch.setattr(dscsnet.pipeline.unmix.rehearsal, "LONGEST_S", 600)
+        monkeypatch.setattr(dscsnet.pipeline.worker.rehearsal, "LONGEST_S", 600)
         node.node.reload()
         wait_for(lambda: changes(node)["loading"], "the rehearsal")
         node.stop.set()
@@ -353,22 +353,18 @@ def test_keys_that_need_a_restart_are_named_in_one_line(
 
 
 def test_a_slot_that_was_closed_takes_no_engine() -> None:
-    class Closing:
+    class Holder:
         closed = 0
 
         def close(self) -> None:
             self.closed += 1
 
-    class Holder:
-        def __init__(self) -> None:
-            self.engine = Closing()
-
-    first, second, slot = Holder(), Holder(), UnmixerSlot()
+    first, second, slot = Holder(), Holder(), WorkerSlot()
     slot.install(first)  # type: ignore[arg-type]
     slot.close()
     slot.close()
     assert not slot.exchange(second)  # type: ignore[arg-type]
-    assert (first.engine.closed, second.engine.closed) == (1, 1)
+    assert (first.closed, second.closed) == (1, 1)
 
 
 CONFIG = """

@@ -1,27 +1,25 @@
-"""From estimates of crops to the message of a frame."""
+"""From estimates of crops to the spots and targets of a frame."""
 
 import numpy as np
 
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.geometry import Grid
-from dscsnet.pipeline.cropping.cut import cut_crops
-from dscsnet.pipeline.cropping.plan import plan_crops
-from dscsnet.pipeline.join import Ticket
-from dscsnet.pipeline.messages import Detections, EngineInfo, FrameKey, Targets
-from dscsnet.pipeline.unmix.answers import unmixed_answer
+from dscsnet.pipeline.unmix import Result
+from dscsnet.pipeline.unmix.prepare import prepare_frame
+from dscsnet.pipeline.unmix.result import result_of
 
-ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
-KEY = FrameKey("cam", bytes(16), 0)
 #: Two candidates whose fields overlap by a strip of 6 px; the crops are centred on them.
+GRID = Grid(11, 3, 11)
 X, Y = [20.0, 25.0], [20.0, 20.0]
 
 
-def answer(*targets: tuple[int, float, float, bool]) -> Targets:
-    """The message of a frame in which crops found these: crop, frame x, score, likely."""
-    pixels = np.zeros((40, 50), np.float32)
-    plan = plan_crops(
-        X, Y, frame_shape=pixels.shape, crop_size=11, field_size=11, merge_radius=1.0, max_crops=9
+def answer(*targets: tuple[int, float, float, bool]) -> Result:
+    """The result of a frame in which crops found these: crop, frame x, score, likely."""
+    given = dict.fromkeys(("score", "width", "height", "id", "bad_pixels", "saturation"))
+    prepared = prepare_frame(
+        np.zeros((40, 50), np.float32), X, Y, **given, grid=GRID, merge_radius=1.0, max_crops=9
     )
+    plan = prepared.plan
     assert plan.center_x.tolist() == X
     crop, x, score, likely = (np.array(column) for column in zip(*targets, strict=True))
     ones = np.ones(len(crop))
@@ -38,26 +36,24 @@ def answer(*targets: tuple[int, float, float, bool]) -> Targets:
         psf_scale=np.ones(2),
         occupied=np.ones(2),
     )
-    ticket = Ticket(KEY, 0, 0, detections=Detections(*KEY, 0, x=X, y=Y))
-    crops = cut_crops(pixels, plan, size=11)
-    return unmixed_answer(ticket, plan, crops, estimates, Grid(11, 3, 11), ENGINE, 0, 0)
+    return result_of(prepared, estimates, GRID)
 
 
 def test_a_less_likely_target_takes_no_likely_ones_place() -> None:
     """At x = 22.5 both crops see a target; neither centre is nearer."""
     found = answer((0, 20.0, 0.9, True), (0, 22.5, 0.8, False), (1, 22.6, 0.3, True))
-    assert found.targets.x == [20.0, 22.6]
-    assert found.spots.count == [1, 1]
+    assert found.targets.x.tolist() == [20.0, 22.6]
+    assert found.spots.count.tolist() == [1, 1]
 
 
 def test_of_two_likely_ones_the_higher_score_stays() -> None:
     found = answer((0, 20.0, 0.9, True), (0, 22.5, 0.8, True), (1, 22.6, 0.3, True))
-    assert found.targets.x == [20.0, 22.5]
-    assert found.spots.count == [2, 0]
+    assert found.targets.x.tolist() == [20.0, 22.5]
+    assert found.spots.count.tolist() == [2, 0]
 
 
 def test_a_spots_likely_targets_come_first() -> None:
     found = answer((0, 19.0, 0.5, True), (0, 20.0, 0.9, False), (1, 26.0, 0.4, True))
-    assert found.targets.spot == [0, 0, 1]
-    assert found.targets.score == [0.5, 0.9, 0.4]
-    assert found.spots.count == [1, 1]
+    assert found.targets.spot.tolist() == [0, 0, 1]
+    assert found.targets.score.tolist() == [0.5, 0.9, 0.4]
+    assert found.spots.count.tolist() == [1, 1]
