@@ -19,12 +19,12 @@ def print_comparison(
     from dscsnet.tools.evaluation.comparison_table import markdown as as_markdown
     from dscsnet.tools.evaluation.comparison_table import print_sheet, sheets
     from dscsnet.tools.host.machine import describe
-    from dscsnet.tools.training.config import load_train_config
+    from dscsnet.tools.training.config import load_crop_protocol
 
     progress = Console(stderr=True, highlight=False)
     entries = compare(
         find_runs(runs),
-        protocol=load_train_config(protocol).protocol,
+        protocol=load_crop_protocol(protocol),
         crops=crops,
         crops_fitted=CROPS_FITTED,
         seed=seed,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from dscsnet.tools.drawing.canvas import BACKGROUND, QUIET, TRUTH, Picture, ring, stretch, write
-from dscsnet.tools.simulation.csist import Scenes
+from dscsnet.tools.simulation.scenes import Scenes
 
 COLUMNS, ROWS = 8, 8
 SIDE = 132  # of an enlarged crop, px of the sheet
