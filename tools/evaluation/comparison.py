@@ -169,7 +169,7 @@ def _measure(run: TrainedRun, scenes: Scenes) -> Entry:
         len(scenes.crops),
         Cost(
             parameters(run.model.network),
-            multiply_accumulates(run.model.network),
+            multiply_accumulates(run.model.network, scenes.crops[:1]),
             run.crops,
             run.progress.seconds,
             _budget(run),
