@@ -72,10 +72,6 @@ class Grid:
         """Crop px to frame px, for a crop centred on frame pixel `center`."""
         return np.asarray(position, float) + np.asarray(center, float) - self.center
 
-    def frame_to_crop(self, position: ArrayLike, center: ArrayLike) -> NDArray[np.float64]:
-        """Frame px to crop px; the inverse of `crop_to_frame`."""
-        return np.asarray(position, float) - np.asarray(center, float) + self.center
-
     def operator(self, sigma: float) -> NDArray[np.float64]:
         """One-dimensional imaging operator A; the paper's measurement matrix is A ⊗ A.
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,43 @@ def _channel_cpu_ms(load: Load, protect: Callable[[Channel], Channel], frames: i
             return 1e3 * (time.process_time() - started) / frames
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One kind of channel, round by round.
+
+    Attributes:
+        frames_per_s: lossless.
+        latency_ms: of each frame, live.
+        cpu_ms: of sending and receiving a frame.
+    """
+
+    frames_per_s: list[float]
+    latency_ms: list[np.ndarray]
+    cpu_ms: list[float]
+
+    def add_round(
+        self,
+        model: str,
+        load: Load,
+        protect: Callable[[Channel], Channel],
+        frames: int,
+        rate_hz: float,
+    ) -> None:
+        """Load two nodes, one after the other, and the channel alone."""
+        self.cpu_ms.append(_channel_cpu_ms(load, protect, 3 * frames))
+        with running_node(model, "lossless", 1, protect=protect) as chain:
+            chain.throughput(load, frames // 4)
+            self.frames_per_s.append(chain.throughput(load, frames))
+        with running_node(model, "live", 1, protect=protect) as chain:
+            chain.paced(load, 20, rate_hz)
+            self.latency_ms.append(chain.paced(load, frames, rate_hz)[0])
+
+    @property
+    def all_ms(self) -> np.ndarray:
+        """Latency of all frames."""
+        return np.concatenate(self.latency_ms)
+
+
 @app.command()
 def bench_curve(
     *,
@@ -81,42 +119,35 @@ def bench_curve(
     console = Console(highlight=False)
     console.print(describe(), soft_wrap=True)
     load = make_load(candidates)
-    names = ("plain", "CURVE")
-    speeds: dict[str, list[float]] = {name: [] for name in names}
-    costs: dict[str, list[float]] = {name: [] for name in names}
-    latencies: dict[str, list[np.ndarray]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        protected = Protection(Path(folder))
+        cases = _cases(Protection(Path(folder)))
+        measured = {name: Measured([], [], []) for name in cases}
         for _ in range(rounds):
-            for name, protect in _cases(protected).items():
-                costs[name].append(_channel_cpu_ms(load, protect, 3 * frames))
-                with running_node(model, "lossless", 1, protect=protect) as chain:
-                    chain.throughput(load, frames // 4)
-                    speeds[name].append(chain.throughput(load, frames))
-                with running_node(model, "live", 1, protect=protect) as chain:
-                    chain.paced(load, 20, rate)
-                    latencies[name].append(chain.paced(load, frames, rate)[0])
+            for name, protect in cases.items():
+                measured[name].add_round(model, load, protect, frames, rate)
+    _print(console, measured)
+
+
+def _print(console: Console, measured: dict[str, Measured]) -> None:
     table = Table(
         "", "frames/s, each round", "median", "p50 ms", "p90", "p99", "max", "CPU ms", box=None
     )
-    for name in names:
-        all_ms = np.concatenate(latencies[name])
+    for name, each in measured.items():
         table.add_row(
             name,
-            " ".join(f"{speed:.1f}" for speed in speeds[name]),
-            f"{np.median(speeds[name]):.1f}",
-            *(f"{value:.2f}" for value in np.percentile(all_ms, PERCENTILES)),
-            f"{np.median(costs[name]):.2f}",
+            " ".join(f"{speed:.1f}" for speed in each.frames_per_s),
+            f"{np.median(each.frames_per_s):.1f}",
+            *(f"{value:.2f}" for value in np.percentile(each.all_ms, PERCENTILES)),
+            f"{np.median(each.cpu_ms):.2f}",
         )
     console.print(table)
-    speed, latency = (
-        [float(np.median(values[name])) for name in names]
-        for values in (speeds, {name: np.concatenate(latencies[name]) for name in names})
-    )
+    plain, curve = (measured[name] for name in ("plain", "CURVE"))
+    speed = np.median(curve.frames_per_s) / np.median(plain.frames_per_s)
+    before, after = (float(np.median(each.all_ms)) for each in (plain, curve))
     console.print(
-        f"CURVE costs {100 * (1 - speed[1] / speed[0]):.1f} % of the frames/s and "
-        f"{100 * (latency[1] / latency[0] - 1):.1f} % of the median latency "
-        f"({latency[1] - latency[0]:+.2f} ms); load average {os.getloadavg()[0]:.1f}; "
+        f"CURVE costs {100 * (1 - speed):.1f} % of the frames/s and "
+        f"{100 * (after / before - 1):.1f} % of the median latency "
+        f"({after - before:+.2f} ms); load average {os.getloadavg()[0]:.1f}; "
         "CPU ms: of both ends of the frames' channel, a frame",
         soft_wrap=True,
     )

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dscsnet.engines.errors import InferenceError, ModelError
-from dscsnet.engines.model import load_model
+from dscsnet.engines.model import Model, load_model
 from dscsnet.engines.model_engine import ModelEngine
 from dscsnet.engines.networks.dista_net import DISTANet, DISTANetConfig
 from dscsnet.engines.networks.stored import load_network
@@ -26,6 +26,7 @@ from dscsnet.engines.runtimes import RuntimeOptions, open_runtime
 from dscsnet.engines.runtimes.base import Arrays, Precision
 from dscsnet.tools.bench.engine import bench_batch, rate
 from dscsnet.tools.host.machine import describe
+from dscsnet.tools.measures.complexity import multiply_accumulates
 
 MODELS = ("field-unfolded", "field-mlp", "csist100k-compact")
 BATCHES = (1, 8, 64, 256, 1024)
@@ -76,7 +77,7 @@ def measure(
         inputs = {size: _inputs(engine, size) for size in (*batches, LATENCY_BATCH)}
         speeds = {size: rate(lambda n=size: runtime.run(inputs[n]), size) for size in batches}  # type: ignore[misc]
         latency = _latency(lambda: runtime.run(inputs[LATENCY_BATCH]))
-        work = 2 * _multiply_accumulates(model) * speeds[batches[-1]]
+        work = 2 * work_of_a_crop(loaded) * speeds[batches[-1]]
         result = Measured(model, runtime.name, engine.golden_error(), speeds, latency, work / peak)
         engine.close()
     except (ModelError, InferenceError) as error:
@@ -150,6 +151,12 @@ def _inputs(engine: ModelEngine, size: int) -> Arrays:
     return {name: given[name] for name in engine.model.card.inputs}
 
 
+def work_of_a_crop(model: Model) -> int:
+    """Multiply-accumulates of a shipped model's network."""
+    inputs = (torch.tensor(value[:1]) for value in model.golden().inputs.values())
+    return multiply_accumulates(load_network(model.folder), *inputs)
+
+
 def _latency(run: Callable[[], object]) -> tuple[float, float]:
     times = []
     for _ in range(LATENCY_RUNS):
@@ -157,17 +164,6 @@ def _latency(run: Callable[[], object]) -> tuple[float, float]:
         run()
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times), float(np.percentile(times, 99))
-
-
-def _multiply_accumulates(model: str) -> int:
-    """Of one crop, convolutions and products of matrices."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    golden = load_model(model).golden().inputs
-    network = load_network(load_model(model).folder)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(*(torch.tensor(value[:1]) for value in golden.values()))
-    return int(counter.get_total_flops()) // 2
 
 
 def as_markdown(lines: list[Measured], header: str) -> str:

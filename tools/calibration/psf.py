@@ -119,14 +119,6 @@ def ellipse(covariance: Float) -> Ellipse:
     return Ellipse(math.sqrt(middle + swing), math.sqrt(max(middle - swing, 0.0)), angle)
 
 
-def peak_fraction(covariance: Float) -> float:
-    """Fraction of a pixel-centred spot's light that falls on its central pixel."""
-    size = 1
-    out = np.empty((6, size, size))
-    fill_spot(0.0, 0.0, *shape_of(covariance), out)
-    return float(out[FRACTION, 0, 0])
-
-
 def normal_tail(value: Float) -> Float:
     """Probability of a standard normal beyond `value`."""
     return 0.5 * (1 - erf(value / ROOT_2))

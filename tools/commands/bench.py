@@ -33,33 +33,42 @@ def bench(
     ] = "none",
 ) -> None:
     """Measure crops/s of the engine, and frames/s and latency of the whole node."""
-    import os
-
-    from dscsnet.tools.bench.engine import bench_engine
-    from dscsnet.tools.bench.node import bench_node
     from dscsnet.tools.host.machine import describe
 
     console = Console()
     console.print(describe(), highlight=False, soft_wrap=True)
+    chosen = tuple(candidates or (1, 20, 100))
     if recorder:
-        chosen = tuple(candidates or (1, 20, 100))
         _bench_recorder(console, model, chosen, frames, threads, rounds, compression)
         return
+    _bench_engine(console, model)
+    if not engine_only:
+        _bench_node(console, model, chosen, frames, threads)
+
+
+def _bench_engine(console: Console, model: str) -> None:
+    import os
+
+    from dscsnet.tools.bench.engine import bench_engine
+
     cores = len(os.sched_getaffinity(0))
     table = Table("engine", "batch", "crops/s", title=f"Engine: {model}", box=None)
     for speed in bench_engine(model, (1, 8, 64, 256), (1, cores) if cores > 1 else (1,)):
         table.add_row(speed.what, str(speed.batch), f"{speed.crops_per_s:,.0f}")
     console.print(table)
-    if engine_only:
-        return
+
+
+def _bench_node(
+    console: Console, model: str, candidates: tuple[int, ...], frames: int, threads: int
+) -> None:
+    from dscsnet.tools.bench.node import bench_node
+
     table = Table(
         *("spots", "frames/s", "loop/s", "at Hz", "p50 ms", "p90", "p99", "max", "overhead"),
         title="Node: 640x512 16-bit frames",
         box=None,
     )
-    for node in bench_node(
-        model, tuple(candidates or (1, 20, 100)), frames=frames, threads=threads
-    ):
+    for node in bench_node(model, candidates, frames=frames, threads=threads):
         table.add_row(
             str(node.candidates),
             f"{node.frames_per_s:.0f}",

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from dscsnet.tools.simulation.csist import Scenes
+    from dscsnet.tools.simulation.scenes import Scenes
 
 PLAIN_LINE_S = 5.0
 
@@ -42,9 +42,9 @@ def write(
 ) -> None:
     """Simulate crops and write them as PNG images and XML annotations."""
     from dscsnet.tools.dataset.writer import write_dataset
-    from dscsnet.tools.training.config import load_train_config
+    from dscsnet.tools.training.config import load_crop_protocol
 
-    protocol = load_train_config(configuration).protocol
+    protocol = load_crop_protocol(configuration)
     counts = {"train": train, "val": val, "test": test}
     with progress("writing") as show:
         manifest = write_dataset(

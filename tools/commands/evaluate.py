@@ -103,10 +103,10 @@ def _evaluate_model(
     from dscsnet.engines.model_engine import ModelEngine
     from dscsnet.engines.opening import open_engine
     from dscsnet.tools.evaluation.simulated_crops import evaluate as run
-    from dscsnet.tools.training.config import load_train_config
+    from dscsnet.tools.training.config import load_crop_protocol
 
     engine = open_engine(model, threads=threads)
-    settings = load_train_config(protocol).protocol
+    settings = load_crop_protocol(protocol)
     figures = {"crops": float(crops), "seed": float(seed)}
     levels: list[float | None] = [*noise] if noise else [None]
     for level in levels:

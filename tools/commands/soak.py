@@ -1,12 +1,15 @@
 """`dscsnet soak`: a node at work for hours, and whether anything grows."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from dscsnet.pipeline.config import EngineSettings
+
+if TYPE_CHECKING:
+    from dscsnet.tools.trials.soak import Soak
 
 
 def soak(
@@ -30,13 +33,10 @@ def soak(
     Ends with 1 if frames were lost without a reason or if memory grows. The picture needs the extra
     `plot`.
     """
-    from importlib.util import find_spec
-
     from dscsnet.engines.errors import DscsnetError
     from dscsnet.tools.host.machine import describe
     from dscsnet.tools.trials.soak import Soak, measure_capacity
     from dscsnet.tools.trials.soak import soak as run
-    from dscsnet.tools.trials.soak_report import describe_soak, draw_soak, grows
 
     console = Console()
     try:
@@ -54,13 +54,7 @@ def soak(
     tell_s, told = minutes * 3, 0.0
     for step in steps:
         if isinstance(step, Soak):
-            text = describe_soak(step)
-            (out / "soak.txt").write_text(f"{describe()}\n{text}\n")
-            console.print(text, highlight=False, soft_wrap=True)
-            if find_spec("matplotlib") is not None:
-                draw_soak(step, out / "soak.png")
-            if step.silent or step.faults or grows(step):
-                raise DscsnetError(f"the soak failed: see {out / 'soak.txt'}")
+            _conclude(step, out, console)
         elif step.seconds >= told:
             told += tell_s
             console.print(
@@ -68,3 +62,24 @@ def soak(
                 f"descriptors  {step.published} published",
                 highlight=False,
             )
+
+
+def _conclude(result: "Soak", out: Path, console: Console) -> None:
+    """Print and write what was found.
+
+    Raises:
+        DscsnetError: frames were lost without a reason, or memory grows.
+    """
+    from importlib.util import find_spec
+
+    from dscsnet.engines.errors import DscsnetError
+    from dscsnet.tools.host.machine import describe
+    from dscsnet.tools.trials.soak_report import describe_soak, draw_soak, grows
+
+    text = describe_soak(result)
+    (out / "soak.txt").write_text(f"{describe()}\n{text}\n")
+    console.print(text, highlight=False, soft_wrap=True)
+    if find_spec("matplotlib") is not None:
+        draw_soak(result, out / "soak.png")
+    if result.silent or result.faults or grows(result):
+        raise DscsnetError(f"the soak failed: see {out / 'soak.txt'}")

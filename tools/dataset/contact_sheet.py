@@ -16,7 +16,7 @@ from dscsnet.tools.drawing.canvas import (
     stretch,
     write,
 )
-from dscsnet.tools.simulation.csist import Scenes
+from dscsnet.tools.simulation.scenes import Scenes
 
 COLUMNS, ROWS = 8, 8
 SIDE = 132  # of an enlarged crop, px of the sheet

@@ -8,7 +8,7 @@ import numpy as np
 
 from dscsnet.engines.array_types import Float
 from dscsnet.tools.dataset.files import DatasetError
-from dscsnet.tools.simulation.csist import Scenes
+from dscsnet.tools.simulation.scenes import Scenes
 
 Base = Literal[0, 1, "auto"]
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from dscsnet.tools.dataset.coordinates import Base, Coordinates, find_coordinates
 from dscsnet.tools.dataset.files import Annotation, DatasetError, read_annotation, read_crop
-from dscsnet.tools.simulation.csist import Protocol, Scenes
+from dscsnet.tools.simulation.csist import CropProtocol
+from dscsnet.tools.simulation.scenes import Scenes
 
 SPLITS = ("train", "val", "test")
 IMAGE_FOLDERS = ("cso_img", "images", "image")  # the first is CSIST-100K's, and the one we write
@@ -49,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """How a data set was made: `dataset.json` beside the splits that `dscsnet dataset` wrote."""
 
     format: Literal["dscsnet-dataset/1"] = "dscsnet-dataset/1"
-    protocol: Protocol
+    protocol: CropProtocol
     seed: int
     base: Literal[0, 1]
     pedestal: int

@@ -21,7 +21,8 @@ from dscsnet.tools.dataset.reader import (
     Progress,
     SplitRecord,
 )
-from dscsnet.tools.simulation.csist import Protocol, Scenes, Simulator
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator
+from dscsnet.tools.simulation.scenes import Scenes
 
 README = "README.md"
 CHUNK = 1000  # crops drawn at once
@@ -29,7 +30,7 @@ CHUNK = 1000  # crops drawn at once
 
 def write_dataset(
     folder: Path,
-    protocol: Protocol,
+    protocol: CropProtocol,
     crops: Mapping[str, int],
     *,
     seed: int,
@@ -121,7 +122,7 @@ def _write_crop(
     number: int,
     counts: NDArray[np.float32],
     annotation: Annotation,
-    protocol: Protocol,
+    protocol: CropProtocol,
 ) -> None:
     image, name = images / f"image_{number:05d}.png", f"CSO{number:05d}"
     try:
@@ -135,7 +136,7 @@ def _write_crop(
     image.write_bytes(content)
 
 
-def _pedestal(protocol: Protocol) -> int:
+def _pedestal(protocol: CropProtocol) -> int:
     """Counts that keep noise above 0: eight sigma, in hundreds."""
     return 100 * math.ceil(8 * protocol.noise[1] / 100)
 

@@ -25,7 +25,9 @@ from dscsnet.tools.references.grid_methods import (
 )
 from dscsnet.tools.references.multistart_fit import fit_crops
 from dscsnet.tools.references.published import ISTA, Published, published
-from dscsnet.tools.simulation.csist import ROUNDING, Protocol, Scenes, Simulator, true_points
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator
+from dscsnet.tools.simulation.scenes import ROUNDING, Scenes, true_points
+from dscsnet.tools.simulation.sources import CsistSource
 from dscsnet.tools.training.checkpoint import CHECKPOINT, TrainedRun, read_run
 
 #: The paper's readout: cells above this are targets, counts.
@@ -89,7 +91,7 @@ def find_runs(folders: Iterable[Path]) -> list[Path]:
 def compare(
     runs: Sequence[Path],
     *,
-    protocol: Protocol,
+    protocol: CropProtocol,
     crops: int,
     crops_fitted: int,
     seed: int,
@@ -104,10 +106,11 @@ def compare(
     torch.set_num_threads(1)
     tell(f"drawing {crops} crops")
     scenes = Simulator(protocol, seed=seed, exact=True).draw(crops)
+    source = CsistSource(protocol)
     yield from _classical(scenes, protocol, min(crops, crops_fitted), tell)
     for folder in runs:
         run = read_run(folder)
-        if isinstance(run.config.network, OffGridConfig) or run.config.protocol != protocol:
+        if isinstance(run.config.network, OffGridConfig) or run.config.source != source:
             tell(f"{folder}: left out: not a grid network of this protocol")
             continue
         tell(f"{run.config.name}: measuring")
@@ -115,7 +118,7 @@ def compare(
 
 
 def _classical(
-    scenes: Scenes, protocol: Protocol, fitted: int, tell: Callable[[str], None]
+    scenes: Scenes, protocol: CropProtocol, fitted: int, tell: Callable[[str], None]
 ) -> Iterator[Entry]:
     grid, sigma = Grid(protocol.crop_size), protocol.psf_sigma
     true, number = true_points(scenes), len(scenes.crops)
@@ -133,7 +136,7 @@ def _classical(
         yield Entry(name, average_precision(points, true), None, number)
 
 
-def _fit(scenes: Scenes, protocol: Protocol, number: int, tell: Callable[[str], None]) -> Entry:
+def _fit(scenes: Scenes, protocol: CropProtocol, number: int, tell: Callable[[str], None]) -> Entry:
     tell(f"PSF fit: measuring on {number} crops")
     first = Scenes(**{name: values[:number] for name, values in vars(scenes).items()})
     pixels = first.crops.double().numpy()
@@ -166,7 +169,7 @@ def _measure(run: TrainedRun, scenes: Scenes) -> Entry:
         len(scenes.crops),
         Cost(
             parameters(run.model.network),
-            multiply_accumulates(run.model.network),
+            multiply_accumulates(run.model.network, scenes.crops[:1]),
             run.crops,
             run.progress.seconds,
             _budget(run),

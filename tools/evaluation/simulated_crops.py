@@ -18,7 +18,8 @@ from dscsnet.tools.measures.average_precision import (
     average_precision,
 )
 from dscsnet.tools.measures.matching import match_points
-from dscsnet.tools.simulation.csist import Protocol, Scenes, Simulator, true_points
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator
+from dscsnet.tools.simulation.scenes import Scenes, true_points
 
 #: Distance within which an estimate counts as a found target for the errors below, px.
 FOUND_WITHIN = 0.5
@@ -86,7 +87,7 @@ class Report:
 
 
 def evaluate(
-    engine: Engine, protocol: Protocol, *, crops: int, seed: int, noise: float | None = None
+    engine: Engine, protocol: CropProtocol, *, crops: int, seed: int, noise: float | None = None
 ) -> Report:
     """Run an engine over fresh crops of a protocol, drawn exactly.
 

@@ -29,11 +29,9 @@ from dscsnet.engines.runtimes import RuntimeOptions
 from dscsnet.tools.export.readout_calibration import calibrate_readout
 from dscsnet.tools.export.selection_training import train_selection
 from dscsnet.tools.measures.average_precision import Points
-from dscsnet.tools.simulation.csist import Scenes, Simulator, true_points
-from dscsnet.tools.simulation.field import FieldScenes, FieldSimulator
+from dscsnet.tools.simulation.scenes import true_points
 from dscsnet.tools.training.checkpoint import TrainedRun
 from dscsnet.tools.training.config import TrainConfig
-from dscsnet.tools.training.offgrid_objective import network_inputs
 
 log = logging.getLogger(__name__)
 
@@ -120,33 +118,16 @@ def calibration_crops(config: TrainConfig) -> tuple[CropBatch, Points]:
 
 def protocol_crops(config: TrainConfig, crops: int, seed: int) -> tuple[CropBatch, Points]:
     """Crops of a protocol that the network has not seen, as it is given them, and the truth."""
-    scenes = _draw(config, crops, seed, pool=2000)
-    if isinstance(config.network, OffGridConfig):
-        pixels, noise, psf = (_as_stored(value) for value in network_inputs(scenes, config))
-    else:
-        assert isinstance(scenes, Scenes), "a grid network has no field crops"
-        pixels, noise = _as_stored(scenes.crops), _as_stored(scenes.noise)
-        psf = np.full((crops, 2), config.protocol.psf_sigma, np.float32)
-    return CropBatch(pixels, np.ones(pixels.shape, bool), noise, psf), true_points(scenes)
+    given = config.source.stream(seed, pool=2000).give(crops)
+    return given.batch(), true_points(given)
 
 
 def golden_inputs(config: TrainConfig, crops: int = GOLDEN_CROPS) -> Arrays:
     """Crops of the model's own protocol, by the names of the model's inputs."""
-    scenes = _draw(config, crops, GOLDEN_SEED, pool=1000)
+    batch = config.source.stream(GOLDEN_SEED, pool=1000).give(crops).batch()
     if not isinstance(config.network, OffGridConfig):
-        return {"crops": _as_stored(scenes.crops)}
-    values = network_inputs(scenes, config)
-    return {name: _as_stored(value) for name, value in zip(INPUTS, values, strict=True)}
-
-
-def _draw(config: TrainConfig, crops: int, seed: int, pool: int) -> Scenes | FieldScenes:
-    if config.field:
-        return FieldSimulator(config.field, seed=seed).draw(crops)
-    return Simulator(config.protocol, seed=seed, pool=pool).draw(crops)
-
-
-def _as_stored(values: torch.Tensor) -> NDArray[np.float32]:
-    return values.numpy().astype(np.float32)
+        return {"crops": batch.pixels}
+    return dict(zip(INPUTS, (batch.pixels, batch.noise, batch.psf), strict=True))
 
 
 def write_onnx(model: AnyModel, path: Path) -> None:
@@ -229,36 +210,28 @@ def _grid(config: TrainConfig) -> dict[str, Any]:
     network = config.network
     assert not isinstance(network, OffGridConfig), "its caller has looked"
     sigma = network.psf_sigma
-    low, high = config.protocol.intensity
     return {
         "crop_size": network.crop_size,
         "upsampling": network.upsampling,
         "field_size": network.field_size,
         "psf_sigma": sigma,
         "psf_sigma_range": (round(0.95 * sigma, 3), round(1.05 * sigma, 3)),
-        "intensity_range": (float(low), float(high)),
+        "intensity_range": config.source.intensity_range,
         "normalisation": config.normalisation.kind,
     }
 
 
 def _off_grid(config: TrainConfig) -> dict[str, Any]:
-    network, field = config.network, config.field
+    network, source = config.network, config.source
     assert isinstance(network, OffGridConfig), "its caller has looked"
-    if field:
-        reach = field.cluster_offset + field.cluster_radius[1]
-        widths, intensity = field.psf_sigma, None
-    else:
-        sigma = config.protocol.psf_sigma
-        widths, reach = (round(0.95 * sigma, 3), round(1.05 * sigma, 3)), network.reach
-        low, high = config.protocol.intensity
-        intensity = (float(low), float(high))
+    widths, reach = source.psf_sigma_range, source.reach
     return {
         "crop_size": network.crop_size,
         "upsampling": 1,
         # The odd number of pixels nearest to twice the reach.
-        "field_size": 2 * round(reach - 0.5) + 1,
+        "field_size": 2 * round((network.reach if reach is None else reach) - 0.5) + 1,
         "psf_sigma": min(max(TYPICAL_SIGMA, widths[0]), widths[1]),
         "psf_sigma_range": widths,
-        "intensity_range": intensity,
+        "intensity_range": source.intensity_range,
         "normalisation": "fixed" if network.unit else "rms",
     }

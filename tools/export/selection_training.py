@@ -65,13 +65,8 @@ def _draw(settings: SelectionTraining) -> Iterator[tuple[CropBatch, NDArray[np.i
     for order, protocol in enumerate(settings.protocols):
         simulator = FieldSimulator(protocol, seed=SEED + order)
         for first in range(0, settings.crops, DRAWN):
-            scenes = simulator.draw(min(DRAWN, settings.crops - first))
-            pixels, noise, psf = (
-                value.numpy().astype(np.float32)
-                for value in (scenes.crops, scenes.noise, scenes.psf)
-            )
-            batch = CropBatch(pixels, np.ones(pixels.shape, bool), noise, psf)
-            yield batch, scenes.present.sum(1).numpy()
+            given = simulator.give(min(DRAWN, settings.crops - first))
+            yield given.batch(), given.present.sum(1).numpy()
 
 
 def _features(engine: Engine, readout: GridlessReadout, batch: CropBatch) -> Float:

@@ -1,6 +1,7 @@
 """What a network costs: parameters, and multiply-accumulates for one crop."""
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dscsnet.engines.networks.base import GridNetwork
@@ -11,10 +12,12 @@ def parameters(network: GridNetwork) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def multiply_accumulates(network: GridNetwork) -> int:
-    """Of one crop: convolutions and all products of matrices, not what is done cell by cell."""
-    size = network.config.crop_size
-    crop = next(network.parameters()).new_zeros(1, size, size)
+def multiply_accumulates(network: nn.Module, *inputs: Tensor) -> int:
+    """Convolutions and all products of matrices, not what is done cell by cell.
+
+    Args:
+        inputs: what the network is given for one crop.
+    """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(crop)
+        network(*inputs)
     return int(counter.get_total_flops()) // 2

@@ -5,10 +5,10 @@ from numpy.typing import ArrayLike
 
 from dscsnet.engines.array_types import Float, Index
 
-Points = tuple[ArrayLike, ArrayLike]
+Positions = tuple[ArrayLike, ArrayLike]
 
 
-def match_points(first: Points, second: Points, radius: float) -> tuple[Index, Float]:
+def match_points(first: Positions, second: Positions, radius: float) -> tuple[Index, Float]:
     """Pair the points of two sets: as many as can be, and those as close as can be.
 
     No point has two partners, and no pair is farther apart than `radius`. Of all such pairings
@@ -37,7 +37,7 @@ def match_points(first: Points, second: Points, radius: float) -> tuple[Index, F
     return partner, distance
 
 
-def distances(first: Points, second: Points) -> Float:
+def distances(first: Positions, second: Positions) -> Float:
     """Distance of each point of the first set to each of the second: (n, m), px."""
     x, y = (np.subtract.outer(np.asarray(a, float), b) for a, b in zip(first, second, strict=True))
     return np.hypot(x, y)

@@ -9,7 +9,7 @@ from torch import Tensor
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.networks.layers import DataStep, soft_threshold
 from dscsnet.tools.measures.average_precision import Points
-from dscsnet.tools.simulation.csist import Scenes, true_points
+from dscsnet.tools.simulation.scenes import Scenes, true_points
 
 #: Weight of the l1 norm, counts: the best of a search over simulated crops (seed 7, 1,000 crops of
 #: the CSIST-100K protocol, `ITERATIONS` iterations).

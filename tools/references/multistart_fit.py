@@ -12,6 +12,8 @@ import numba
 import numpy as np
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.fitting.linear import factorise, solve
+from dscsnet.engines.fitting.profiles import fill_profile
 from dscsnet.tools.measures.average_precision import Points
 
 STEPS = 60
@@ -135,7 +137,7 @@ def _light_spread(pixels: Float, sigma: float) -> tuple[Float, Float]:
 def _descend(targets: Float, pixels: Float, sigma: float, low: float, high: float) -> float:
     """Levenberg-Marquardt within bounds, in place; returns the misfit."""
     number, size = targets.shape[0], pixels.shape[0]
-    rows, columns = np.empty((number, 2, size)), np.empty((number, 2, size))
+    rows, columns = np.empty((number, 3, size)), np.empty((number, 3, size))
     residual = np.empty((size, size))
     normal, gradient = np.empty((3 * number, 3 * number)), np.empty(3 * number)
     trial, damping = np.empty_like(targets), 1e-2
@@ -164,21 +166,6 @@ def _descend(targets: Float, pixels: Float, sigma: float, low: float, high: floa
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _fill_profile(position: float, sigma: float, out: Float) -> None:
-    """Pixel-integrated Gaussian, out[0], and its derivative by the position, out[1]."""
-    scale = 1 / (math.sqrt(2.0) * sigma)
-    height = 1 / (math.sqrt(2 * math.pi) * sigma)
-    before = (-0.5 - position) * scale
-    area, slope = math.erf(before), math.exp(-before * before)
-    for pixel in range(out.shape[1]):
-        edge = (pixel + 0.5 - position) * scale
-        next_area, next_slope = math.erf(edge), math.exp(-edge * edge)
-        out[0, pixel] = 0.5 * (next_area - area)
-        out[1, pixel] = height * (slope - next_slope)
-        area, slope = next_area, next_slope
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _residuals(
     targets: Float, pixels: Float, sigma: float, rows: Float, columns: Float, residual: Float
 ) -> float:
@@ -186,8 +173,8 @@ def _residuals(
     residual[:] = -pixels
     size = pixels.shape[0]
     for k in range(targets.shape[0]):
-        _fill_profile(targets[k, 0], sigma, columns[k])
-        _fill_profile(targets[k, 1], sigma, rows[k])
+        fill_profile(targets[k, 0], sigma, 0, size - 1, columns[k])
+        fill_profile(targets[k, 1], sigma, 0, size - 1, rows[k])
         for i in range(size):
             share = targets[k, 2] * rows[k, 0, i]
             for j in range(size):
@@ -235,25 +222,6 @@ def _damped_step(
             matrix[a, a], step[a] = 1.0, 0.0
         matrix[a, a] *= 1 + damping
         matrix[a, a] += 1e-12
-    _solve_positive(matrix, step)
+    factorise(matrix, size)
+    solve(matrix, step, size)
     return step
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _solve_positive(matrix: Float, vector: Float) -> None:
-    """Solve by Cholesky's decomposition, in place; the matrix is symmetric and positive."""
-    size = len(vector)
-    for i in range(size):
-        for j in range(i + 1):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = math.sqrt(max(total, 1e-30)) if i == j else total / matrix[j, j]
-    for i in range(size):
-        for k in range(i):
-            vector[i] -= matrix[i, k] * vector[k]
-        vector[i] /= matrix[i, i]
-    for i in range(size - 1, -1, -1):
-        for k in range(i + 1, size):
-            vector[i] -= matrix[k, i] * vector[k]
-        vector[i] /= matrix[i, i]

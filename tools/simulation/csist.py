@@ -1,31 +1,27 @@
 """Simulated crops with known truth: the CSIST-100K protocol and its relatives.
 
-Vectorised, seeded, on the CPU or a GPU. A protocol is a `Protocol` record; `configs/train/*.yaml`
-hold the ones that the shipped models were trained on.
+Vectorised, seeded, on the CPU or a GPU. A protocol is a `CropProtocol` record;
+`configs/train/*.yaml` hold the ones that the shipped models were trained on.
 """
 
 import itertools
-import typing
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
 from msgspec import Meta
 from torch import Tensor
 
-from dscsnet.tools.measures.average_precision import Points
+from dscsnet.tools.simulation.scenes import ROUNDING, Scenes, render
+from dscsnet.tools.simulation.source import NOISE_ERROR, GivenCrops
 
 #: The paper's separation of 0.52 Rayleigh units, with 1 unit = 1.9 sigma_psf, at sigma 0.5 px.
 CSIST_SEPARATION = 0.494
 
-#: Standard deviation of rounding to whole counts.
-ROUNDING = 12**-0.5
-
 Range = tuple[float, float]
 
 
-class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CropProtocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a simulated crop holds; the defaults are CSIST-100K."""
 
     crop_size: Annotated[int, Meta(ge=3, description="side of the crop, px; odd")] = 11
@@ -66,85 +62,6 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     integer: Annotated[bool, Meta(description="round to whole counts, as the public images")] = True
 
 
-@dataclass(frozen=True)
-class Scenes:
-    """A batch of simulated crops.
-
-    Attributes:
-        crops: (B, n, n) float32 counts above background.
-        x, y: (B, K) target positions, crop px; the crop's centre where absent.
-        intensity: (B, K) total counts; 0 where absent.
-        present: (B, K) bool.
-        noise: (B,) noise sigma, counts.
-    """
-
-    crops: Tensor
-    x: Tensor
-    y: Tensor
-    intensity: Tensor
-    present: Tensor
-    noise: Tensor
-
-
-def pixel_profile(position: Tensor, size: int, sigma: float | Tensor) -> Tensor:
-    """Torch twin of `dscsnet.engines.imaging.gaussian_profile`: (...) px to (..., size).
-
-    A tensor of sigmas has one dimension more than `position`, the last one of size 1.
-    """
-    edges = torch.arange(size + 1, dtype=position.dtype, device=position.device) - 0.5
-    scaled = (edges - position[..., None]) / (2**0.5 * sigma)
-    return (0.5 * torch.erf(scaled)).diff(dim=-1)
-
-
-def render(
-    x: Tensor,
-    y: Tensor,
-    intensity: Tensor,
-    size: int,
-    sigma_x: float | Tensor,
-    sigma_y: float | Tensor | None = None,
-) -> Tensor:
-    """(B, K) positions in px and counts to (B, n, n) noise-free crops.
-
-    Args:
-        sigma_x, sigma_y: px, or (B, 1, 1) for crops each with a PSF of its own; `sigma_y` defaults
-            to `sigma_x`.
-    """
-    rows = pixel_profile(y, size, sigma_x if sigma_y is None else sigma_y) * intensity[..., None]
-    return rows.mT @ pixel_profile(x, size, sigma_x)
-
-
-def render_grid(scenes: Scenes, crop_size: int, upsampling: int) -> Tensor:
-    """The paper's label: each target's counts in the grid cell that holds it, (B, cn, cn)."""
-    cells = crop_size * upsampling
-    column, row = (
-        torch.floor(upsampling * p + upsampling / 2).long().clamp(0, cells - 1)
-        for p in (scenes.x, scenes.y)
-    )
-    flat = scenes.crops.new_zeros(len(scenes.x), cells * cells)
-    flat.scatter_add_(1, row * cells + column, scenes.intensity.to(flat.dtype))
-    return flat.unflatten(1, (cells, cells))
-
-
-class Truth(typing.Protocol):
-    """The true targets of a batch; shapes as in `Scenes`."""
-
-    @property
-    def x(self) -> Tensor: ...
-    @property
-    def y(self) -> Tensor: ...
-    @property
-    def intensity(self) -> Tensor: ...
-    @property
-    def present(self) -> Tensor: ...
-
-
-def true_points(scenes: Truth) -> Points:
-    """The truth as the metrics take it; the score of a true target is its intensity in counts."""
-    x, y, intensity = (v.double().cpu().numpy() for v in (scenes.x, scenes.y, scenes.intensity))
-    return Points.from_padded(x, y, intensity, scenes.present.cpu().numpy())
-
-
 class Simulator:
     """Draws batches of a protocol.
 
@@ -159,7 +76,7 @@ class Simulator:
 
     def __init__(
         self,
-        protocol: Protocol,
+        protocol: CropProtocol,
         *,
         seed: int,
         device: str = "cpu",
@@ -187,6 +104,33 @@ class Simulator:
         crops = clean + noise[:, None, None] * self._normal(*clean.shape)
         crops = crops.round() if p.integer else crops
         return Scenes(crops, x, y, intensity, present, noise)
+
+    def give(self, batch: int, *, estimate_noise: bool = False) -> GivenCrops:
+        """See `CropStream`."""
+        scenes = self.draw(batch)
+        noise = torch.hypot(scenes.noise, torch.tensor(ROUNDING, device=self.device))
+        psf = noise.new_full((batch, 2), self.protocol.psf_sigma)
+        if estimate_noise:
+            error = NOISE_ERROR * self._normal(batch)
+            noise = noise * torch.where(scenes.noise > 0, 1 + error, 1.0)
+        truth = (scenes.x, scenes.y, scenes.intensity, scenes.present)
+        return GivenCrops(scenes.crops, noise, psf, *truth)
+
+    def start_crops(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `TrainingCrops`; they fill this simulator's pools outside any time budget."""
+        scenes, p = self.draw(number), self.protocol
+        clean = render(scenes.x, scenes.y, scenes.intensity, p.crop_size, p.psf_sigma)
+        psf = clean.new_full((number, 2), p.psf_sigma)
+        return clean, clean.new_full((number,), ROUNDING), psf
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on with the same crops."""
+        return {"generator": self.generator.get_state(), "pools": self.pools}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a stored state."""
+        self.generator.set_state(state["generator"].cpu())
+        self.pools = state["pools"]
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)

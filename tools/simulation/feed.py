@@ -7,6 +7,7 @@ each, while a GPU takes tens of thousands a second.
 import atexit
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +15,57 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator
+from dscsnet.tools.simulation.source import VALIDATION_SEED, GivenCrops
 
 #: Batches that wait for each process's turn.
 AHEAD = 4
 
-Columns = tuple[Tensor, ...]
+
+class FieldRun:
+    """The crops of a run, drawn here or by processes beside it; see `TrainingCrops`.
+
+    Args:
+        seed: of the run.
+        processes: 0: none.
+        pinned: page-locked, for a GPU to fetch.
+    """
+
+    def __init__(
+        self, protocol: FieldProtocol, seed: int, processes: int = 0, *, pinned: bool = False
+    ) -> None:
+        self.protocol, self.seed, self.processes, self.pinned = protocol, seed, processes, pinned
+        self._simulator = FieldSimulator(protocol, seed=seed + 1)
+        self._feed: Iterator[GivenCrops] | None = None
+        self._drawn = 0  # batches taken from a feed
+
+    def give(self, batch: int, *, estimate_noise: bool = True) -> GivenCrops:
+        """See `CropStream`; all batches of one feed are of the first one's size."""
+        if not self.processes:
+            return self._simulator.give(batch)
+        if self._feed is None:
+            seed = (self.seed, self._drawn)
+            self._feed = field_feed(self.protocol, batch, seed, self.processes, pinned=self.pinned)
+        self._drawn += 1
+        return next(self._feed)
+
+    def start_crops(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a simulator of their own."""
+        return FieldSimulator(self.protocol, seed=VALIDATION_SEED).draw_clean(number)
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on with the same crops, or with others of a feed."""
+        generator, pools = self._simulator.generator.get_state(), self._simulator.pools
+        return {"generator": generator, "pools": pools, "drawn": self._drawn}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a stored state."""
+        self._drawn = state.get("drawn", 0)  # runs of before had no feed
+        self._simulator.generator.set_state(state["generator"].cpu())
+        self._simulator.pools = state["pools"]
 
 
-class FieldStream(IterableDataset[Columns]):
-    """Endless batches of one process: crops, noise, PSF, x, y, intensity, present.
+class FieldStream(IterableDataset[GivenCrops]):
+    """Endless batches of one process.
 
     Args:
         seed: with the process's number it sets the draws.
@@ -31,23 +74,19 @@ class FieldStream(IterableDataset[Columns]):
     def __init__(self, protocol: FieldProtocol, batch: int, seed: tuple[int, ...]) -> None:
         self.protocol, self.batch, self.seed = protocol, batch, seed
 
-    def __iter__(self) -> Iterator[Columns]:
+    def __iter__(self) -> Iterator[GivenCrops]:
         torch.set_num_threads(1)
         worker = get_worker_info()
         key = (*self.seed, worker.id if worker else 0)
         seed = int(np.random.SeedSequence(key).generate_state(1)[0])
         simulator = FieldSimulator(self.protocol, seed=seed)
         while True:
-            scenes = simulator.draw(self.batch)
-            yield (
-                *(scenes.crops, scenes.noise, scenes.psf),
-                *(scenes.x, scenes.y, scenes.intensity, scenes.present),
-            )
+            yield simulator.give(self.batch)
 
 
 def field_feed(
     protocol: FieldProtocol, batch: int, seed: tuple[int, ...], processes: int, *, pinned: bool
-) -> Iterator[Columns]:
+) -> Iterator[GivenCrops]:
     """Batches of several processes in turn; they end with the iterator.
 
     Args:

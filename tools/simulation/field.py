@@ -19,7 +19,8 @@ from torch import Tensor
 from dscsnet.engines.imaging import central_fraction
 from dscsnet.pipeline.cropping.background import subtract_backgrounds
 from dscsnet.tools.simulation.background import Backgrounds
-from dscsnet.tools.simulation.csist import ROUNDING, render
+from dscsnet.tools.simulation.scenes import ROUNDING, render
+from dscsnet.tools.simulation.source import GivenCrops
 
 Range = tuple[float, float]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -108,10 +109,6 @@ class FieldScenes:
     true_psf: Tensor
     true_noise: Tensor
 
-    def to(self, device: torch.device | str) -> "FieldScenes":
-        """The same on another device."""
-        return FieldScenes(*(value.to(device) for value in vars(self).values()))
-
 
 class FieldSimulator:
     """Draws batches of a field protocol, on the CPU; seeded."""
@@ -142,6 +139,12 @@ class FieldSimulator:
         crops, estimated = _as_the_node_sees(values)
         told = psf * torch.exp(self._told_error(batch))
         return FieldScenes(crops, estimated, told, x, y, intensity, present, psf, true_noise)
+
+    def give(self, batch: int, *, estimate_noise: bool = True) -> GivenCrops:
+        """See `CropStream`; the noise is always estimated, as the node does it."""
+        scenes = self.draw(batch)
+        truth = (scenes.x, scenes.y, scenes.intensity, scenes.present)
+        return GivenCrops(scenes.crops, scenes.noise, scenes.psf, *truth)
 
     def draw_clean(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Light alone: (B, n, n) counts, (B,) noise of the sensor, and (B, 2) PSF sigma."""

@@ -15,8 +15,10 @@ from dscsnet.engines.networks.registry import AnyNetworkConfig
 from dscsnet.engines.networks.stored import with_kind
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.yaml_file import read_yaml
-from dscsnet.tools.simulation.csist import Protocol
+from dscsnet.tools.simulation.csist import CropProtocol
 from dscsnet.tools.simulation.field import FieldProtocol
+from dscsnet.tools.simulation.source import CropSource
+from dscsnet.tools.simulation.sources import CsistSource, FieldSource
 
 
 class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,7 +61,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     description: str
     network: AnyNetworkConfig = NetworkConfig()
     normalisation: Normalisation = Normalisation()
-    protocol: Protocol = Protocol()
+    protocol: CropProtocol = CropProtocol()
     field: (
         Annotated[FieldProtocol, Meta(description="field crops, in place of `protocol`")] | None
     ) = None
@@ -85,10 +87,27 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 "selection: it chooses among fits; give a gridless readout that refines"
             )
 
+    @property
+    def source(self) -> CropSource:
+        """Where the crops come from: the one place that asks of which protocol they are."""
+        return FieldSource(self.field) if self.field else CsistSource(self.protocol)
+
 
 def load_train_config(path: Path) -> TrainConfig:
     """Read and check a YAML file; a `ConfigError` names the key at fault."""
     return read_yaml(path, TrainConfig)
+
+
+def load_crop_protocol(path: Path) -> CropProtocol:
+    """The protocol of a training configuration whose crops are not field crops.
+
+    Raises:
+        ConfigError: they are.
+    """
+    source = load_train_config(path).source
+    if not isinstance(source, CsistSource):
+        raise ConfigError(f"{path}: of field crops; give a configuration with `protocol`")
+    return source.protocol
 
 
 def find_train_configs(paths: Iterable[Path]) -> list[Path]:

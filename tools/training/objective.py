@@ -1,15 +1,19 @@
 """What a training run optimises: the data it draws, its loss, and what it is measured by."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dscsnet.engines.networks.offgrid import OffGridConfig
 from dscsnet.pipeline.errors import ConfigError
+from dscsnet.tools.simulation.source import TrainingCrops
 from dscsnet.tools.training.config import TrainConfig
 from dscsnet.tools.training.grid_objective import GridObjective
 from dscsnet.tools.training.offgrid_objective import OffGridObjective
+
+#: Positions that a simulator keeps for each number of targets.
+GRID_POOL, OFF_GRID_POOL = 5000, 20000
 
 
 class Objective(Protocol):
@@ -17,9 +21,11 @@ class Objective(Protocol):
 
     Attributes:
         model: the network that is trained.
+        crops: what it is trained with.
     """
 
     model: nn.Module
+    crops: TrainingCrops
 
     def start(self) -> None:
         """Prepare the network before the first step of a run."""
@@ -33,12 +39,6 @@ class Objective(Protocol):
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Figures of a network on fresh crops, always the same ones."""
 
-    def state(self) -> dict[str, Any]:
-        """The state of the data's random draws."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a stored state."""
-
 
 def make_objective(config: TrainConfig, device: str, data_processes: int = 0) -> Objective:
     """The objective of a training configuration.
@@ -46,11 +46,17 @@ def make_objective(config: TrainConfig, device: str, data_processes: int = 0) ->
     Raises:
         ConfigError: processes that draw data are asked for where none are needed.
     """
-    if data_processes and not config.field:
-        raise ConfigError(
-            f"{config.name}: data processes are for field crops; others are drawn on the device"
+    seed, off_grid = config.optimisation.seed, isinstance(config.network, OffGridConfig)
+    try:
+        crops = config.source.training(
+            seed,
+            device=device,
+            pool=OFF_GRID_POOL if off_grid else GRID_POOL,
+            processes=data_processes,
         )
-    torch.manual_seed(config.optimisation.seed)
+    except ConfigError as error:
+        raise ConfigError(f"{config.name}: {error}") from None
+    torch.manual_seed(seed)
     if isinstance(config.network, OffGridConfig):
-        return OffGridObjective(config, config.network, device, data_processes)
-    return GridObjective(config, config.network, device)
+        return OffGridObjective(config, config.network, crops, device)
+    return GridObjective(config, config.network, crops, device)

@@ -168,7 +168,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
-            **self.objective.state(),
+            **self.objective.crops.state(),
             "progress": vars(self.progress),
         }
         part = self.checkpoint.with_suffix(".part")
@@ -185,7 +185,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.objective.restore(state)
+        self.objective.crops.restore(state)
         self.progress = Progress(**state["progress"])
 
     def _learning_rate(self) -> float:

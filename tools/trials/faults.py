@@ -1,7 +1,6 @@
 """Faults, one after another, against a running node: what it does, whether its books balance."""
 
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -135,8 +134,3 @@ def _read(lives: list[Life]) -> Books:
         gaps += life.gaps
         drops.update(life.last["drops"])
     return Books(received, published, seen, drops, lost, gaps)
-
-
-def since_s(moment_ns: int) -> float:
-    """Seconds from a moment on the monotonic clock until now."""
-    return (time.monotonic_ns() - moment_ns) / 1e9

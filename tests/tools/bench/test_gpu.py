@@ -50,9 +50,9 @@ def test_peak_counts_operations() -> None:
 
 def test_work_of_a_crop_by_hand() -> None:
     """csist100k-mlp: a product with the principal axes, the layer in, blocks, the layer out."""
-    card = gpu_report.load_model("csist100k-mlp")
-    network = gpu_report.load_network(card.folder)
+    model = gpu_report.load_model("csist100k-mlp")
+    network = gpu_report.load_network(model.folder)
     layers = [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
     axes = network.features.axes.numel()
     expected = sum(layer.weight.numel() for layer in layers) + axes
-    assert gpu_report._multiply_accumulates("csist100k-mlp") == expected
+    assert gpu_report.work_of_a_crop(model) == expected

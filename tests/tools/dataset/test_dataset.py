@@ -20,10 +20,11 @@ from dscsnet.tools.dataset.files import MOST_TARGETS, DatasetError, read_crop  #
 from dscsnet.tools.dataset.reader import MANIFEST, Manifest, find_splits, load_dataset  # noqa: E402
 from dscsnet.tools.dataset.writer import write_dataset, write_split  # noqa: E402
 from dscsnet.tools.evaluation.simulated_crops import evaluate_scenes  # noqa: E402
-from dscsnet.tools.simulation.csist import Protocol, Scenes, Simulator  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.scenes import Scenes  # noqa: E402
 
 # Members up to 2.5 times as bright, empty crops, negative pixels.
-NOISY = Protocol(
+NOISY = CropProtocol(
     placement="cluster",
     empty=0.2,
     intensity=(1000, 1000),
@@ -31,7 +32,7 @@ NOISY = Protocol(
     noise=(1.2, 58.0),
     neighbour=0.25,
 )
-PUBLIC = Protocol(targets=(1, 3))
+PUBLIC = CropProtocol(targets=(1, 3))
 
 CSIST_XML = """<?xml version="1.0" ?>
 <annotation>
@@ -61,7 +62,7 @@ def _split(tmp_path: Path) -> Maker:
     """Writes crops without a manifest beside them, so that the reader must find out."""
 
     def make(
-        scenes: Scenes, protocol: Protocol = PUBLIC, base: Literal[0, 1] = 0, pedestal: int = 0
+        scenes: Scenes, protocol: CropProtocol = PUBLIC, base: Literal[0, 1] = 0, pedestal: int = 0
     ) -> Path:
         manifest = Manifest(protocol=protocol, seed=0, base=base, pedestal=pedestal, splits={})
         write_split(tmp_path / "test", scenes, manifest, first=7)
@@ -154,7 +155,7 @@ def test_names_of_the_public_sets_are_read_in_order_of_their_numbers(
 def test_base_and_axes_are_found_out(
     split: Maker,
     caplog: pytest.LogCaptureFixture,
-    protocol: Protocol,
+    protocol: CropProtocol,
     base: Literal[0, 1],
     swapped: bool,
 ) -> None:
@@ -323,7 +324,7 @@ def test_a_manifest_settles_the_base_where_noise_would_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # One target of 60 counts in noise of 50: its light cannot be found.
-    protocol = Protocol(targets=(1, 1), intensity=(60, 60), noise=(50.0, 50.0))
+    protocol = CropProtocol(targets=(1, 1), intensity=(60, 60), noise=(50.0, 50.0))
     manifest = write_dataset(tmp_path, protocol, {"test": 9}, seed=0, base=1)
     expected = Simulator(protocol, seed=manifest.splits["test"].seed, exact=True).draw(9)
     assert_same(load_dataset(tmp_path / "test"), expected)
@@ -331,7 +332,7 @@ def test_a_manifest_settles_the_base_where_noise_would_not(
 
 
 def test_crops_are_whole_counts_whatever_the_protocol_says(tmp_path: Path) -> None:
-    protocol = Protocol(targets=(1, 1), integer=False)
+    protocol = CropProtocol(targets=(1, 1), integer=False)
     manifest = write_dataset(tmp_path, protocol, {"test": 5}, seed=0)
     assert manifest.protocol.integer
     assert torch.equal(
@@ -386,14 +387,14 @@ def test_counts_that_png_cannot_hold_are_refused(split: Maker, scenes: Scenes) -
 
 def test_a_written_folder_evaluates_as_the_scenes_in_memory(split: Maker) -> None:
     engine = open_engine("csist100k-compact", threads=1)
-    scenes = Simulator(Protocol(), seed=4, exact=True).draw(60)
+    scenes = Simulator(CropProtocol(), seed=4, exact=True).draw(60)
     read = evaluate_scenes(engine, load_dataset(split(scenes, base=1)))
     in_memory = evaluate_scenes(engine, scenes)
     assert read.figures() == in_memory.figures()
     assert read.by_count == in_memory.by_count
     assert read.precision.cso_map > 20
     with pytest.raises(DscsnetError, match="9x9 px, but csist100k-compact takes 11x11"):
-        evaluate_scenes(engine, Simulator(Protocol(crop_size=9), seed=0, exact=True).draw(1))
+        evaluate_scenes(engine, Simulator(CropProtocol(crop_size=9), seed=0, exact=True).draw(1))
 
 
 def test_the_sheet_has_a_row_for_each_number_of_targets(scenes: Scenes) -> None:

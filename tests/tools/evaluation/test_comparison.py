@@ -18,7 +18,8 @@ from dscsnet.tools.evaluation.comparison import Entry, compare, find_runs  # noq
 from dscsnet.tools.evaluation.comparison_table import markdown, sheets  # noqa: E402
 from dscsnet.tools.measures.average_precision import Points, average_precision  # noqa: E402
 from dscsnet.tools.references.published import published  # noqa: E402
-from dscsnet.tools.simulation.csist import Protocol, Simulator, true_points  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.scenes import true_points  # noqa: E402
 from dscsnet.tools.training.checkpoint import read_run  # noqa: E402
 from dscsnet.tools.training.config import Optimisation, TrainConfig  # noqa: E402
 from dscsnet.tools.training.trainer import Trainer  # noqa: E402
@@ -26,7 +27,7 @@ from dscsnet.tools.training.trainer import Trainer  # noqa: E402
 #: The paper's CSO-mAP without DIR is 1.00 below the mean of its own five values.
 MISPRINTED = 44.35
 
-PROTOCOL = Protocol(targets=(1, 2))
+PROTOCOL = CropProtocol(targets=(1, 2))
 SMALL = NetworkConfig(field_size=3, width=4, depth=0, stages=2, fused_stages=2)
 ROWS = 5  # ISTA, PSF fit, two oracles, one run of this protocol
 
@@ -38,7 +39,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainConfig(
         name="small", description="", network=SMALL, protocol=PROTOCOL, optimisation=settings
     )
-    other = msgspec.structs.replace(config, name="other", protocol=Protocol(targets=(1, 1)))
+    other = msgspec.structs.replace(config, name="other", protocol=CropProtocol(targets=(1, 1)))
     for each in (config, other):
         Trainer(each, folder / each.name).run()
     return folder

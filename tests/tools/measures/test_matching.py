@@ -8,10 +8,10 @@ from scipy.optimize import linear_sum_assignment
 
 from dscsnet.tools.measures.matching import assign, match_points
 
-Points = tuple[np.ndarray, np.ndarray]
+Positions = tuple[np.ndarray, np.ndarray]
 
 
-def best_by_brute_force(first: Points, second: Points, radius: float) -> tuple[int, float]:
+def best_by_brute_force(first: Positions, second: Positions, radius: float) -> tuple[int, float]:
     """Most pairs, and the least sum of distances with that many."""
     for size in range(min(len(first[0]), len(second[0])), 0, -1):
         sums = []

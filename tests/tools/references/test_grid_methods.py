@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from dscsnet.engines.geometry import Grid  # noqa: E402
 from dscsnet.tools.measures.average_precision import DISTANCES, Points, average_precision  # noqa: E402
 from dscsnet.tools.references.grid_methods import ista, lasso_objective, oracle_points  # noqa: E402
-from dscsnet.tools.simulation.csist import Protocol, Simulator, render_grid, true_points  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.scenes import render_grid, true_points  # noqa: E402
 
 GRID = Grid()
 
@@ -30,7 +31,7 @@ def share_within(distance: float, cells_per_pixel: int = 3) -> float:
 def test_oracle_of_lone_targets_is_the_closed_form(ranking: str, power: int) -> None:
     # A lone target is uniform in its cell. Ranked at random, precision and recall both end at the
     # share p of hits: AP is p². Ranked best, all hits come first: AP is p.
-    scenes = Simulator(Protocol(targets=(1, 1)), seed=3, exact=True).draw(40_000)
+    scenes = Simulator(CropProtocol(targets=(1, 1)), seed=3, exact=True).draw(40_000)
     found = average_precision(oracle_points(scenes, GRID, ranking), true_points(scenes))
     expected = [100 * share_within(distance) ** power for distance in DISTANCES]
     assert found.by_distance == pytest.approx(expected, abs=1.0)
@@ -38,7 +39,7 @@ def test_oracle_of_lone_targets_is_the_closed_form(ranking: str, power: int) -> 
 
 
 def test_oracle_is_what_the_labels_show() -> None:
-    scenes = Simulator(Protocol(targets=(1, 3)), seed=3, exact=True).draw(300)
+    scenes = Simulator(CropProtocol(targets=(1, 3)), seed=3, exact=True).draw(300)
     labels = render_grid(scenes, GRID.crop_size, GRID.upsampling).numpy()
     expected = Points.from_grids(labels, 50.0, GRID)
     found = oracle_points(scenes, GRID)
@@ -51,7 +52,7 @@ def test_oracle_is_what_the_labels_show() -> None:
 
 
 def test_objective_falls_at_every_iteration_to_the_minimum() -> None:
-    scenes = Simulator(Protocol(targets=(1, 2)), seed=1, exact=True).draw(4)
+    scenes = Simulator(CropProtocol(targets=(1, 2)), seed=1, exact=True).draw(4)
     objectives = [
         lasso_objective(
             ista(scenes.crops, GRID, 0.5, weight=5.0, iterations=n), scenes.crops, GRID, 0.5,
@@ -67,7 +68,7 @@ def test_objective_falls_at_every_iteration_to_the_minimum() -> None:
 def test_minimum_satisfies_the_optimality_conditions() -> None:
     # A wide grid of one cell a pixel is well conditioned, so that ISTA converges to the minimum.
     grid, weight = Grid(11, 1, 11), 3.0
-    crops = Simulator(Protocol(targets=(1, 2)), seed=1, exact=True).draw(3).crops
+    crops = Simulator(CropProtocol(targets=(1, 2)), seed=1, exact=True).draw(3).crops
     x = ista(crops, grid, 0.5, weight=weight, iterations=2000).flatten(1)
     line = torch.from_numpy(grid.operator(0.5)).float()
     dense = torch.kron(line, line)

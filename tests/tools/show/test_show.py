@@ -22,6 +22,18 @@ from dscsnet.pipeline.messages import SpotFlag
 from dscsnet.tools.commands.show import numbers
 from dscsnet.tools.commands.show import show as show_command
 from dscsnet.tools.drawing.canvas import BACKGROUND, BOX, RESOLVED, TRUTH
+from dscsnet.tools.show.crop_panel import (
+    PANEL,
+    TEXT_HEIGHT,
+    Mark,
+    draw_error,
+    marks_of,
+    place_in,
+    place_number,
+    residual_colours,
+    squares,
+    targets_window,
+)
 from dscsnet.tools.show.crops import (
     counts,
     doubts,
@@ -32,22 +44,7 @@ from dscsnet.tools.show.crops import (
     view_candidates,
     view_place,
 )
-from dscsnet.tools.show.crops_picture import (
-    ABOVE,
-    HEAD,
-    LEFT,
-    PANEL,
-    TEXT_HEIGHT,
-    Mark,
-    draw_error,
-    draw_views,
-    marks_of,
-    place_in,
-    place_number,
-    residual_colours,
-    squares,
-    targets_window,
-)
+from dscsnet.tools.show.crops_picture import ABOVE, HEAD, LEFT, draw_views
 
 SHAPE = (60, 80)
 NOISE = 4.0

@@ -7,9 +7,10 @@ torch = pytest.importorskip("torch")
 
 from dscsnet.engines.geometry import Grid  # noqa: E402
 from dscsnet.engines.imaging import render as render_reference  # noqa: E402
-from dscsnet.tools.simulation.csist import Protocol, Simulator, render_grid, true_points  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.scenes import render_grid, true_points  # noqa: E402
 
-CLUSTER = Protocol(
+CLUSTER = CropProtocol(
     placement="cluster",
     empty=0.2,
     intensity=(1000, 1000),
@@ -22,7 +23,7 @@ CLUSTER = Protocol(
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_csist_protocol_holds(exact: bool) -> None:
-    scenes = Simulator(Protocol(), seed=3, pool=500, exact=exact).draw(2000)
+    scenes = Simulator(CropProtocol(), seed=3, pool=500, exact=exact).draw(2000)
     count = scenes.present.sum(1)
     share = np.bincount(count.numpy(), minlength=6) / len(count)
     np.testing.assert_allclose(share, [0, 0.2, 0.2, 0.2, 0.2, 0.2], atol=0.04)
@@ -40,7 +41,7 @@ def test_csist_protocol_holds(exact: bool) -> None:
 
 
 def test_crops_are_the_imaging_model() -> None:
-    protocol = Protocol(integer=False)
+    protocol = CropProtocol(integer=False)
     scenes = Simulator(protocol, seed=1, pool=200).draw(20)
     for i in range(20):
         there = scenes.present[i]
@@ -51,14 +52,14 @@ def test_crops_are_the_imaging_model() -> None:
 
 
 def test_single_targets_are_uniform_in_the_pixel() -> None:
-    scenes = Simulator(Protocol(targets=(1, 1)), seed=0, pool=4000).draw(4000)
+    scenes = Simulator(CropProtocol(targets=(1, 1)), seed=0, pool=4000).draw(4000)
     values = np.sort(scenes.x[:, 0].numpy() - 4.5)
     uniform = (np.arange(4000) + 0.5) / 4000
     assert np.abs(values - uniform).max() < 1.63 / np.sqrt(4000) * 1.5  # Kolmogorov-Smirnov
 
 
 def test_moves_keep_the_distribution_of_exact_draws() -> None:
-    protocol = Protocol(targets=(3, 3))
+    protocol = CropProtocol(targets=(3, 3))
     exact = Simulator(protocol, seed=0, exact=True).draw(3000)
     moved = Simulator(protocol, seed=5, pool=1000)
     for _ in range(50):
@@ -86,7 +87,9 @@ def test_cluster_protocol_holds() -> None:
 
 
 def test_neighbours_stay_outside_the_field() -> None:
-    protocol = Protocol(placement="cluster", empty=1.0, neighbour=1.0, integer=False, field_size=7)
+    protocol = CropProtocol(
+        placement="cluster", empty=1.0, neighbour=1.0, integer=False, field_size=7
+    )
     crops = Simulator(protocol, seed=0).draw(200).crops
     peak = crops.flatten(1).argmax(1)
     row, column = peak // 11 - 5, peak % 11 - 5
@@ -96,11 +99,11 @@ def test_neighbours_stay_outside_the_field() -> None:
 
 
 def test_same_seed_same_batches() -> None:
-    first, second = (Simulator(Protocol(), seed=9, pool=100) for _ in range(2))
+    first, second = (Simulator(CropProtocol(), seed=9, pool=100) for _ in range(2))
     for _ in range(3):
         torch.testing.assert_close(first.draw(8).crops, second.draw(8).crops, rtol=0, atol=0)
     assert not torch.equal(
-        first.draw(8).crops, Simulator(Protocol(), seed=8, pool=100).draw(8).crops
+        first.draw(8).crops, Simulator(CropProtocol(), seed=8, pool=100).draw(8).crops
     )
 
 

@@ -97,7 +97,6 @@ def test_scenes_have_the_stated_shapes() -> None:
     }
     assert scenes.crops.dtype == scenes.noise.dtype == torch.float32
     assert scenes.present.dtype == torch.bool
-    assert_same(scenes.to("cpu"), scenes)
 
 
 def test_shares_of_empty_and_crowded_crops_and_all_numbers_between() -> None:

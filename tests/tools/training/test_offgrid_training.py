@@ -29,7 +29,7 @@ from dscsnet.engines.networks.stored import load_network  # noqa: E402
 from dscsnet.engines.runtimes import RuntimeOptions  # noqa: E402
 from dscsnet.pipeline.errors import ConfigError  # noqa: E402
 from dscsnet.tools.export.model_folder import calibration_crops, export_model, reference_outputs  # noqa: E402
-from dscsnet.tools.simulation.csist import Protocol  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol  # noqa: E402
 from dscsnet.tools.simulation.feed import FieldStream, field_feed  # noqa: E402
 from dscsnet.tools.simulation.field import FieldProtocol  # noqa: E402
 from dscsnet.tools.training.checkpoint import read_run  # noqa: E402
@@ -66,7 +66,7 @@ def make_config(trunk: str, protocol: str) -> TrainConfig:
         name=f"tiny-{protocol}-{trunk}",
         description="for tests",
         network=replace(network, trunk=TRUNKS[trunk]),
-        protocol=Protocol(targets=(1, 2), noise=(0.3, 6.0), noise_free=0.25),
+        protocol=CropProtocol(targets=(1, 2), noise=(0.3, 6.0), noise_free=0.25),
         field=field,
         optimisation=Optimisation(
             crops=STEPS * BATCH, batch=BATCH, warm_up=5, learning_rate=5e-3, clip=5.0

@@ -25,7 +25,7 @@ from dscsnet.engines.runtimes import RuntimeOptions  # noqa: E402
 from dscsnet.pipeline.errors import ConfigError  # noqa: E402
 from dscsnet.tools.evaluation.simulated_crops import evaluate  # noqa: E402
 from dscsnet.tools.export.model_folder import export_model, reference_outputs  # noqa: E402
-from dscsnet.tools.simulation.csist import Protocol  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol  # noqa: E402
 from dscsnet.tools.training.checkpoint import read_run  # noqa: E402
 from dscsnet.tools.training.config import (  # noqa: E402
     Optimisation,
@@ -42,7 +42,7 @@ CONFIG = TrainConfig(
     name="tiny",
     description="for tests",
     network=NetworkConfig(field_size=3, width=4, depth=0, stages=2, fused_stages=2),
-    protocol=Protocol(targets=(1, 2)),
+    protocol=CropProtocol(targets=(1, 2)),
     optimisation=Optimisation(crops=32 * 60, batch=32, warm_up=5, learning_rate=5e-3),
 )
 
@@ -156,7 +156,7 @@ def test_all_of_the_comparison_are_trained_alike() -> None:
     assert len(configs) == 10
     for config in configs:
         assert config.optimisation == configs[0].optimisation
-        assert config.protocol == configs[0].protocol == Protocol()
+        assert config.protocol == configs[0].protocol == CropProtocol()
         assert config.normalisation == configs[0].normalisation
     assert configs[0].optimisation.seconds == 240
 
