@@ -11,7 +11,7 @@ import zmq
 from numpy.typing import NDArray
 
 from detector_stub.config import DetectorConfig
-from detector_stub.logs import RateLimitedLog, line
+from detector_stub.logs import RateLimitedLog, line, waiting_line
 from detector_stub.peers import await_peers, send
 from detector_stub.spots import FrameError, SpotDetector
 from engines.image_files import ImageFileError, read_image
@@ -56,6 +56,8 @@ def run_detector(
     bad_pixels = load_bad_pixels(config.bad_pixels)
     lossless = config.mode == "lossless"
     with Sender(config.detections, lossless=lossless, context=context) as sender:
+        if config.wait_subscribers:
+            logger.info(waiting_line(config.wait_subscribers, config.wait_timeout_s))
         peers = await_peers(sender, config.wait_subscribers, config.wait_timeout_s, stop)
         with Receiver(
             config.frames, kinds=("frame", "end"), streams=config.streams, context=context

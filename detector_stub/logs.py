@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from engines.cold_start import HINT
+
 
 def set_up(level: str) -> None:
     """Log to standard error, one line an event, times in UTC.
@@ -26,6 +28,13 @@ def set_up(level: str) -> None:
 def line(event: str, **values: object) -> str:
     """Format an event; texts with spaces are quoted."""
     return " ".join([event, *(f"{key}={_value(value)}" for key, value in values.items())])
+
+
+def waiting_line(subscribers: int, longest_s: float) -> str:
+    """Format what a publisher waits for before its first message."""
+    return line(
+        "waiting_for_subscribers", number=subscribers, longest_s=longest_s, note=f"a node's {HINT}"
+    )
 
 
 def _value(value: object) -> str:

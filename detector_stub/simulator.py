@@ -15,7 +15,7 @@ import zmq
 
 from detector_stub.config import SimulatorConfig
 from detector_stub.faults import DelayLine, degrade
-from detector_stub.logs import RateLimitedLog, line
+from detector_stub.logs import RateLimitedLog, line, waiting_line
 from detector_stub.peers import SLICE_MS, await_peers, send
 from detector_stub.scene import Scene, Truth
 from pipeline.errors import ConfigError
@@ -87,6 +87,8 @@ def _await_subscribers(
 ) -> None:
     """Wait for subscribers of the frames, and for one of the detections; log what came of it."""
     begin = time.monotonic()
+    if config.wait_subscribers:
+        logger.info(waiting_line(config.wait_subscribers, config.wait_timeout_s))
     peers = await_peers(frames, config.wait_subscribers, config.wait_timeout_s, stop)
     logger.info(line("simulator_ready", frames=frames.endpoint, subscribers=peers))
     if detections is not None:

@@ -6,14 +6,13 @@ elliptical and turned, or one sampled in a file.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.compiled import NUMBA_VERSION, as_kernel_takes
 from engines.engine import CropBatch, Outputs, Psf, make_batch
 from engines.errors import ModelError
 from engines.estimates import Doubt, Estimates
-from engines.fitting.compiled import as_kernel_takes
 from engines.fitting.orders import OrderOptions, search_orders
 from engines.fitting.psf import NO_TABLE, elliptical_table, read_samples, sampled_table, widths
 from engines.fitting.spline import PsfTable
@@ -42,7 +41,7 @@ class PsfFitEngine:
     """
 
     name = "psf-fit"
-    runtime_name = f"numba {numba.__version__} CPU"
+    runtime_name = f"numba {NUMBA_VERSION} CPU"
     sha256 = ""
 
     def __init__(self, settings: PsfFitSettings | None = None) -> None:

@@ -2,15 +2,15 @@
 
 import math
 
-import numba
 import numpy as np
 
+from engines.compiled import checked_kernel
 from pipeline.sorting import Floats, Integers, first_from, run_end, sorted_order, take
 
 _CELL_ROW = 2.0**26  # stride of a row of cells or pixels in a cell's or pixel's number
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _root(parent: Integers, node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -18,7 +18,7 @@ def _root(parent: Integers, node: int) -> int:
     return node
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _touch(x: Floats, y: Floats, members: Integers, others: Integers, radius: float) -> bool:
     for i in members:
         for j in others:
@@ -27,7 +27,7 @@ def _touch(x: Floats, y: Floats, members: Integers, others: Integers, radius: fl
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _link(x: Floats, y: Floats, radius: float) -> Floats:
     """Single linkage on a grid; returns for each candidate the number of its group.
 
@@ -67,7 +67,7 @@ def _link(x: Floats, y: Floats, radius: float) -> Floats:
     return group
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _middle(values: Floats, members: Integers) -> tuple[int, float]:
     """Pixel nearest to the middle of the members' extent, and their largest distance from it."""
     low = high = values[members[0]]
@@ -77,7 +77,7 @@ def _middle(values: Floats, members: Integers) -> tuple[int, float]:
     return int(middle), max(high - middle, middle - low)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _widest_gap(values: Floats, members: Integers) -> int:
     """Sort the members and return where their widest gap is.
 
@@ -98,7 +98,7 @@ def _widest_gap(values: Floats, members: Integers) -> int:
     return cut
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _crop_centers(
     x: Floats, y: Floats, groups: Floats, half_field: float
 ) -> tuple[Integers, Integers]:
@@ -127,7 +127,7 @@ def _crop_centers(
     return center_x, center_y
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def group_points(
     x: Floats,
     y: Floats,

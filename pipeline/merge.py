@@ -7,10 +7,10 @@ The field is the central square of a crop in which the model reports targets.
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engines.compiled import checked_kernel
 from pipeline.grouping import group_points
 from pipeline.sorting import (
     Floats,
@@ -228,7 +228,7 @@ def _centers(plan: CropPlan) -> tuple[Floats, Floats]:
     return plan.center_x.astype(np.float64), plan.center_y.astype(np.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _owned(
     center_x: Floats,
     center_y: Floats,
@@ -259,7 +259,7 @@ def _owned(
     return owned
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _drop_weaker(
     crops: Integers,
     x: Floats,

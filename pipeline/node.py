@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.cold_start import announced
 from engines.errors import DscsnetError
 from pipeline.answers import plain_answer
 from pipeline.bad_pixels import load_bad_pixels
@@ -174,9 +175,10 @@ class Node:
 
     def _load_unmixer(self, settings: EngineSettings) -> Unmixer:
         """An unmixer that was checked and warmed up."""
-        engine, crop = load_engine(settings), self.config.crop
+        with announced(log.info):
+            engine, crop = load_engine(settings), self.config.crop
+            warm_up(engine.grid.crop_size)
         self._fallbacks.update((each.runtime, each.cause) for each in fallbacks(engine))
-        warm_up(engine.grid.crop_size)
         unmixer = Unmixer(
             engine,
             engine_info(engine),

@@ -1,21 +1,21 @@
 """Sorting for compiled loops.
 
 numba's own sorting takes seconds to compile for each type and each use; this is one routine for
-all keys. (numba's cache watches only the file of the outermost compiled function: after a change
-here delete the cached callers, `pipeline/__pycache__/*.nb?`.)
+all keys.
 """
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.compiled import checked_kernel
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def take(values: Floats, places: Integers) -> Floats:
     """The values at these places."""
     taken = np.empty(places.size)
@@ -24,7 +24,7 @@ def take(values: Floats, places: Integers) -> Floats:
     return taken
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def sorted_order(keys: Floats) -> Integers:
     """Stable merge sort: the places of the keys in rising order, NaN last."""
     order, spare = np.arange(keys.size), np.empty(keys.size, np.int64)
@@ -49,7 +49,7 @@ def sorted_order(keys: Floats) -> Integers:
     return order
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def first_from(ordered: Floats, least: float) -> int:
     """First place in rising `ordered` (NaN last) that is not less than `least`."""
     low, high = 0, ordered.size
@@ -62,7 +62,7 @@ def first_from(ordered: Floats, least: float) -> int:
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def strength_order_of(score: Floats) -> Integers:
     """Places in falling order of score; ties keep their order, NaN is last."""
     weakness = np.empty(score.size)
@@ -71,7 +71,7 @@ def strength_order_of(score: Floats) -> Integers:
     return sorted_order(weakness)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def ranks(order: Integers) -> Integers:
     """The inverse of an order."""
     rank = np.empty(order.size, np.int64)
@@ -80,7 +80,7 @@ def ranks(order: Integers) -> Integers:
     return rank
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def run_end(cells: Floats, start: int) -> int:
     """End of the run of equal values that begins at `start`."""
     end = start + 1

@@ -6,10 +6,10 @@ right, top, bottom, in pixels, within the frame; a point's box has no extent.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.compiled import checked_kernel
 from pipeline.messages import SpotFlag
 from pipeline.sorting import Floats, Integers, first_from, sorted_order, take
 
@@ -20,7 +20,7 @@ _MERGED = int(SpotFlag.MERGED)
 _TRUNCATED = int(SpotFlag.TRUNCATED)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def boxes_of(
     x: Floats, y: Floats, width: Floats, height: Floats, rows: int, columns: int, field: float
 ) -> tuple[Floats, NDArray[np.bool_]]:
@@ -36,7 +36,7 @@ def boxes_of(
     return boxes, blob
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def absorb(
     boxes: Floats, blob: NDArray[np.bool_], strength_order: Integers, spot: Integers
 ) -> None:
@@ -65,7 +65,7 @@ def absorb(
                 spot[i] = large
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _tile_row(low: float, high: float, field: float) -> tuple[int, int, int]:
     """First and last centre and the number of fields that cover [low, high] without a gap.
 
@@ -80,14 +80,14 @@ def _tile_row(low: float, high: float, field: float) -> tuple[int, int, int]:
     return first, last, 1 + (last - first + step - 1) // step
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _tile_center(first: int, last: int, count: int, index: int) -> int:
     if count == 1:
         return first
     return first + math.floor(index * (last - first) / (count - 1) + 0.5)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _tile(box: Floats, field: float, out_x: NDArray[np.int32], out_y: NDArray[np.int32]) -> None:
     """Fill `out` with the centres of the box's crops, ring by ring from the middle, while room."""
     first_x, last_x, across = _tile_row(box[0], box[1], field)
@@ -108,7 +108,7 @@ def _tile(box: Floats, field: float, out_x: NDArray[np.int32], out_y: NDArray[np
                 filled += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def tile_spots(
     boxes: Floats, strength_order: Integers, spot: Integers, field: float, max_crops: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.uint32]]:

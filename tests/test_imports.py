@@ -44,6 +44,16 @@ def test_imports_point_one_way(package: str) -> None:
             assert top in allowed or name in allowed, f"{path.relative_to(ROOT)} imports {name}"
 
 
+def test_only_one_package_compiles() -> None:
+    """Loops that numba caches by itself would be stale after edits, and damaged files fatal."""
+    own = ROOT / "engines" / "compiled"
+    for package in ALLOWED:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tops = {name.partition(".")[0] for name in imported_modules(path)}
+            if own not in path.parents:
+                assert "numba" not in tops, f"{path.relative_to(ROOT)}: use engines.compiled"
+
+
 def test_the_node_needs_no_pytorch() -> None:
     code = (
         "import sys, pipeline.node, detector_stub.cli; "
@@ -54,5 +64,7 @@ def test_the_node_needs_no_pytorch() -> None:
 
 def test_the_command_line_starts_without_what_compiles() -> None:
     """Numba and SciPy would add a second to every command, `--help` included."""
-    code = "import sys, tools.cli; sys.exit('numba' in sys.modules or 'scipy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    for module in ("tools.cli", "engines", "engines.cold_start"):
+        code = f"import sys, {module}; sys.exit(not {{'numba', 'scipy'}}.isdisjoint(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+        assert done.returncode == 0, module

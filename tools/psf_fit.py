@@ -8,10 +8,10 @@ bounds; the number of targets is the one with the least Bayesian information cri
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.compiled import kernel
 from tools.metrics import Points
 
 Float = NDArray[np.float64]
@@ -94,7 +94,7 @@ def _numbers(pixels: Float, noise: float, intensity: tuple[float, float], most: 
     return range(max(1, fewest), greatest + 1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _best_descent(
     pixels: Float, sigma: float, low: float, high: float, directions: Float
 ) -> tuple[Float, float]:
@@ -115,7 +115,7 @@ def _best_descent(
     return best, least
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _light_spread(pixels: Float, sigma: float) -> tuple[Float, Float]:
     """Centroid of the light, px, and what its spread along x and y exceeds the PSF's by."""
     size = pixels.shape[0]
@@ -133,7 +133,7 @@ def _light_spread(pixels: Float, sigma: float) -> tuple[Float, Float]:
     return center, np.sqrt(np.maximum(spread - sigma**2 - 1 / 12, 0.01))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _descend(targets: Float, pixels: Float, sigma: float, low: float, high: float) -> float:
     """Levenberg-Marquardt within bounds, in place; returns the misfit."""
     number, size = targets.shape[0], pixels.shape[0]
@@ -165,7 +165,7 @@ def _descend(targets: Float, pixels: Float, sigma: float, low: float, high: floa
     return misfit
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_profile(position: float, sigma: float, out: Float) -> None:
     """Pixel-integrated Gaussian, out[0], and its derivative by the position, out[1]."""
     scale = 1 / (math.sqrt(2.0) * sigma)
@@ -180,7 +180,7 @@ def _fill_profile(position: float, sigma: float, out: Float) -> None:
         area, slope = next_area, next_slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _residuals(
     targets: Float, pixels: Float, sigma: float, rows: Float, columns: Float, residual: Float
 ) -> float:
@@ -197,7 +197,7 @@ def _residuals(
     return (residual * residual).sum()
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _linearise(
     targets: Float, rows: Float, columns: Float, residual: Float, normal: Float, gradient: Float
 ) -> None:
@@ -222,7 +222,7 @@ def _linearise(
             normal[a, b] = normal[b, a] = weight_a * weight_b * product
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _damped_step(
     targets: Float, normal: Float, gradient: Float, damping: float, low: float, high: float
 ) -> Float:
@@ -241,7 +241,7 @@ def _damped_step(
     return step
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _solve_positive(matrix: Float, vector: Float) -> None:
     """Solve by Cholesky's decomposition, in place; the matrix is symmetric and positive."""
     size = len(vector)

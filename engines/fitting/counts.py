@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
+from engines.compiled import inner
 from engines.fitting.descent import descend, occam, penalty
 from engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
 

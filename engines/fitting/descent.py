@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, inner_sum
+from engines.compiled import inner, inner_sum
 from engines.fitting.light import fill_light, fill_slopes
 from engines.fitting.linear import factorise, invert_factor, solve
 from engines.fitting.workspace import (

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
+from engines.compiled import inner
 from engines.fitting.profiles import fill_profile
 from engines.fitting.spline import spline_value, spline_weights
 from engines.fitting.workspace import SHARED, WIDTH, Workspace

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
+from engines.compiled import inner
 
 Float = NDArray[np.float64]
 

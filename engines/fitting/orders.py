@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, kernel
+from engines.compiled import inner, kernel
 from engines.fitting.counts import freedom
 from engines.fitting.descent import descend, evaluate, invert_normal, penalty
 from engines.fitting.linear import covariance

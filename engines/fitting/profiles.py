@@ -10,7 +10,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
+from engines.compiled import inner
 
 Float = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import as_kernel_takes
+from engines.compiled import as_kernel_takes
 from engines.fitting.counts import Options
 from engines.fitting.psf import NO_TABLE
 from engines.fitting.refine_crops import refine_crops

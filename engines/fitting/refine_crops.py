@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, kernel
+from engines.compiled import inner, kernel
 from engines.fitting.counts import (
     Options,
     Search,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import as_kernel_takes, inner, inner_sum
+from engines.compiled import as_kernel_takes, inner, inner_sum
 from engines.fitting.counts import Search, freedom
 from engines.fitting.workspace import LEVEL, SHARED, WIDTH, Workspace
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner, inner_sum
+from engines.compiled import inner, inner_sum
 
 Float = NDArray[np.float64]
 

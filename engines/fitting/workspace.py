@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.fitting.compiled import inner
+from engines.compiled import inner
 from engines.fitting.spline import PsfTable
 
 Float = NDArray[np.float64]

@@ -1,10 +1,10 @@
 """Targets from the cells of a grid: the paper's rule, and one that gathers split targets."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.card import GridReadout, ModelCard
+from engines.compiled import checked_kernel
 from engines.engine import CropBatch
 from engines.estimates import Doubt, Estimates
 from engines.imaging import central_fraction
@@ -100,7 +100,7 @@ def _single_cells(grids: NDArray[np.float32], limit: Float) -> _Cells:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _is_peak(grid: NDArray[np.float32], row: int, column: int, limit: float) -> bool:
     """Whether a cell is above the limit and the brightest of its neighbourhood; ties: the first."""
     value = grid[row, column]
@@ -114,7 +114,7 @@ def _is_peak(grid: NDArray[np.float32], row: int, column: int, limit: float) -> 
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _peaks(
     grids: NDArray[np.float32], limit: Float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -140,7 +140,7 @@ def _peaks(
     return places[:found], claims
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _gather_peak(
     grid: NDArray[np.float32], claims: Float, row: int, column: int
 ) -> tuple[float, float, float, float, float]:
@@ -160,7 +160,7 @@ def _gather_peak(
     return total, column + x, row + y, sum_xx / total - x * x, sum_yy / total - y * y
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _gathered(grids: NDArray[np.float32], limit: Float) -> _Cells:
     places, claims = _peaks(grids, limit)
     columns = np.empty((5, len(places)))

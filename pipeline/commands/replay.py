@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engines.cold_start import HINT
 from pipeline.commands.interrupt import stop_on_signals
 from pipeline.commands.options import (
     AllowOption,
@@ -186,6 +187,7 @@ def replay(
     ):
         rate_hz = _chosen_rate(opened, rate, recorded)
         say(f"{_describe(opened, rate_hz, speed)}; stream {name} on {endpoint}")
+        _say_whom_for(say, peers, wait)
         with _progress(console) as progress:
             report = run_replay(
                 opened,
@@ -217,6 +219,7 @@ def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
     streams = ", ".join(settings.streams or reader.streams()) or "none"
     frames = len(reader.times(("frame",)))
     say(f"{reader.description}: {frames} frames, {pace}; streams {streams} on {where}")
+    _say_whom_for(say, settings.expected_peers, settings.wait_s)
     with stop_on_signals() as stopped, _progress(console) as progress:
         report = play_recording(reader, settings, stop=stopped, progress=progress)
     say(summary(report))
@@ -225,6 +228,12 @@ def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
 def _console() -> tuple[Console, Callable[[str], None]]:
     console = Console(stderr=True)
     return console, partial(console.print, highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_whom_for(say: Callable[[str], None], peers: int, wait_s: float) -> None:
+    if peers and wait_s:
+        who = "1 subscriber" if peers == 1 else f"{peers} subscribers"
+        say(f"waiting up to {wait_s:g} s for {who} (a node's {HINT})")
 
 
 def _chosen_rate(
