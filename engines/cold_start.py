@@ -56,7 +56,7 @@ class _Start:
             self._say(
                 "compiling the numerical loops, once, about half a minute"
                 if folder.is_empty
-                else "compiling further numerical loops, once"
+                else "compiling further numerical loops, once, up to half a minute"
             )
         self._loops += 1
         return None
