@@ -17,20 +17,20 @@ COPY --from=build /wheels /wheels
 RUN python -m venv /opt/dscsnet/venv \
     && /opt/dscsnet/venv/bin/pip install --no-cache-dir /wheels/*.whl \
     && rm -r /wheels
-ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/opt/dscsnet/numba
 # One run of the whole chain compiles every loop and shows that the image works; the check before it
-# compiles most of them, without a limit on its time.
-RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
-    && dscsnet check && scratch="$(mktemp -d)" \
+# compiles most of them, without a limit on its time. They are root's, and no other user can write
+# where they are: the node only reads them.
+RUN dscsnet check && scratch="$(mktemp -d)" \
     && dscsnet demo --frames 20 --output "$scratch/demo" && rm -r "$scratch" \
     && chmod -R a+rX,go-w /opt/dscsnet
-COPY deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
 # A number, so that an orchestrator can tell that it is not root. Nothing belongs to this user.
 USER 10001:10001
 WORKDIR /tmp
 HEALTHCHECK --interval=10s --timeout=4s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5580/readyz', timeout=3)"]
-ENTRYPOINT ["/opt/dscsnet/entrypoint.sh"]
+ENTRYPOINT ["dscsnet"]
 CMD ["node", "-c", "/etc/dscsnet/node.yaml"]
 
 # The GPU image needs a GPU while it is built (docs/containers.md): its engines are compiled then.
@@ -48,17 +48,15 @@ RUN apt-get update && apt-get install --yes --no-install-recommends python3.12 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=gpu-build /opt/dscsnet/venv /opt/dscsnet/venv
 ENV PATH=/opt/dscsnet/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    DSCSNET_CACHE=/opt/dscsnet/cache
-# The engines are root's, and no other user can write where they are: the node only reads them.
-RUN export NUMBA_CACHE_DIR=/opt/dscsnet/numba \
-    && dscsnet check && scratch="$(mktemp -d)" \
+    DSCSNET_CACHE=/opt/dscsnet/cache NUMBA_CACHE_DIR=/opt/dscsnet/numba
+# Engines and loops are root's, and no other user can write where they are.
+RUN dscsnet check && scratch="$(mktemp -d)" \
     && dscsnet demo --frames 20 --output "$scratch/demo" && rm -r "$scratch" \
     && dscsnet model build --all \
     && chmod -R a+rX,go-w /opt/dscsnet
-COPY deploy/entrypoint.sh /opt/dscsnet/entrypoint.sh
 USER 10001:10001
 WORKDIR /tmp
 HEALTHCHECK --interval=10s --timeout=4s --start-period=120s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5580/readyz', timeout=3)"]
-ENTRYPOINT ["/opt/dscsnet/entrypoint.sh"]
+ENTRYPOINT ["dscsnet"]
 CMD ["node", "-c", "/etc/dscsnet/node.yaml"]

@@ -10,6 +10,7 @@ import zmq
 from numpy.typing import NDArray
 
 from dscsnet.detector_stub.config import DetectorConfig
+from dscsnet.detector_stub.logs import waiting_line
 from dscsnet.detector_stub.spots import FrameError, SpotDetector
 from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
 from dscsnet.pipeline.errors import MessageError
@@ -55,6 +56,8 @@ def run_detector(
     bad_pixels = load_bad_pixels(config.bad_pixels, "bad_pixels")
     lossless = config.mode == "lossless"
     with Sender(config.detections, lossless=lossless, context=context) as sender:
+        if config.wait_subscribers:
+            logger.info(waiting_line(config.wait_subscribers, config.wait_timeout_s))
         peers = await_peers(sender, config.wait_subscribers, config.wait_timeout_s, stop)
         with Receiver(
             config.frames, kinds=("frame", "end"), streams=config.streams, context=context

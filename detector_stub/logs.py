@@ -3,6 +3,9 @@
 import logging
 import time
 
+from dscsnet.engines.cold_start import HINT
+from dscsnet.pipeline.process.logs import line
+
 
 def set_up(level: str) -> None:
     """Log to standard error, one line an event, times in UTC.
@@ -20,3 +23,10 @@ def set_up(level: str) -> None:
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level.upper())
+
+
+def waiting_line(subscribers: int, longest_s: float) -> str:
+    """Format what a publisher waits for before its first message."""
+    return line(
+        "waiting_for_subscribers", number=subscribers, longest_s=longest_s, note=f"a node's {HINT}"
+    )

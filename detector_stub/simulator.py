@@ -15,6 +15,7 @@ import zmq
 
 from dscsnet.detector_stub.config import SimulatorConfig
 from dscsnet.detector_stub.faults import DelayLine, degrade
+from dscsnet.detector_stub.logs import waiting_line
 from dscsnet.detector_stub.scene import Scene, Truth
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import Detections, End, Frame, FrameKey, new_epoch
@@ -87,6 +88,8 @@ def _await_subscribers(
 ) -> None:
     """Wait for subscribers of the frames, and for one of the detections; log what came of it."""
     begin = time.monotonic()
+    if config.wait_subscribers:
+        logger.info(waiting_line(config.wait_subscribers, config.wait_timeout_s))
     peers = await_peers(frames, config.wait_subscribers, config.wait_timeout_s, stop)
     logger.info(line("simulator_ready", frames=frames.endpoint, subscribers=peers))
     if detections is not None:

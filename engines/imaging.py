@@ -8,18 +8,28 @@ Pixel convention: x is the column, y the row; integers are pixel centres.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from dscsnet.engines.compiled import as_kernel_takes, kernel
 
 #: A unit target's light beyond this many PSF sigmas is below 2e-9 of its total.
 EXTENT_SIGMAS = 6.0
 
 
-@numba.vectorize(["float64(float64)", "float32(float32)"], cache=True)
-def erf(value: float) -> float:
-    """Error function as a NumPy universal function."""
-    return math.erf(value)
+@kernel
+def _fill_erf(values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    for index in range(values.size):
+        out[index] = math.erf(values[index])
+
+
+def erf(values: ArrayLike) -> NDArray[np.float64]:
+    """Error function of each value."""
+    # No ufunc: numba would compile its wrapper anew at each start.
+    values = as_kernel_takes(values, np.float64)
+    result = np.empty(values.shape)
+    _fill_erf(values.reshape(-1), result.reshape(-1))
+    return result
 
 
 def gaussian_profile(

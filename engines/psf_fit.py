@@ -6,15 +6,14 @@ elliptical and turned, or one sampled in a file.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.compiled import NUMBA_VERSION, as_kernel_takes
 from dscsnet.engines.engine import CropBatch, Outputs, Psf, make_batch
 from dscsnet.engines.errors import ModelError
 from dscsnet.engines.estimates import Doubt, Estimates
-from dscsnet.engines.fitting.compiled import as_kernel_takes
 from dscsnet.engines.fitting.orders import OrderOptions, search_orders
 from dscsnet.engines.fitting.psf import (
     NO_TABLE,
@@ -51,7 +50,7 @@ class PsfFitEngine:
     """
 
     name = "psf-fit"
-    runtime_name = f"numba {numba.__version__} CPU"
+    runtime_name = f"numba {NUMBA_VERSION} CPU"
     sha256 = ""
 
     def __init__(

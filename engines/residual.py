@@ -2,12 +2,13 @@
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.compiled import kernel
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+
+@kernel
 def _fill_profile(position: float, sigma: float, out: NDArray[np.float64]) -> None:
     scale = 1.0 / (math.sqrt(2.0) * sigma)
     before = math.erf((-0.5 - position) * scale)
@@ -17,7 +18,7 @@ def _fill_profile(position: float, sigma: float, out: NDArray[np.float64]) -> No
         before = after
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def reduced_chi2(
     pixels: NDArray[np.float32],
     usable: NDArray[np.bool_],

@@ -141,6 +141,13 @@ def run(code: str) -> int:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode
 
 
+def test_only_one_package_compiles() -> None:
+    """Loops that numba caches by itself would be stale after edits, and damaged files fatal."""
+    for name, path in MODULES.items():
+        if not f"{name}.".startswith("engines.compiled."):
+            assert "import numba" not in path.read_text(), f"{name}: use engines.compiled"
+
+
 def test_the_node_needs_no_pytorch() -> None:
     assert not run(
         "import sys, dscsnet.pipeline.node, dscsnet.detector_stub.cli; "
@@ -150,6 +157,7 @@ def test_the_node_needs_no_pytorch() -> None:
 
 def test_the_command_line_starts_without_what_compiles() -> None:
     """Numba and SciPy would add a second to every command, `--help` included."""
-    assert not run(
-        "import sys, dscsnet.tools.cli; sys.exit('numba' in sys.modules or 'scipy' in sys.modules)"
-    )
+    for module in ("tools.cli", "engines", "engines.cold_start"):
+        code = f"import sys, dscsnet.{module}; "
+        code += "sys.exit(not {'numba', 'scipy'}.isdisjoint(sys.modules))"
+        assert not run(code), module

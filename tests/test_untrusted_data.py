@@ -58,13 +58,19 @@ def call_complaints(call: ast.Call) -> Iterator[str]:
         yield f"{name}: none of {', '.join(SAFE_YAML)}"
 
 
+#: Compiled loops are code, which runs as it is found: so they are read only where nobody else can
+#: write, after their checksum; tests/engines/test_compiled.py holds that.
+EXCEPTIONS = {"engines/compiled/cache.py": ["import pickle"]}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_file_lets_data_run_code(file: Path) -> None:
     text = file.read_text()
     # Its exception is what torch.load raises, and is no danger.
     if text.count("pickle.") == text.count("pickle.UnpicklingError"):
         text = text.replace("import pickle\n", "")
-    assert list(complaints(ast.parse(text))) == []
+    found = [complaint.partition(": ")[2] for complaint in complaints(ast.parse(text))]
+    assert found == EXCEPTIONS.get(file.relative_to(ROOT).as_posix(), [])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.compiled import inner
 from dscsnet.engines.fitting.descent import descend, occam, penalty
 from dscsnet.engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
 

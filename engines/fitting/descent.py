@@ -3,7 +3,7 @@
 import math
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner, inner_sum
+from dscsnet.engines.compiled import inner, inner_sum
 from dscsnet.engines.fitting.light import fill_light, fill_slopes
 from dscsnet.engines.fitting.linear import factorise, invert_factor, solve
 from dscsnet.engines.fitting.workspace import (

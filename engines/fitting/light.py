@@ -3,7 +3,7 @@
 import math
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.compiled import inner
 from dscsnet.engines.fitting.profiles import fill_profile
 from dscsnet.engines.fitting.spline import spline_value, spline_weights
 from dscsnet.engines.fitting.workspace import SHARED, WIDTH, Workspace

@@ -3,7 +3,7 @@
 import math
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.compiled import inner
 
 
 @inner

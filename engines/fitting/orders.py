@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner, kernel
+from dscsnet.engines.compiled import inner, kernel
 from dscsnet.engines.fitting.counts import freedom
 from dscsnet.engines.fitting.descent import descend, evaluate, invert_normal, penalty
 from dscsnet.engines.fitting.linear import covariance

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.compiled import inner
 
 #: The table's reach and its entries, per sigma; beyond the reach the tail is below 1e-15.
 REACH, DENSITY, ORDER = 8.0, 8, 7

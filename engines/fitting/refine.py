@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import as_kernel_takes
+from dscsnet.engines.compiled import as_kernel_takes
 from dscsnet.engines.fitting.counts import Options
 from dscsnet.engines.fitting.psf import NO_TABLE
 from dscsnet.engines.fitting.refine_crops import refine_crops

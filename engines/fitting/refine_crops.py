@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner, kernel
+from dscsnet.engines.compiled import inner, kernel
 from dscsnet.engines.fitting.counts import (
     Options,
     Search,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import as_kernel_takes, inner, inner_sum
+from dscsnet.engines.compiled import as_kernel_takes, inner, inner_sum
 from dscsnet.engines.fitting.counts import Search, freedom
 from dscsnet.engines.fitting.workspace import LEVEL, SHARED, WIDTH, Workspace
 

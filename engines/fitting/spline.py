@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner, inner_sum
+from dscsnet.engines.compiled import inner, inner_sum
 
 
 class PsfTable(NamedTuple):

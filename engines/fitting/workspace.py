@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.compiled import inner
+from dscsnet.engines.compiled import inner
 from dscsnet.engines.fitting.spline import PsfTable
 
 #: Places of the unknowns: the shared ones, then three a target.

@@ -1,11 +1,11 @@
 """Targets from the cells of a grid: the paper's rule, and one that gathers split targets."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.card import GridReadout, ModelCard
+from dscsnet.engines.compiled import checked_kernel
 from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.estimates import Doubt, Estimates
 from dscsnet.engines.imaging import central_fraction
@@ -99,7 +99,7 @@ def _single_cells(grids: NDArray[np.float32], limit: Float) -> _Cells:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _is_peak(grid: NDArray[np.float32], row: int, column: int, limit: float) -> bool:
     """Whether a cell is above the limit and the brightest of its neighbourhood; ties: the first."""
     value = grid[row, column]
@@ -113,7 +113,7 @@ def _is_peak(grid: NDArray[np.float32], row: int, column: int, limit: float) -> 
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _peaks(
     grids: NDArray[np.float32], limit: Float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -139,7 +139,7 @@ def _peaks(
     return places[:found], claims
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _gather_peak(
     grid: NDArray[np.float32], claims: Float, row: int, column: int
 ) -> tuple[float, float, float, float, float]:
@@ -159,7 +159,7 @@ def _gather_peak(
     return total, column + x, row + y, sum_xx / total - x * x, sum_yy / total - y * y
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _gathered(grids: NDArray[np.float32], limit: Float) -> _Cells:
     places, claims = _peaks(grids, limit)
     columns = np.empty((5, len(places)))

@@ -1,6 +1,7 @@
 """`dscsnet node` and `dscsnet check`: run a node, or only find out whether it would run."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,13 +45,15 @@ def check(
     if schema:
         sys.stdout.write(json_schema().decode() + "\n")
         return
+    from dscsnet.engines.cold_start import announced
     from dscsnet.engines.model_engine import ModelEngine
     from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
     from dscsnet.pipeline.security import check_keys
     from dscsnet.pipeline.worker import load_engine
 
     settings = _load(config)
-    engine = load_engine(settings.engine)
+    with announced(partial(print, file=sys.stderr, flush=True)):
+        engine = load_engine(settings.engine)
     mask = load_bad_pixels(settings.crop.bad_pixels)
     name = config or "defaults"
     print(f"{name}: ok")

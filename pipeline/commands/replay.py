@@ -1,6 +1,7 @@
 """`dscsnet replay`: publish a recording as if a camera sent it."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 import cv2
 import typer
 
+from dscsnet.engines.cold_start import HINT
 from dscsnet.pipeline.commands.options import (
     AllowOption,
     InsecureOption,
@@ -149,6 +151,7 @@ def _replay_frames(source: Source, settings: ReplaySettings) -> None:
     console, say = new_console()
     where = f"stream {settings.stream} on {settings.channel.endpoint}"
     say(f"{_describe(source, settings.rate_hz, settings.speed)}; {where}")
+    _say_whom_for(say, settings.expected_peers, settings.wait_s)
     with stop_on_signals() as stop, progress_bar(console) as progress:
         report = run_replay(source, settings, stop=stop, progress=progress)
     say(summary(report))
@@ -168,9 +171,16 @@ def _replay_recording(files: list[Path], settings: PlaySettings) -> None:
     streams = ", ".join(settings.streams or reader.streams()) or "none"
     frames = len(reader.times(("frame",)))
     say(f"{reader.description}: {frames} frames, {pace}; streams {streams} on {where}")
+    _say_whom_for(say, settings.expected_peers, settings.wait_s)
     with stop_on_signals() as stopped, progress_bar(console) as progress:
         report = play_recording(reader, settings, stop=stopped, progress=progress)
     say(summary(report))
+
+
+def _say_whom_for(say: Callable[[str], None], peers: int, wait_s: float) -> None:
+    if peers and wait_s:
+        who = "1 subscriber" if peers == 1 else f"{peers} subscribers"
+        say(f"waiting up to {wait_s:g} s for {who} (a node's {HINT})")
 
 
 def _chosen_rate(

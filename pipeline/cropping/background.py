@@ -11,10 +11,10 @@ Offsets count from the crop's centre pixel: x is the column, y the row.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.compiled import checked_kernel, checked_sum_kernel
 from dscsnet.pipeline.cropping.robust import (
     MAD_TO_SIGMA,
     biweight_variance,
@@ -47,17 +47,14 @@ LEAST_SCALE_STEPS = 0.6
 FLOAT32_SPACING = float(np.finfo(np.float32).eps)
 LEAST_FLOAT_STEP = 4 * float(np.finfo(np.float32).tiny)  # so that the noise is a normal float32
 
-# Sums in any order, so that they are vectorised; NaN and infinity keep their meaning.
-VECTORISED_SUMS = {"reassoc", "contract"}
 
-
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _on_border(row: int, column: int, size: int) -> bool:
     nearest = min(row, column, size - 1 - row, size - 1 - column)
     return nearest < BORDER_WIDTH
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _gather(
     values: NDArray[np.float64],
     usable: NDArray[np.bool_],
@@ -78,7 +75,7 @@ def _gather(
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _opposite_slope(values: NDArray[np.float64], usable: NDArray[np.bool_], along_x: bool) -> float:
     """Median slope between opposite border pixels: a start that half the pairs cannot spoil."""
     size = values.shape[0]
@@ -101,7 +98,7 @@ def _opposite_slope(values: NDArray[np.float64], usable: NDArray[np.bool_], alon
     return median(slopes[:found])
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _keep_unflanked(
     values: NDArray[np.float64],
     usable: NDArray[np.bool_],
@@ -135,7 +132,7 @@ def _keep_unflanked(
             keep[i] = 1.0
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _reweight(
     counts: NDArray[np.float64],
     offsets: NDArray[np.float64],
@@ -155,7 +152,7 @@ def _reweight(
     return positive
 
 
-@numba.njit(cache=True, nogil=True, fastmath=VECTORISED_SUMS)
+@checked_sum_kernel
 def _solve(
     counts: NDArray[np.float64],
     offsets: NDArray[np.float64],
@@ -196,7 +193,7 @@ def _solve(
     return means, (slope_x, slope_y, slope_x * xv + slope_y * yv)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=VECTORISED_SUMS)
+@checked_sum_kernel
 def _variance(
     counts: NDArray[np.float64],
     offsets: NDArray[np.float64],
@@ -212,7 +209,7 @@ def _variance(
     return squares / total
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _start(
     counts: NDArray[np.float64],
     offsets: NDArray[np.float64],
@@ -229,7 +226,7 @@ def _start(
     return level, MAD_TO_SIGMA * median(flattened)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def slope_share(wald: float) -> float:
     """Share of the fitted slopes to use: 0 where doubtful, 1 where certain, smooth between."""
     position = (wald - SLOPE_DOUBTFUL) / (SLOPE_CERTAIN - SLOPE_DOUBTFUL)
@@ -237,7 +234,7 @@ def slope_share(wald: float) -> float:
     return position * position * (3.0 - 2.0 * position)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def estimate_background(
     values: NDArray[np.float64], usable: NDArray[np.bool_], least_step: float
 ) -> tuple[float, float, float, float, bool]:
@@ -279,7 +276,7 @@ def estimate_background(
     return reference + plane[0], plane[1], plane[2], noise, True
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _fit(
     values: NDArray[np.float64],
     usable: NDArray[np.bool_],
@@ -322,7 +319,7 @@ def _fit(
     return (means[0] - slope_x * means[1] - slope_y * means[2], slope_x, slope_y), noise
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _float_step(values: NDArray[np.float64]) -> float:
     """Spacing of float32 at the largest of the values."""
     largest = 0.0
@@ -331,7 +328,7 @@ def _float_step(values: NDArray[np.float64]) -> float:
     return max(largest * FLOAT32_SPACING, LEAST_FLOAT_STEP)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def subtract_backgrounds(
     values: NDArray[np.float64], usable: NDArray[np.bool_], whole_counts: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:

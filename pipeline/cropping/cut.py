@@ -6,10 +6,10 @@ The frame is read in place: no copy or conversion of it is made.
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.compiled import checked_kernel
 from dscsnet.pipeline.cropping.background import subtract_backgrounds
 from dscsnet.pipeline.cropping.duplicates import deduplicate
 from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
@@ -126,7 +126,7 @@ def cut_crops(
 
 
 def warm_up(size: int) -> None:
-    """Compile (or load from numba's cache) every kernel of planning, cutting and deduplication.
+    """Compile (or load from the cache) every kernel of planning, cutting and deduplication.
 
     Args:
         size: side of the crops, px, odd.
@@ -174,7 +174,7 @@ def _bad_pixel_mask(
     return mask
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _reflected(index: int, length: int) -> int:
     """Index inside the frame of a pixel that may lie beyond it: 2 1 0 1 2 ... n-2 n-1 n-2."""
     if 0 <= index < length:
@@ -186,7 +186,7 @@ def _reflected(index: int, length: int) -> int:
     return period - index if index >= length else index
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _cut(
     frame: NDArray[np.generic],
     bad_pixels: NDArray[np.bool_],
@@ -229,7 +229,7 @@ def _cut(
     return values, states, flags
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _good_mean(
     values: NDArray[np.float64], states: NDArray[np.uint8], row: int, column: int
 ) -> float:
@@ -250,7 +250,7 @@ def _good_mean(
     return 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _fill_bad(
     values: NDArray[np.float64], states: NDArray[np.uint8], flags: NDArray[np.uint32]
 ) -> None:

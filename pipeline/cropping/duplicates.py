@@ -2,11 +2,11 @@
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dscsnet.engines.array_types import Float, Index
+from dscsnet.engines.compiled import checked_kernel
 from dscsnet.pipeline.cropping.plan import CropPlan, column_of
 from dscsnet.pipeline.cropping.sorting import (
     first_from,
@@ -75,7 +75,7 @@ def _centers(plan: CropPlan) -> tuple[Float, Float]:
     return plan.center_x.astype(np.float64), plan.center_y.astype(np.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _owned(
     center_x: Float,
     center_y: Float,
@@ -106,7 +106,7 @@ def _owned(
     return owned
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _drop_weaker(
     crops: Index,
     x: Float,

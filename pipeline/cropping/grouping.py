@@ -2,16 +2,16 @@
 
 import math
 
-import numba
 import numpy as np
 
 from dscsnet.engines.array_types import Float, Index
+from dscsnet.engines.compiled import checked_kernel
 from dscsnet.pipeline.cropping.sorting import first_from, run_end, sorted_order, take
 
 _CELL_ROW = 2.0**26  # stride of a row of cells or pixels in a cell's or pixel's number
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _root(parent: Index, node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -19,7 +19,7 @@ def _root(parent: Index, node: int) -> int:
     return node
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _touch(x: Float, y: Float, members: Index, others: Index, radius: float) -> bool:
     for i in members:
         for j in others:
@@ -28,7 +28,7 @@ def _touch(x: Float, y: Float, members: Index, others: Index, radius: float) -> 
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _link(x: Float, y: Float, radius: float) -> Float:
     """Single linkage on a grid; returns for each candidate the number of its group.
 
@@ -68,7 +68,7 @@ def _link(x: Float, y: Float, radius: float) -> Float:
     return group
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _middle(values: Float, members: Index) -> tuple[int, float]:
     """Pixel nearest to the middle of the members' extent, and their largest distance from it."""
     low = high = values[members[0]]
@@ -78,7 +78,7 @@ def _middle(values: Float, members: Index) -> tuple[int, float]:
     return int(middle), max(high - middle, middle - low)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _widest_gap(values: Float, members: Index) -> int:
     """Sort the members and return where their widest gap is.
 
@@ -99,7 +99,7 @@ def _widest_gap(values: Float, members: Index) -> int:
     return cut
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _crop_centers(x: Float, y: Float, groups: Float, half_field: float) -> tuple[Index, Index]:
     """Part the groups until each fits a field; returns the centre of each candidate's crop."""
     center_x, center_y = np.empty(x.size, np.int64), np.empty(x.size, np.int64)
@@ -126,7 +126,7 @@ def _crop_centers(x: Float, y: Float, groups: Float, half_field: float) -> tuple
     return center_x, center_y
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def group_points(
     x: Float,
     y: Float,

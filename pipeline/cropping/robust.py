@@ -1,20 +1,17 @@
-"""Robust statistics of a few values, compiled.
-
-numba's cache watches only the file of the outermost compiled function: after a change here delete
-the cached callers, `pipeline/__pycache__/*.nb?`.
-"""
+"""Robust statistics of a few values, compiled."""
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dscsnet.engines.compiled import checked_kernel
 
 #: Median absolute deviation of Gaussian noise to its standard deviation: 1 / Phi^-1(3/4).
 MAD_TO_SIGMA = 1.482602218505602
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def biweight_variance(cutoff: float) -> float:
     """Variance of unit Gaussian noise under biweights of that cut-off (in sigma), at most 1.
 
@@ -30,7 +27,7 @@ def biweight_variance(cutoff: float) -> float:
     return (moment2 - 2 * moment4 / square + moment6 / square**2) / weight
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def median(values: NDArray[np.float64]) -> float:
     """Median of finite values by quickselect; reorders `values`, which must not be empty."""
     middle = values.size // 2
@@ -62,7 +59,7 @@ def median(values: NDArray[np.float64]) -> float:
     return 0.5 * (values[middle] + below)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def sort_in_place(values: NDArray[np.float64]) -> None:
     """Shell sort in place: as fast as `np.sort` for so few values, and compiled in no time."""
     gap = 1
@@ -79,7 +76,7 @@ def sort_in_place(values: NDArray[np.float64]) -> None:
         gap //= 3
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def resolution(ordered: NDArray[np.float64], least_step: float) -> float:
     """Step of the pixel values: `least_step`, or the smallest gap where most values are ties.
 

@@ -1,19 +1,18 @@
 """Sorting for compiled loops.
 
 numba's own sorting takes seconds to compile for each type and each use; this is one routine for
-all keys. (numba's cache watches only the file of the outermost compiled function: after a change
-here delete the cached callers, `pipeline/__pycache__/*.nb?`.)
+all keys.
 """
 
 import math
 
-import numba
 import numpy as np
 
 from dscsnet.engines.array_types import Float, Index
+from dscsnet.engines.compiled import checked_kernel
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def take(values: Float, places: Index) -> Float:
     """The values at these places."""
     taken = np.empty(places.size)
@@ -22,7 +21,7 @@ def take(values: Float, places: Index) -> Float:
     return taken
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def sorted_order(keys: Float) -> Index:
     """Stable merge sort: the places of the keys in rising order, NaN last."""
     order, spare = np.arange(keys.size), np.empty(keys.size, np.int64)
@@ -47,7 +46,7 @@ def sorted_order(keys: Float) -> Index:
     return order
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def first_from(ordered: Float, least: float) -> int:
     """First place in rising `ordered` (NaN last) that is not less than `least`."""
     low, high = 0, ordered.size
@@ -60,7 +59,7 @@ def first_from(ordered: Float, least: float) -> int:
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def strength_order_of(score: Float) -> Index:
     """Places in falling order of score; ties keep their order, NaN is last."""
     weakness = np.empty(score.size)
@@ -69,7 +68,7 @@ def strength_order_of(score: Float) -> Index:
     return sorted_order(weakness)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def ranks(order: Index) -> Index:
     """The inverse of an order."""
     rank = np.empty(order.size, np.int64)
@@ -78,7 +77,7 @@ def ranks(order: Index) -> Index:
     return rank
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def run_end(cells: Float, start: int) -> int:
     """End of the run of equal values that begins at `start`."""
     end = start + 1

@@ -6,11 +6,11 @@ right, top, bottom, in pixels, within the frame; a point's box has no extent.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float, Index
+from dscsnet.engines.compiled import checked_kernel
 from dscsnet.pipeline.cropping.sorting import first_from, sorted_order, take
 from dscsnet.pipeline.messages import SpotFlag
 
@@ -21,7 +21,7 @@ _MERGED = int(SpotFlag.MERGED)
 _TRUNCATED = int(SpotFlag.TRUNCATED)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def boxes_of(
     x: Float, y: Float, width: Float, height: Float, rows: int, columns: int, field: float
 ) -> tuple[Float, NDArray[np.bool_]]:
@@ -37,7 +37,7 @@ def boxes_of(
     return boxes, blob
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def absorb(boxes: Float, blob: NDArray[np.bool_], strength_order: Index, spot: Index) -> None:
     """Merge what lies inside a blob's box into it, largest blobs first (ties: strongest)."""
     smallness = np.full(spot.size, np.inf)
@@ -64,7 +64,7 @@ def absorb(boxes: Float, blob: NDArray[np.bool_], strength_order: Index, spot: I
                 spot[i] = large
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _tile_row(low: float, high: float, field: float) -> tuple[int, int, int]:
     """First and last centre and the number of fields that cover [low, high] without a gap.
 
@@ -79,14 +79,14 @@ def _tile_row(low: float, high: float, field: float) -> tuple[int, int, int]:
     return first, last, 1 + (last - first + step - 1) // step
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _tile_center(first: int, last: int, count: int, index: int) -> int:
     if count == 1:
         return first
     return first + math.floor(index * (last - first) / (count - 1) + 0.5)
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def _tile(box: Float, field: float, out_x: NDArray[np.int32], out_y: NDArray[np.int32]) -> None:
     """Fill `out` with the centres of the box's crops, ring by ring from the middle, while room."""
     first_x, last_x, across = _tile_row(box[0], box[1], field)
@@ -107,7 +107,7 @@ def _tile(box: Float, field: float, out_x: NDArray[np.int32], out_y: NDArray[np.
                 filled += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@checked_kernel
 def tile_spots(
     boxes: Float, strength_order: Index, spot: Index, field: float, max_crops: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.uint32]]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.cold_start import announced
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.config import EngineSettings, NodeConfig
 from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
@@ -179,9 +180,10 @@ class Node:
 
     def _load_worker(self, settings: EngineSettings) -> Worker:
         """A worker whose engine was checked and warmed up."""
-        engine, crop = load_engine(settings), self.config.crop
+        with announced(log.info):
+            engine, crop = load_engine(settings), self.config.crop
+            warm_up(engine.grid.crop_size)
         self._fallbacks.update((each.runtime, each.cause) for each in fallbacks(engine))
-        warm_up(engine.grid.crop_size)
         unmixing = Stages(
             engine,
             merge_radius=crop.merge_radius,

@@ -25,7 +25,7 @@ def rehearse(config: NodeConfig, give_up: threading.Event) -> None:
     """Run `dscsnet check` on a configuration, and wait for it.
 
     A runtime that crashes, hangs or takes all memory takes only that process with it. What has to
-    be compiled is compiled there and found in numba's cache afterwards: compiled here, it would
+    be compiled is compiled there and found in the cache afterwards: compiled here, it would
     keep the interpreter from the frames.
 
     Args:

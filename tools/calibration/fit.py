@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.compiled import kernel
 from dscsnet.tools.calibration.psf import FRACTION, fill_spot
 
 #: Order of a spot's parameters. Curvature of clouds would pass for width of the spot.
@@ -99,7 +99,7 @@ def shape_information(fits: SpotFits) -> tuple[Float, Float]:
     return fits.parameters[:, SHAPE] + step, information
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fit_all(
     values: Float,
     weights: Float,
@@ -116,7 +116,7 @@ def _fit_all(
         )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fit_one(
     values: Float, weights: Float, free: int, parameters: Float, normal: Float, gradient: Float
 ) -> tuple[float, bool]:
@@ -146,7 +146,7 @@ def _fit_one(
     return chi2, False
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _linearise(
     values: Float,
     weights: Float,
@@ -199,7 +199,7 @@ def _linearise(
     return chi2
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _damped_step(normal: Float, gradient: Float, damping: float, free: int) -> Float:
     """Solve the normal equations with a larger diagonal, by Cholesky; 0 where that is singular."""
     lower, step = np.zeros((free, free)), np.zeros(free)

@@ -11,10 +11,10 @@ The integral over a pixel is exact along x and by Gauss-Legendre quadrature alon
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.compiled import kernel
 from dscsnet.engines.imaging import erf
 
 #: Values in `fill_spot`: the fraction of light, and its derivatives by the five others.
@@ -40,7 +40,7 @@ class Ellipse(NamedTuple):
     angle: float
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def fill_spot(
     x: float, y: float, log_narrow: float, log_sigma_y: float, lean: float, out: Float
 ) -> None:
@@ -72,7 +72,7 @@ def fill_spot(
                 out[BY_LEAN, row, column] += moved * dy
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_row(center: float, narrow: float, share: Float, slope: Float, stretch: Float) -> None:
     """Light of a one-dimensional Gaussian on each pixel, and its derivatives by centre and log."""
     left = (-0.5 - center) / narrow

@@ -8,10 +8,10 @@ bounds; the number of targets is the one with the least Bayesian information cri
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.compiled import kernel
 from dscsnet.engines.fitting.linear import factorise, solve
 from dscsnet.engines.fitting.profiles import fill_profile
 from dscsnet.tools.measures.average_precision import Points
@@ -94,7 +94,7 @@ def _numbers(pixels: Float, noise: float, intensity: tuple[float, float], most: 
     return range(max(1, fewest), greatest + 1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _best_descent(
     pixels: Float, sigma: float, low: float, high: float, directions: Float
 ) -> tuple[Float, float]:
@@ -115,7 +115,7 @@ def _best_descent(
     return best, least
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _light_spread(pixels: Float, sigma: float) -> tuple[Float, Float]:
     """Centroid of the light, px, and what its spread along x and y exceeds the PSF's by."""
     size = pixels.shape[0]
@@ -133,7 +133,7 @@ def _light_spread(pixels: Float, sigma: float) -> tuple[Float, Float]:
     return center, np.sqrt(np.maximum(spread - sigma**2 - 1 / 12, 0.01))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _descend(targets: Float, pixels: Float, sigma: float, low: float, high: float) -> float:
     """Levenberg-Marquardt within bounds, in place; returns the misfit."""
     number, size = targets.shape[0], pixels.shape[0]
@@ -165,7 +165,7 @@ def _descend(targets: Float, pixels: Float, sigma: float, low: float, high: floa
     return misfit
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _residuals(
     targets: Float, pixels: Float, sigma: float, rows: Float, columns: Float, residual: Float
 ) -> float:
@@ -182,7 +182,7 @@ def _residuals(
     return (residual * residual).sum()
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _linearise(
     targets: Float, rows: Float, columns: Float, residual: Float, normal: Float, gradient: Float
 ) -> None:
@@ -207,7 +207,7 @@ def _linearise(
             normal[a, b] = normal[b, a] = weight_a * weight_b * product
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _damped_step(
     targets: Float, normal: Float, gradient: Float, damping: float, low: float, high: float
 ) -> Float:

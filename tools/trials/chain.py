@@ -32,7 +32,7 @@ from dscsnet.tools.host.processes import Programs, free_ports
 from dscsnet.tools.trials.listener import Arrival, Listener
 from dscsnet.tools.trials.peers import Camera, Detector, Peer, Subscriber
 
-#: Programs may take that long to start where numba's cache is empty.
+#: Programs may take that long to start where no compiled loops are kept yet.
 START_S = 180.0
 FLOW_S = 60.0
 

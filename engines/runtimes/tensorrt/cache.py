@@ -4,8 +4,6 @@ import fcntl
 import hashlib
 import os
 import re
-import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.private_files import make_private, open_to_others, user_cache, write_whole
 
 PLAN, NOTE = ".engine", ".json"
 
@@ -58,11 +57,19 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_folder() -> Path:
-    """`$DSCSNET_CACHE`, else the user's cache folder."""
+    """`$DSCSNET_CACHE`, else the user's cache folder.
+
+    Raises:
+        ModelError: this user has none.
+    """
     if given := os.environ.get("DSCSNET_CACHE"):
         return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dscsnet" / "engines"
+    if (folder := user_cache("engines")) is None:
+        raise ModelError(
+            "this user has no home for compiled engines; name a folder in engine.cache, "
+            "or set DSCSNET_CACHE"
+        )
+    return folder
 
 
 class EngineCache:
@@ -127,7 +134,7 @@ class EngineCache:
 
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.folder)
         except OSError as error:
             raise ModelError(
                 f"{self.folder}: no folder for compiled engines: {error.strerror}; name one in "
@@ -139,8 +146,14 @@ class EngineCache:
         plan, note = self._files(key)
         known = Note(key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         # The note last: without it the plan does not count.
-        _write_whole(plan, content)
-        _write_whole(note, msgspec.json.format(msgspec.json.encode(known)))
+        for path, written in (
+            (plan, content),
+            (note, msgspec.json.format(msgspec.json.encode(known))),
+        ):
+            try:
+                write_whole(path, written)
+            except OSError as error:
+                raise ModelError(f"{path}: cannot be written: {error.strerror}") from None
 
     @contextmanager
     def _locked(self, key: EngineKey) -> Iterator[None]:
@@ -159,35 +172,14 @@ class EngineCache:
             yield
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Under another name first, so that no reader ever sees half a file."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise ModelError(f"{path}: cannot be written: {error.strerror}") from None
-
-
 def check_only_ours(path: Path) -> None:
     """Nobody but this user and root can change a file, or put another in its place.
 
     Raises:
         ModelError: somebody can.
     """
-    trusted = {0, os.geteuid()}
-    resolved = path.resolve()
-    for place in (resolved, *resolved.parents):
-        status = place.stat()
-        open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        # In a sticky folder others can add files but not replace ours.
-        sticky = place != resolved and status.st_mode & stat.S_ISVTX
-        if status.st_uid not in trusted or (open_to_others and not sticky):
-            raise ModelError(
-                f"{place}: others can write here, so compiled engines under it are not loaded; "
-                "take a folder of your own, or `chmod go-w` it"
-            )
+    if (place := open_to_others(path)) is not None:
+        raise ModelError(
+            f"{place}: others can write here, so compiled engines under it are not loaded; "
+            "take a folder of your own, or `chmod go-w` it"
+        )
