@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.changes import Change, changes
+from tests.mutants.changes import Change, changes, is_real
 from tests.mutants.trial import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def draw(package: str, seed: int, number: int) -> list[Change]:
         for kind in sorted(kinds):
             while kinds[kind]:
                 change = kinds[kind].pop()
-                if (change.path, change.line) not in lines:
+                if (change.path, change.line) not in lines and is_real(ROOT, change):
                     lines.add((change.path, change.line))
                     drawn.append(change)
                     break

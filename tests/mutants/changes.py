@@ -6,7 +6,6 @@ Left out is what no test should notice: texts, annotations, decorators, logging,
 import ast
 import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -266,17 +265,19 @@ def _may_go(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.AugAssign | ast.Delete | ast.Continue | ast.Break)
 
 
-def changes(root: Path, path: Path) -> Iterator[Change]:
-    """All changes of one file that leave a different program; they are not judged otherwise."""
+def changes(root: Path, path: Path) -> list[Change]:
+    """All changes of one file; some do not parse or say the same, see `is_real`."""
     source = path.read_bytes()
-    tree = ast.parse(source)
     finder = _Finder(str(path.relative_to(root)), source)
-    finder.visit(tree)
-    before = ast.dump(tree)
-    for change in finder.found:
-        try:
-            after = ast.dump(ast.parse(change.apply(source)))
-        except SyntaxError:  # a bare operand can need the parentheses that stood around it
-            continue
-        if after != before:
-            yield change
+    finder.visit(ast.parse(source))
+    return finder.found
+
+
+def is_real(root: Path, change: Change) -> bool:
+    """Whether a change leaves another program; a bare operand can lack parentheses."""
+    source = (root / change.path).read_bytes()
+    try:
+        after = ast.parse(change.apply(source))
+    except SyntaxError:
+        return False
+    return ast.dump(after) != ast.dump(ast.parse(source))
