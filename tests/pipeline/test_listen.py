@@ -212,11 +212,14 @@ def test_statistics_count_and_measure() -> None:
     assert statistics.rate_hz(4.04) == pytest.approx(25.0)
     # The values 1..100 and 50.5 in order; linear interpolation between neighbours.
     assert statistics.latency_ms() == pytest.approx((50.5, 95.0, 99.0))
-    assert statistics.rate_hz(4.04 + RATE_WINDOW_S + 1) == 0.0
     statistics.rejected["nesting"] += 2
-    summary = statistics.summary(4.04)
-    for part in ("101 frames (ok 100, dropped 1)", "100 targets", "p99 99.00", "2 malformed"):
-        assert part in summary
+    assert statistics.summary(4.04) == (
+        "101 frames (ok 100, dropped 1) | 100 targets | 25.0 Hz | "
+        "total p50 50.50 ms, p95 95.00 ms, p99 99.00 ms | 2 malformed messages (nesting 2)"
+    )
+    assert "Hz" not in statistics.summary()
+    assert statistics.rate_hz(4.04 + RATE_WINDOW_S + 1) == 0.0
+    assert Statistics().summary() == "0 frames | 0 targets"
 
 
 def test_count_ends_after_so_many_frames_of_the_wanted_stream() -> None:
