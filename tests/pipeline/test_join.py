@@ -665,6 +665,20 @@ def test_full_window_ends_the_wait_for_a_batch() -> None:
     assert len(joiner.take(0)) == 2  # with a clock that stands still it would wait for ever
 
 
+def test_what_is_due_is_not_waited_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    joiner = make_joiner(clock)
+    waits: list[float] = []
+    monkeypatch.setattr(joiner._due, "wait", waits.append)
+    joiner.due(3.0)
+    assert waits == [3.0]
+    joiner.offer(frame(1))
+    joiner.offer(detections(1, number=0))
+    assert len(joiner.due(3.0)) == 1
+    joiner.close()
+    assert joiner.due(3.0) == []  # nothing more will come
+    assert waits == [3.0]
+
+
 class WatchedLock:
     """Counts how often it is taken."""
 

@@ -121,6 +121,65 @@ def test_outside_candidates_keep_an_entry_but_get_no_crop() -> None:
     assert found.spot_flags.tolist() == expected
 
 
+def test_a_pixel_belongs_to_the_frame_up_to_its_further_edge() -> None:
+    rows, columns = FRAME
+    inside = [(-0.5, -0.5), (columns - 0.501, rows - 0.501), (0.0, rows - 0.501)]
+    outside = [(-0.501, 5.0), (5.0, -0.501), (columns - 0.5, 5.0), (5.0, rows - 0.5)]
+    x, y = np.array([*inside, *outside]).T
+    found = plan(x, y)
+    assert sorted(found.spot.tolist()) == [0, 1, 2]
+    assert [bool(flags & SpotFlag.EDGE) for flags in found.spot_flags] == [False] * 3 + [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "is_blob"),
+    [
+        *((7.0, 7.0, False), (7.001, np.nan, True), (np.nan, 7.001, True), (7.001, -1.0, True)),
+        *((np.nan, np.nan, False), (7.0, 14.0, True), (14.0, 7.0, True)),
+    ],
+)
+def test_what_is_larger_than_the_field_either_way_is_a_blob(
+    width: float, height: float, is_blob: bool
+) -> None:
+    """A blob keeps its own middle and takes no neighbour in that lies outside its box."""
+    found = plan([100.0, 101.9], [100.0, 100.0], width=[width, 0.0], height=[height, 0.0])
+    merged = bool(found.spot_flags[1] & SpotFlag.MERGED)
+    half = width / 2 if is_blob and width > 0 else 0.0
+    assert merged == (not is_blob or half >= 1.9)
+    if is_blob:
+        boxes = [width if width > 0 else 0.0, height if height > 0 else 0.0]
+        needed = [max(1, int(np.ceil(side / 7.0 - 1e-9))) for side in boxes]
+        assert (found.spot == 0).sum() >= needed[0] * needed[1]
+
+
+def test_what_just_lies_in_a_blobs_box_is_merged_into_it() -> None:
+    """The box reaches from 90 to 110, and from 95 to 105."""
+    others = {
+        **{(110.0, 100.0): True, (90.0, 100.0): True, (100.0, 105.0): True, (100.0, 95.0): True},
+        **{(110.0, 105.0): True, (110.001, 100.0): False, (89.999, 100.0): False},
+        **{(100.0, 105.001): False, (100.0, 94.999): False},
+    }
+    for (x, y), inside in others.items():
+        found = plan([100.0, x], [100.0, y], width=[20.0, 0.0], height=[10.0, 0.0])
+        assert bool(found.spot_flags[1] & SpotFlag.MERGED) == inside, (x, y)
+
+
+@pytest.mark.parametrize("limit", range(1, 27))
+def test_a_blob_is_cut_ring_by_ring_from_its_middle(limit: int) -> None:
+    """25 crops of 5x5: those of the inner ring come before those of the outer."""
+    found = plan([100.0], [100.0], width=[35.0], height=[35.0], max_crops=limit)
+    across = np.unique(plan([100.0], [100.0], width=[35.0], height=[35.0]).center_x)
+    assert len(across) == 5
+    ring = np.maximum(
+        abs(np.searchsorted(across, found.center_x) - 2),
+        abs(np.searchsorted(across, found.center_y) - 2),
+    )
+    assert len(found.spot) == min(limit, 25)
+    assert len({*centers(found)}) == len(found.spot)
+    assert ring.tolist() == sorted(ring.tolist())
+    assert bool(found.spot_flags[0] & SpotFlag.TRUNCATED) == (limit < 25)
+
+
 def test_no_candidates() -> None:
     found = plan([], [], score=[], width=[], height=[])
     assert found.spot.size == found.spot_flags.size == 0

@@ -291,6 +291,33 @@ def test_mostly_unusable_border_falls_back_to_the_whole_crop() -> None:
     assert found[:, 0].mean() == pytest.approx(50, abs=0.5)
 
 
+@pytest.mark.parametrize(("size", "least"), [(11, 12), (15, 18), (7, 7)])
+def test_a_sixth_of_the_border_is_enough_for_a_plane(size: int, least: int) -> None:
+    """Of 72 pixels in two rings that is 12; of 104, 18; of 40, 7."""
+    columns = np.arange(size) - size // 2
+    values = np.broadcast_to(50.0 + 3.0 * columns, (size, size)).copy()
+    border = np.maximum(abs(columns)[:, None], abs(columns)[None]) >= size // 2 - 1
+    rows, places = np.nonzero(border & (columns[None] % 2 == 0))
+    chosen = np.linspace(0, rows.size - 1, least).round().astype(int)
+    for number, slope in ((least, 3.0), (least - 1, 0.0)):
+        usable = np.zeros((size, size), bool)
+        usable[rows[chosen[:number]], places[chosen[:number]]] = True
+        usable[size // 2, size // 2] = True
+        found = estimate_background(values, usable, FLOAT_STEP)
+        assert found[1] == pytest.approx(slope, abs=1e-6)
+        assert found[2] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e6, -1e6, 3e-30])
+def test_flat_floats_have_the_rounding_error_of_their_level_as_noise(level: float) -> None:
+    values = np.full((1, SIZE, SIZE), level)
+    values[0, 5, 5] = level / 2  # the largest counts
+    noise = subtract_backgrounds(values, np.ones(values.shape, bool), False)[1][0, 3]
+    step = max(abs(level) * np.finfo(np.float32).eps, 4 * np.finfo(np.float32).tiny)
+    assert noise == pytest.approx(step / np.sqrt(12), rel=1e-6)
+    assert noise >= np.finfo(np.float32).tiny
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_too_few_pixels_give_their_median_and_say_so(count: int) -> None:
     values, usable = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE), bool)
