@@ -148,7 +148,11 @@ class _Finder(ast.NodeVisitor):
             if (other := COMPARISONS.get(type(operator))) is not None:
                 ops = [*node.ops[:index], other(), *node.ops[index + 1 :]]
                 self._add("comparison", node, ast.Compare(node.left, ops, node.comparators))
-        self.generic_visit(node)
+        self.visit(node.left)
+        for operator, operand in zip(node.ops, node.comparators, strict=True):
+            among = isinstance(operator, ast.In | ast.NotIn) and isinstance(operand, ast.Tuple)
+            for each in operand.elts if among else [operand]:  # whose order says nothing
+                self.visit(each)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
         other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
@@ -179,6 +183,8 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         if _name(node.func) in ("Option", "Argument", "TypeVar", "getLogger"):
+            return
+        if _name(node.func) == "len":  # columns are of one length
             return
         if _name(node.func) in CLAMPS and len(node.args) == 2 and not node.keywords:
             for each in node.args:

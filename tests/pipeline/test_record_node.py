@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.channel import Channel
 from pipeline.commands.record import record
 from pipeline.config import Batching, Http, Inputs, Join, NodeConfig, Output, Overload
 from pipeline.messages import End, Message, Targets, encode
+from pipeline.recording import side_tap
 from pipeline.recording.compare import Tolerance, compare, load_answers
 from pipeline.recording.names import RecordingError
 from pipeline.recording.play import PlaySettings, play_recording
@@ -228,6 +230,37 @@ def test_wrong_use_is_told(arguments: list[str], complaint: str) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert complaint in " ".join(result.output.replace("│", " ").split())
+
+
+def test_the_command_says_what_it_recorded_and_passes_its_options_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    written: Counter[str] = Counter()
+
+    def run(channels: Any, settings: Any, **options: Any) -> Counter[str]:
+        asked.update(options, channels=channels, settings=settings)
+        return written
+
+    monkeypatch.setattr(side_tap, "run_side_tap", run)
+    app = typer.Typer()
+    app.command()(record)
+    given = ["--detections", "none", "--bind", "frames", "--stream", "a", "--seconds", "2.5"]
+    given += ["--segment-s", "5", "--queue-messages", "7", "--no-sync", "--exit-on-end"]
+    for numbers, words in (
+        ({"targets": 4, "frame": 3, "end": 1, "detections": 2}, "2 detections, 1 end, 3 frame"),
+        ({}, "nothing came"),
+    ):
+        written = Counter(numbers)
+        result = CliRunner().invoke(app, [str(tmp_path / "out.mcap"), *given])
+        assert result.exit_code == 0
+        assert words in result.output
+    assert list(asked["channels"]) == ["frames", "targets"]
+    assert [channel.bind for channel in asked["channels"].values()] == [True, False]
+    assert (asked["streams"], asked["seconds"], asked["exit_on_end"]) == (["a"], 2.5, True)
+    settings = asked["settings"]
+    assert (settings.segment_s, settings.segment_mib, settings.queue_messages) == (5.0, 0.0, 7)
+    assert (settings.sync, settings.annotations, settings.images) == (False, True, False)
 
 
 def test_the_command_records_for_a_time(tmp_path: Path) -> None:

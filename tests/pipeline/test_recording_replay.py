@@ -308,6 +308,52 @@ def test_too_few_subscribers_are_an_error(path: Path, sockets: Sockets) -> None:
         play_recording(RecordingReader([path]), settings(wait_s=0.05))
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected", "frames", "detections", "enough"),
+    [
+        *(("pubsub", 3, 3, 1, True), ("pubsub", 3, 2, 1, False), ("pubsub", 3, 3, 0, False)),
+        *(("pubsub", 0, 0, 0, True), ("pushpull", 3, 1, 1, True), ("pushpull", 3, 0, 1, False)),
+    ],
+)
+def test_subscribers_are_expected_of_the_frames_and_one_of_the_detections(
+    path: Path,
+    sockets: Sockets,
+    kind: Any,
+    expected: int,
+    frames: int,
+    detections: int,
+    enough: bool,
+) -> None:
+    """Of a pushpull channel nobody can tell more than that there is one."""
+    peers = {"inproc://frames": frames, "inproc://detections": detections}
+
+    def prepare(sender: FakeSender) -> None:
+        sender.peers = peers[sender.endpoint]
+
+    sockets.prepare = prepare
+    channels = {
+        name: Channel(f"inproc://{name}", bind=True, kind=kind) for name in ("frames", "detections")
+    }
+    asked = settings(**channels, expected_peers=expected, wait_s=0.0)
+    if enough:
+        assert play_recording(RecordingReader([path]), asked).frames == 6
+    else:
+        with pytest.raises(ChannelError, match="subscribers came within 0 s"):
+            play_recording(RecordingReader([path]), asked)
+        assert not sockets.order
+
+
+def test_a_replay_tells_how_far_it_is(path: Path, sockets: Sockets) -> None:
+    seen: list[tuple[int, int | None]] = []
+    report = play_recording(
+        RecordingReader([path]), settings(loop=2), progress=lambda *now: seen.append(now)
+    )
+    assert seen[-1] == (12, 12)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert (report.frames, report.dropped, report.passes) == (12, 0, 2)
+    assert not report.interrupted
+
+
 def test_a_stop_ends_the_streams(path: Path, sockets: Sockets) -> None:
     stop = threading.Event()
     report = play_recording(
