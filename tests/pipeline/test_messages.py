@@ -617,6 +617,13 @@ class TestBuilding:
         end = End(stream, bytes(16), 0, 0)
         assert decode(encode(end)) == end
 
+    def test_foreign_types_in_a_column_are_named_in_order(self) -> None:
+        values = ["a", None, (1,), {}, b"", 1j, {1}, True]
+        with pytest.raises(MessageError) as caught:
+            Detections("cam", bytes(16), 5, 6, x=[*values], y=[1.0] * len(values))
+        names = sorted(type(value).__name__ for value in values)
+        assert ", ".join(names) in str(caught.value)
+
     def test_body_that_msgpack_cannot_carry(self) -> None:
         with pytest.raises(MessageError, match="Status"):
             encode(Status(node="n", timestamp_ns=1, body={"count": 2**70}))

@@ -216,7 +216,13 @@ def test_the_side_tap_records_all_channels(tmp_path: Path, scene: Any) -> None:
     ("arguments", "complaint"),
     [
         (["out.bag"], "a name that ends with .mcap"),
-        (["out.mcap", "--bind", "all"], "expected frames, detections or targets"),
+        (
+            ["out.mcap", *(f"--bind={each}" for each in "kbzamcxd")],
+            "expected frames, detections or targets, got ['a', 'b', 'c', 'd', 'k', 'm', 'x', 'z']",
+        ),
+        (["out.mcap", "--server", "frames="], "expected frames=FILE"),
+        (["out.mcap", "--server", "frames"], "expected frames=FILE"),
+        (["out.mcap", "--server", "camera=a.key"], "expected frames=FILE"),
         (["out.mcap", "--frames", "5550"], "expected tcp://host:port"),
         (
             ["out.mcap", "--frames", "none", "--detections", "none", "--targets", "none"],

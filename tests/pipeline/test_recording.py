@@ -249,6 +249,8 @@ def test_nothing_is_overwritten(tmp_path: Path, scene: Any, write_recording: Wri
         segment_path(path, number).write_bytes(b"")
     with pytest.raises(RecordingError, match=r"out-0007\.mcap is there already"):
         write_recording(path, scene().all(1), segment_s=60)
+    with pytest.raises(RecordingError, match=r"out\.mcap is there already"):
+        Recorder(Recording(file=str(path), segment_s=0, segment_mib=0), go_on=True)
     # A node that comes back goes on counting.
     with Recorder(Recording(file=str(path), sync=False), go_on=True, close_s=30) as recorder:
         offer(recorder, "frames", scene().frame(0))

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,21 @@ def test_subscribers_are_expected_of_the_frames_and_one_of_the_detections(
         with pytest.raises(ChannelError, match="subscribers came within 0 s"):
             play_recording(RecordingReader([path]), asked)
         assert not sockets.order
+
+
+@pytest.mark.parametrize(
+    ("messages", "size", "far"),
+    [(511, 10, False), (512, 10, True), (2, 2**25 - 1, False), (2, 2**25, True)],
+)
+def test_it_reads_ahead_by_512_messages_or_64_mebibytes(
+    path: Path, messages: int, size: int, far: bool
+) -> None:
+    reader = RecordingReader([path])
+    selection = Selection(reader, (), Range())
+    play = play_module._Play(reader, selection, settings(), {}, True, threading.Event())
+    buffer = memoryview(bytes(size))
+    play._waiting = {"frames": deque([(End("a", bytes(16), 0, 0), [buffer])] * messages)}
+    assert play._is_far_ahead() == far
 
 
 def test_a_replay_tells_how_far_it_is(path: Path, sockets: Sockets) -> None:
