@@ -595,22 +595,52 @@ class TestBuilding:
         [
             *(("x", -(2.0**31), 2.0**31), ("y", -(2.0**31), 2.0**31)),
             ("id", -(2**63), 2**63 - 1),
-            ("width", 0.0, None),
-            ("height", 0.0, None),
+            ("width", 0.0, 2.0**31),
+            ("height", 0.0, 2.0**31),
         ],
     )
     def test_columns_reach_just_as_far_as_they_say(
-        self, column: str, low: float, high: float | None
+        self, column: str, low: float, high: float
     ) -> None:
         columns: dict[str, Any] = {"x": [1.0], "y": [2.0]}
-        for value in (low,) if high is None else (low, high):
+        for value in (low, high):
             Detections("cam", bytes(16), 5, 6, **{**columns, column: [value]})
-        beyond = [low - 1 if column == "id" else math.nextafter(low, -math.inf)]
-        if high is not None:
-            beyond.append(high + 1 if column == "id" else math.nextafter(high, math.inf))
-        for value in beyond:
-            with pytest.raises(MessageError, match=column):
+        ends = ((low, -math.inf), (high, math.inf))
+        beyond = [math.nextafter(end, outwards) for end, outwards in ends]
+        for value in (low - 1, high + 1) if column == "id" else beyond:
+            with pytest.raises(MessageError, match=f"^{column}: "):
                 Detections("cam", bytes(16), 5, 6, **{**columns, column: [value]})
+
+    @pytest.mark.parametrize(
+        ("column", "least", "most"),
+        [
+            *(("count", 0, 2**31 - 1), ("flags", 0, 2**31 - 1), ("id", -(2**63), 2**63 - 1)),
+            *(("x", -(2.0**31), 2.0**31), ("y", -(2.0**31), 2.0**31)),
+        ],
+    )
+    def test_spots_reach_just_as_far_as_they_say(
+        self, column: str, least: float, most: float
+    ) -> None:
+        spots = msgspec.to_builtins(make_targets().spots)
+        number = len(spots["x"])
+        for value in (least, most):
+            Spots(**{**spots, column: [value] * number})
+        for value, beyond in ((least, -1), (most, 1)):
+            wrong = (
+                value + beyond if isinstance(value, int) else math.nextafter(value, beyond * 1e99)
+            )
+            with pytest.raises(MessageError, match=rf"^spots\.{column}: "):
+                msgspec.structs.replace(
+                    make_targets(), spots=Spots(**{**spots, column: [wrong] * number})
+                )
+
+    @pytest.mark.parametrize("name", ["x", "y"])
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_positions_of_targets_are_finite(self, name: str, value: float) -> None:
+        targets = msgspec.to_builtins(make_targets().targets)
+        number = len(targets["x"])
+        with pytest.raises(MessageError, match=rf"^targets\.{name}: "):
+            TargetTable(**{**targets, name: [value] * number})
 
     @pytest.mark.parametrize("stream", ["a", "a" * 64, "A.z_0-9"])
     def test_names_of_streams_that_are_just_allowed(self, stream: str) -> None:

@@ -392,6 +392,31 @@ def test_files_that_other_programs_have_written_anew(
     assert scan(path).complete
 
 
+@pytest.mark.parametrize("index_types", [IndexType.NONE, IndexType.ALL])
+def test_a_file_of_another_program_that_broke_off_behind_a_chunk(
+    tmp_path: Path, scene: Any, index_types: IndexType
+) -> None:
+    """Its channels are in the chunk alone: what lists them once more at the end is lost."""
+    path = tmp_path / "other.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, index_types=index_types)
+        writer.start()
+        channel = writer.register_channel("end/cam", "msgpack", 0)
+        for number in range(4):
+            data = b"".join(pack(scene().end(number), encode(scene().end(number))))
+            writer.add_message(channel, number, data, number)
+        writer.finish()
+    whole = path.read_bytes()
+    place = len(segment_module.MCAP0_MAGIC)
+    while whole[place] != Opcode.DATA_END:
+        place += 9 + int.from_bytes(whole[place + 1 : place + 9], "little")
+    path.write_bytes(whole[:place])
+    reader = RecordingReader([path])
+    assert numbers(reader, "end") == [0, 1, 2, 3]
+    assert len(reader.lost) == 1
+    assert "it has no end" in reader.lost[0]
+
+
 def test_parts_survive_packing(scene: Any) -> None:
     for message in (scene().frame(1), scene().targets(2), scene().end(3)):
         parts = encode(message)

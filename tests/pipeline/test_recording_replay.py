@@ -359,6 +359,37 @@ def test_it_reads_ahead_by_512_messages_or_64_mebibytes(
     assert play._is_far_ahead() == far
 
 
+def test_frames_over_a_millisecond_late_are_counted_and_the_worst_is_told(
+    path: Path, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {0: 0, 1: 1_000_000, 2: 1_000_001, 3: 7_500_000, 4: 2_000_000, 5: 0}
+
+    def wait(_: object, recorded: Recorded) -> int:
+        message = recorded.message
+        return late[message.frame_id] if isinstance(message, Frame) else 9_000_000
+
+    monkeypatch.setattr(_Schedule, "wait", wait)
+    report = play_recording(RecordingReader([path]), settings(rate=10.0))
+    assert (report.frames, report.late, report.worst_late_ms) == (6, 3, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "kept_s"), [(60.0, 60.0), (60.000000001, 1.0), (59.0, 59.0), (7200.0, 1.0)]
+)
+def test_a_pause_of_a_minute_is_the_longest_that_is_kept(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, pause_s: float, kept_s: float
+) -> None:
+    schedule = _Schedule(settings(rate="recorded", speed=2.0), threading.Event())
+    offsets: list[int] = []
+    monkeypatch.setattr(schedule._pacer, "wait_for", lambda offset: offsets.append(offset) or 0)
+    for time_ns in (5, 5 + round(pause_s * 1e9)):
+        schedule.wait(Recorded("frames", time_ns, [], scene().frame(0)))
+    assert offsets == [0, round(kept_s * 1e9 / 2)]
+    schedule.begin()  # another pass follows a second later
+    schedule.wait(Recorded("frames", 5, [], scene().frame(0)))
+    assert offsets[2] == round((kept_s + 1) * 1e9 / 2)
+
+
 def test_a_replay_tells_how_far_it_is(path: Path, sockets: Sockets) -> None:
     seen: list[tuple[int, int | None]] = []
     report = play_recording(
