@@ -22,7 +22,7 @@ LEFT_OUT = shutil.ignore_patterns(
 #: A test of a changed program may wait for what never comes.
 TEST_SECONDS = 120
 SLOWNESS = 6  # of a run, against the unchanged program's, before it counts as a hang
-FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
