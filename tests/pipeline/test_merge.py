@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from pipeline import tiling
 from pipeline.merge import CropPlan, deduplicate, owner_of, plan_crops
 from pipeline.messages import SpotFlag
 
@@ -178,6 +179,29 @@ def test_a_blob_is_cut_ring_by_ring_from_its_middle(limit: int) -> None:
     assert len({*centers(found)}) == len(found.spot)
     assert ring.tolist() == sorted(ring.tolist())
     assert bool(found.spot_flags[0] & SpotFlag.TRUNCATED) == (limit < 25)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "field", "center"),
+    [
+        *((813.4999999999999, 819.5, 7.0, 816), (5925.999999999999, 5931.0, 6.0, 5928)),
+        *((17462.999999999996, 17468.0, 6.0, 17465), (10.0, 12.0, 7.0, 11)),
+    ],
+)
+def test_a_box_that_one_field_holds_is_held_to_the_last_bit(
+    low: float, high: float, field: float, center: int
+) -> None:
+    """Also where the middle of its ends is rounded to the next pixel."""
+    assert tiling._tile_row(low, high, field) == (center, center, 1)
+    assert center - field / 2 <= low
+    assert high <= center + field / 2
+
+
+@pytest.mark.parametrize(("apart", "crops"), [(0.0009, 1), (0.0011, 2)])
+def test_a_thousandth_of_a_pixel_is_no_distance(apart: float, crops: int) -> None:
+    """On both sides of a pixel's edge, with a merge radius of nothing."""
+    found = plan([10.5 - apart / 2, 10.5 + apart / 2], [20.0, 20.0], merge_radius=0.0)
+    assert len(found.spot) == crops
 
 
 def test_no_candidates() -> None:
