@@ -377,7 +377,7 @@ class Joiner:
         taken: list[Ticket] = []
         crops, now = 0, self._clock()
         names = list(self._streams)
-        self._turn = (self._turn + 1) % max(1, len(names))
+        self._turn = (self._turn + 1) % len(names)  # there is one: something of it is ready
         order = names[self._turn :] + names[: self._turn]
         while order:
             name = order.pop(0)

@@ -138,7 +138,7 @@ class Gatekeeper:
         self._inbox: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         for socket in (self._orders, self._inbox):
             socket.linger = 0
-        self._orders.rcvtimeo = ANSWER_MS
+        self._orders.rcvtimeo = self._orders.sndtimeo = ANSWER_MS
         self._orders.bind(address)
         self._inbox.connect(address)
         self._thread = threading.Thread(target=self._run, name="gatekeeper", daemon=True)

@@ -16,12 +16,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.changes import Change, changes
+from tests.mutants.changes import Change, changes, is_real
 from tests.mutants.trial import Bench
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("engines", "pipeline", "detector_stub", "tools")
 RUNS = Path("runs/mutants")
+SECONDS = RUNS / "seconds.json"  # of each test file, from the first run that needed it
 EQUIVALENTS = Path(__file__).with_name("equivalents.jsonl")
 
 
@@ -40,7 +41,7 @@ def draw(package: str, seed: int, number: int) -> list[Change]:
         for kind in sorted(kinds):
             while kinds[kind]:
                 change = kinds[kind].pop()
-                if (change.path, change.line) not in lines:
+                if (change.path, change.line) not in lines and is_real(ROOT, change):
                     lines.add((change.path, change.line))
                     drawn.append(change)
                     break
@@ -93,7 +94,9 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     RUNS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         bench = Bench(ROOT, Path(folder), PACKAGES)
-        bench.measure([bench.base / change.path for change, _ in left])
+        known = json.loads(SECONDS.read_text()) if SECONDS.exists() else {}
+        modules = [bench.base / change.path for change, _ in left]
+        SECONDS.write_text(json.dumps(bench.measure(modules, known), indent=1))
         for test in sorted(bench.untrusted):
             print("left out, it fails without a change:", test, flush=True)
         for number, (change, described) in enumerate(left, 1):

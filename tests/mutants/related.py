@@ -115,19 +115,18 @@ def related(
 ) -> list[Path]:
     """Test files in the order in which they are run: near ones first, of these the quick ones.
 
+    They are those of the module's own package, or where that has none, of the others.
+
     Args:
         seconds: what each test file takes.
-        most_seconds: of all; the nearest are taken whatever they take.
+        most_seconds: of all; those of the module's name are taken whatever they take.
     """
     steps = graph.distances(module)
     chosen = mirrors(graph, module)
     own = graph.root / "tests" / module.relative_to(graph.root).parts[0]
-    others = [
-        path
-        for path in graph.tests()
-        if path not in chosen and (path.is_relative_to(own) or steps.get(path) == 1)
-    ]
-    others = [path for path in others if path in steps]
+    others = [path for path in graph.tests() if path in steps and path not in chosen]
+    if any(path.is_relative_to(own) for path in (*chosen, *others)):
+        others = [path for path in others if path.is_relative_to(own)]
     others.sort(
         key=lambda path: (
             steps[path],
@@ -137,8 +136,7 @@ def related(
     )
     total = sum(seconds.get(path, 0.0) for path in chosen)
     for path in others:
-        near = steps[path] == 1 and _same_folder(path, module, graph.root)
-        if near or total + seconds.get(path, 0.0) <= most_seconds:
+        if total + seconds.get(path, 0.0) <= most_seconds:
             chosen.append(path)
             total += seconds.get(path, 0.0)
     return chosen

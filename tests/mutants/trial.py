@@ -17,12 +17,12 @@ from tests.mutants.related import Graph, related
 
 #: Not copied: what is made anew, and what no test reads.
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "runs", ".hypothesis", ".*_cache", "build", "*.egg-info", "*.nbi", "*.nbc"
+    ".git", ".venv", "runs", ".hypothesis", ".*_cache", "build", "*.egg-info"
 )
 #: A test of a changed program may wait for what never comes.
-TEST_SECONDS = 60
-SLOWNESS = 4  # of a run, against the unchanged program's, before it counts as a hang
-FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+TEST_SECONDS = 120
+SLOWNESS = 6  # of a run, against the unchanged program's, before it counts as a hang
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,32 +62,47 @@ class Bench:
     """Copies of the project in a folder of their own; the project itself is only read.
 
     Args:
-        folder: empty or from an earlier run; holds `base`, the unchanged copy, whose compiled
-            kernels the changed copies begin with.
+        folder: holds `base`, the unchanged copy, whose compiled kernels the changed copies begin
+            with, as far as they are of the code as it stands.
     """
 
     def __init__(self, project: Path, folder: Path, packages: tuple[str, ...]) -> None:
         self.base, self.changed, self.packages = folder / "base", folder / "changed", packages
-        shutil.rmtree(self.base, ignore_errors=True)
         shutil.copytree(project, self.base, symlinks=True, ignore=LEFT_OUT)
         self.graph = Graph(self.base, packages)
         self.seconds: dict[Path, float] = {}
         self.untrusted: set[str] = set()  # tests that fail without a change, or now and then
+        for module in self.graph.modules.values():
+            for kernel in self._kernels(self.base, module):
+                if kernel.stat().st_mtime <= module.stat().st_mtime:
+                    self._forget_kernels(self.base, module)
 
-    def measure(self, modules: list[Path]) -> None:
+    def measure(self, modules: list[Path], known: dict[str, float]) -> dict[str, float]:
         """Run the tests of these modules on the unchanged copy: which pass, and what they take.
+
+        Args:
+            known: seconds of each test file from an earlier run; only the others are run.
+
+        Returns:
+            Seconds of all of them.
 
         Raises:
             RuntimeError: tests do not run at all.
         """
-        tests = sorted({test for path in modules for test in related(self.graph, path, {}, 1e9)})
+        wanted = {test for path in modules for test in related(self.graph, path, {}, 1e9)}
+        self.seconds = {self.base / name: seconds for name, seconds in known.items()}
+        if tests := sorted(wanted - set(self.seconds)):
+            self._time(tests)
+        return {str(path.relative_to(self.base)): value for path, value in self.seconds.items()}
+
+    def _time(self, tests: list[Path]) -> None:
         report = self.base.parent / "report.xml"
         arguments = ["-o", "junit_family=xunit1", f"--junitxml={report}", *map(str, tests)]
         status, output = _run(self.base, arguments, 3600)
         if status not in (0, 1):
             raise RuntimeError(f"the unchanged project's tests do not run:\n{output[-3000:]}")
         self.untrusted.update(FAILED.findall(output))
-        self.seconds = dict.fromkeys(tests, 0.0)
+        self.seconds |= dict.fromkeys(tests, 0.0)
         for case in ElementTree.parse(report).iter("testcase"):
             file, path = case.get("file"), self.base
             if file is not None and (path := self.base / file) in self.seconds:
@@ -101,15 +116,16 @@ class Bench:
         shutil.copytree(self.base, self.changed, symlinks=True)
         target = self.changed / change.path
         target.write_bytes(change.apply(module.read_bytes()))
-        self._forget_kernels(module)
+        self._forget_kernels(self.changed, module)
         expected = sum(self.seconds.get(path, 0.0) for path in tests)
         names = [str(path.relative_to(self.base)) for path in tests]
         started = time.monotonic()
-        while True:
-            failed = self._failing(names, 120 + SLOWNESS * expected)
-            if failed in (None, "hang") or self._failing([failed], 120 + SLOWNESS * expected):
+        most = 300 + SLOWNESS * expected
+        while failed := self._failing(names, most):
+            # Far from the module a test may fail by chance, say of a busy machine.
+            if failed.startswith(("hang", names[0])) or self._failing([failed], most):
                 break
-            self.untrusted.add(failed)  # it failed by chance, say of a busy machine
+            self.untrusted.add(failed)
         seconds = round(time.monotonic() - started, 1)
         return Outcome("caught" if failed else "survived", failed or "", seconds)
 
@@ -125,9 +141,12 @@ class Bench:
         failed = FAILED.search(output)
         return failed[1] if failed else tests[0]
 
-    def _forget_kernels(self, module: Path) -> None:
+    def _forget_kernels(self, tree: Path, module: Path) -> None:
         """A compiled kernel holds those that it calls: only its own file's age is checked."""
         for path in self.graph.depending(module):
-            folder = (self.changed / path.relative_to(self.base)).parent / "__pycache__"
-            for compiled in folder.glob(f"{path.stem}.*.nb?"):
-                compiled.unlink()
+            for kernel in self._kernels(tree, path):
+                kernel.unlink()
+
+    def _kernels(self, tree: Path, module: Path) -> list[Path]:
+        folder = (tree / module.relative_to(self.base)).parent / "__pycache__"
+        return list(folder.glob(f"{module.stem}.*.nb?"))

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from dscsnet.detector_stub.config import DetectorConfig
 from dscsnet.pipeline.config import NodeConfig, json_schema, load_config
-from dscsnet.pipeline.errors import ConfigError
+from dscsnet.pipeline.errors import ChannelError, ConfigError
 from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.yaml_file import read_yaml
 
@@ -179,3 +179,46 @@ def test_the_fit_without_a_network_takes_its_own_psf(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ConfigError, match=complaint):
             load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "accepted"),
+    [
+        *(("tcp://127.0.0.1:1", True), ("tcp://127.0.0.1:65535", True), ("tcp://h:*", True)),
+        *(("tcp://127.0.0.1:0", False), ("tcp://127.0.0.1:65536", False), ("tcp://:5", False)),
+        *(("tcp://h", False), ("tcp://h:x", False), ("ipc://a", True), ("ipc://", False)),
+        *(("inproc://a", True), ("inproc://", False), ("udp://h:5", False), ("", False)),
+    ],
+)
+def test_endpoints_have_a_port_or_a_name(endpoint: str, accepted: bool) -> None:
+    if accepted:
+        assert Channel(endpoint, bind=False).endpoint == endpoint
+    else:
+        with pytest.raises(ChannelError, match="endpoint: expected"):
+            Channel(endpoint, bind=False)
+
+
+@pytest.mark.parametrize(
+    ("mark", "accepted"), [(0, False), (1, True), (1_000_000, True), (1_000_001, False)]
+)
+def test_the_queue_of_a_channel_is_bounded(mark: int, accepted: bool) -> None:
+    if accepted:
+        assert Channel("ipc://a", bind=False, high_water_mark=mark).high_water_mark == mark
+    else:
+        with pytest.raises(ChannelError, match="high_water_mark: expected 1 to 1000000"):
+            Channel("ipc://a", bind=False, high_water_mark=mark)
+
+
+def test_a_wait_for_batches_is_below_the_greatest_age_in_live_mode_only(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    for mode, delay, accepted in (
+        *(("live", 199.9, True), ("live", 200, False), ("lossless", 200, True)),
+    ):
+        path.write_text(
+            f"overload: {{mode: {mode}, max_age_ms: 200}}\nbatch: {{max_delay_ms: {delay}}}\n"
+        )
+        if accepted:
+            assert load_config(path).batch.max_delay_ms == delay
+        else:
+            with pytest.raises(ConfigError, match=r"must be below overload\.max_age_ms"):
+                load_config(path)

@@ -96,6 +96,21 @@ def unusable(rng: np.random.Generator, size: int, share: float) -> NDArray[np.bo
     return rng.random((size, size)) >= share
 
 
+def opposite_slope(values: Float, usable: NDArray[np.bool_]) -> float:
+    """Median slope along x between opposite pixels of the border, 0 from too few."""
+    size = len(values)
+    slopes = [
+        (values[row, far] - values[row, near]) / (far - near)
+        for row in range(size)
+        for near, far in ((i, size - 1 - i) for i in range(size // 2))
+        if far - near >= size / 2
+        and (row in (0, 1, size - 2, size - 1) or near < 2)
+        and usable[row, near]
+        and usable[row, far]
+    ]
+    return float(np.median(slopes)) if len(slopes) >= size // 2 else 0.0
+
+
 @pytest.mark.parametrize("size", [5, 7, 11, 15])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
 def test_opposite_slope_is_the_median_over_pairs_of_border_pixels(size: int, share: float) -> None:
@@ -104,22 +119,99 @@ def test_opposite_slope_is_the_median_over_pairs_of_border_pixels(size: int, sha
     for _ in range(30):
         values, usable = rng.normal(size=(size, size)), unusable(rng, size, share)
         for along_x in (True, False):
-            lines = values if along_x else values.T
-            marks = usable if along_x else usable.T
-            slopes = [
-                (lines[row, far] - lines[row, near]) / (far - near)
-                for row in range(size)
-                for near, far in ((i, size - 1 - i) for i in range(size // 2))
-                if far - near >= size / 2
-                and (row in (0, 1, size - 2, size - 1) or near < 2)
-                and marks[row, near]
-                and marks[row, far]
-            ]
-            expected = np.median(slopes) if len(slopes) >= size // 2 else 0.0
+            lines, marks = (values, usable) if along_x else (values.T, usable.T)
+            expected = opposite_slope(lines, marks)
             seen += expected != 0
             found = radiometry._opposite_slope(values, usable, along_x)
             assert found == pytest.approx(expected, rel=1e-12)
     assert seen
+
+
+def flanked(above: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels beside one of these, over a side or a corner."""
+    neighbours = np.ones((3, 3), bool)
+    neighbours[1, 1] = False
+    beside: NDArray[np.bool_] = maximum_filter(
+        above, footprint=neighbours, mode="constant", cval=False
+    )
+    return beside
+
+
+def reference(values: Float, usable: NDArray[np.bool_], step: float) -> list[float]:
+    """Level, slopes and noise by the method that the module describes, with NumPy alone."""
+    size = len(values)
+    place = np.arange(size) - size // 2
+    border = np.maximum(abs(place)[:, None], abs(place)[None]) >= size // 2 - 1
+    chosen = usable & border
+    sloped = chosen.sum() >= max(border.sum() / 6, 6)
+    if not sloped:
+        chosen = usable
+    rows, columns = np.nonzero(chosen)
+    counts, x, y = values[chosen], place[columns], place[rows]
+    step = robust.resolution(np.sort(counts), step)
+    floor = step / np.sqrt(12)
+    slopes = [opposite_slope(values, usable), opposite_slope(values.T, usable.T)]
+    slopes = slopes if sloped else [0.0, 0.0]
+    flat = counts - slopes[0] * x - slopes[1] * y
+    level = np.median(flat)
+    noise = max(norm.ppf(0.75) ** -1 * np.median(abs(flat - level)), floor)
+    keep = np.ones(len(counts), bool)
+    wald, middle = 0.0, (level, 0.0, 0.0)
+    fitted = 3 if sloped else 1
+    for iteration in range(10):
+        scale = max(noise, 0.6 * step)
+        plane = level + slopes[0] * place[None, :] + slopes[1] * place[:, None]
+        if iteration == 4 and sloped:
+            keep = ~flanked((values - plane > 4 * scale) & usable)[chosen]
+            keep = keep if keep.mean() >= 0.5 else np.ones(len(counts), bool)
+        residuals = counts - plane[chosen]
+        weights = np.maximum(1 - (residuals / (4 * scale)) ** 2, 0) ** 2 * keep
+        used = (weights > 0).sum()
+        if used < 2 * fitted:
+            break
+        middle = tuple(np.average(each, weights=weights) for each in (counts, x, y))
+        if sloped:
+            design = np.c_[x - middle[1], y - middle[2]]
+            information = (design.T * weights) @ design
+            right = (design.T * weights) @ (counts - middle[0])
+            slopes = list(np.linalg.solve(information, right))
+            wald = float(right @ slopes)
+        level = middle[0] - slopes[0] * middle[1] - slopes[1] * middle[2]
+        left = counts - level - slopes[0] * x - slopes[1] * y
+        variance = np.average(left**2, weights=weights)
+        variance /= robust.biweight_variance(4 * scale / noise)
+        noise = max(np.sqrt(variance * used / (used - fitted)), floor)
+    certain = np.clip((wald / noise**2 - 4) / 8, 0, 1)
+    slopes = [certain**2 * (3 - 2 * certain) * each for each in slopes]
+    level = middle[0] - slopes[0] * middle[1] - slopes[1] * middle[2]
+    return [level, *slopes, noise]
+
+
+@pytest.mark.parametrize("kind", ["noise", "slope", "targets", "integers", "masked", "few", "wide"])
+def test_estimates_are_those_of_the_method(kind: str) -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(60):
+        size = 15 if kind == "wide" else SIZE
+        offsets = np.arange(size) - size // 2
+        values, usable, step = (
+            rng.normal(0, 5, (size, size)) + 40,
+            np.ones((size, size), bool),
+            1e-9,
+        )
+        if kind in ("slope", "masked", "wide"):
+            tilt = rng.normal(0, 0.4, 2)
+            values += tilt[0] * offsets[None, :] + tilt[1] * offsets[:, None]
+        if kind in ("targets", "masked"):
+            x, y = rng.uniform(-5, 5, (2, 1))
+            values += rng.uniform(20, 500) * spot_images(x, y, 0.7)[0]
+        if kind == "integers":
+            values, step = np.round(values / 6), 1.0
+        if kind in ("masked", "few"):
+            usable = unusable(rng, size, 0.9 if kind == "few" else 0.3)
+            usable[5, 2:9] = True
+        found = estimate_background(values, usable, step)
+        assert found[4]
+        np.testing.assert_allclose(found[:4], reference(values, usable, step), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("size", [5, 11])
@@ -129,8 +221,6 @@ def test_pixels_beside_a_bright_one_are_left_out(size: int, bright: float) -> No
     rng = np.random.default_rng(size)
     plane = (10.0, 0.3, -0.2)
     place = np.arange(size) - size // 2
-    neighbours = np.ones((3, 3), bool)
-    neighbours[1, 1] = False
     rows, columns = np.nonzero(np.ones((size, size), bool))
     offsets = np.array([columns, rows], float) - size // 2
     outcomes = set()
@@ -139,7 +229,7 @@ def test_pixels_beside_a_bright_one_are_left_out(size: int, bright: float) -> No
         values = noise + plane[0] + plane[1] * place[None, :] + plane[2] * place[:, None]
         usable = unusable(rng, size, 0.2)
         above = (noise > bright) & usable
-        flank = maximum_filter(above, footprint=neighbours, mode="constant", cval=False)
+        flank = flanked(above)
         keep = np.full(size * size, np.nan)
         radiometry._keep_unflanked(values, usable, plane, bright, offsets, keep)
         enough = (~flank).sum() >= size * size / 2
@@ -293,6 +383,33 @@ def test_mostly_unusable_border_falls_back_to_the_whole_crop() -> None:
     found = estimates(values, usable)
     assert (found[:, 1:3] == 0).all()
     assert found[:, 0].mean() == pytest.approx(50, abs=0.5)
+
+
+@pytest.mark.parametrize(("size", "least"), [(11, 12), (15, 18), (7, 7)])
+def test_a_sixth_of_the_border_is_enough_for_a_plane(size: int, least: int) -> None:
+    """Of 72 pixels in two rings that is 12; of 104, 18; of 40, 7."""
+    columns = np.arange(size) - size // 2
+    values = np.broadcast_to(50.0 + 3.0 * columns, (size, size)).copy()
+    border = np.maximum(abs(columns)[:, None], abs(columns)[None]) >= size // 2 - 1
+    rows, places = np.nonzero(border & (columns[None] % 2 == 0))
+    chosen = np.linspace(0, rows.size - 1, least).round().astype(int)
+    for number, slope in ((least, 3.0), (least - 1, 0.0)):
+        usable = np.zeros((size, size), bool)
+        usable[rows[chosen[:number]], places[chosen[:number]]] = True
+        usable[size // 2, size // 2] = True
+        found = estimate_background(values, usable, FLOAT_STEP)
+        assert found[1] == pytest.approx(slope, abs=1e-6)
+        assert found[2] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e6, -1e6, 3e-30])
+def test_flat_floats_have_the_rounding_error_of_their_level_as_noise(level: float) -> None:
+    values = np.full((1, SIZE, SIZE), level)
+    values[0, 5, 5] = level / 2  # the largest counts
+    noise = subtract_backgrounds(values, np.ones(values.shape, bool), False)[1][0, 3]
+    step = max(abs(level) * np.finfo(np.float32).eps, 4 * np.finfo(np.float32).tiny)
+    assert noise == pytest.approx(step / np.sqrt(12), rel=1e-6)
+    assert noise >= np.finfo(np.float32).tiny
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from dscsnet.engines.array_types import Float
+from dscsnet.pipeline.cropping import tiling
 from dscsnet.pipeline.cropping.duplicates import deduplicate
 from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
 from dscsnet.pipeline.messages import SpotFlag
@@ -118,6 +119,88 @@ def test_outside_candidates_keep_an_entry_but_get_no_crop() -> None:
     assert centers(found) == [(0, 50), (639, 100)]
     expected = [OUTSIDE if index not in (1, 2) else 0 for index in range(10)]
     assert found.spot_flags.tolist() == expected
+
+
+def test_a_pixel_belongs_to_the_frame_up_to_its_further_edge() -> None:
+    rows, columns = FRAME
+    inside = [(-0.5, -0.5), (columns - 0.501, rows - 0.501), (0.0, rows - 0.501)]
+    outside = [(-0.501, 5.0), (5.0, -0.501), (columns - 0.5, 5.0), (5.0, rows - 0.5)]
+    x, y = np.array([*inside, *outside]).T
+    found = plan(x, y)
+    assert sorted(found.spot.tolist()) == [0, 1, 2]
+    assert [bool(flags & SpotFlag.EDGE) for flags in found.spot_flags] == [False] * 3 + [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "is_blob"),
+    [
+        *((7.0, 7.0, False), (7.001, np.nan, True), (np.nan, 7.001, True), (7.001, -1.0, True)),
+        *((np.nan, np.nan, False), (7.0, 14.0, True), (14.0, 7.0, True)),
+    ],
+)
+def test_what_is_larger_than_the_field_either_way_is_a_blob(
+    width: float, height: float, is_blob: bool
+) -> None:
+    """A blob keeps its own middle and takes no neighbour in that lies outside its box."""
+    found = plan([100.0, 101.9], [100.0, 100.0], width=[width, 0.0], height=[height, 0.0])
+    merged = bool(found.spot_flags[1] & SpotFlag.MERGED)
+    half = width / 2 if is_blob and width > 0 else 0.0
+    assert merged == (not is_blob or half >= 1.9)
+    if is_blob:
+        boxes = [width if width > 0 else 0.0, height if height > 0 else 0.0]
+        needed = [max(1, int(np.ceil(side / 7.0 - 1e-9))) for side in boxes]
+        assert (found.spot == 0).sum() >= needed[0] * needed[1]
+
+
+def test_what_just_lies_in_a_blobs_box_is_merged_into_it() -> None:
+    """The box reaches from 90 to 110, and from 95 to 105."""
+    others = {
+        **{(110.0, 100.0): True, (90.0, 100.0): True, (100.0, 105.0): True, (100.0, 95.0): True},
+        **{(110.0, 105.0): True, (110.001, 100.0): False, (89.999, 100.0): False},
+        **{(100.0, 105.001): False, (100.0, 94.999): False},
+    }
+    for (x, y), inside in others.items():
+        found = plan([100.0, x], [100.0, y], width=[20.0, 0.0], height=[10.0, 0.0])
+        assert bool(found.spot_flags[1] & SpotFlag.MERGED) == inside, (x, y)
+
+
+@pytest.mark.parametrize("limit", range(1, 27))
+def test_a_blob_is_cut_ring_by_ring_from_its_middle(limit: int) -> None:
+    """25 crops of 5x5: those of the inner ring come before those of the outer."""
+    found = plan([100.0], [100.0], width=[35.0], height=[35.0], max_crops=limit)
+    across = np.unique(plan([100.0], [100.0], width=[35.0], height=[35.0]).center_x)
+    assert len(across) == 5
+    ring = np.maximum(
+        abs(np.searchsorted(across, found.center_x) - 2),
+        abs(np.searchsorted(across, found.center_y) - 2),
+    )
+    assert len(found.spot) == min(limit, 25)
+    assert len({*centers(found)}) == len(found.spot)
+    assert ring.tolist() == sorted(ring.tolist())
+    assert bool(found.spot_flags[0] & SpotFlag.TRUNCATED) == (limit < 25)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "field", "center"),
+    [
+        *((813.4999999999999, 819.5, 7.0, 816), (5925.999999999999, 5931.0, 6.0, 5928)),
+        *((17462.999999999996, 17468.0, 6.0, 17465), (10.0, 12.0, 7.0, 11)),
+    ],
+)
+def test_a_box_that_one_field_holds_is_held_to_the_last_bit(
+    low: float, high: float, field: float, center: int
+) -> None:
+    """Also where the middle of its ends is rounded to the next pixel."""
+    assert tiling._tile_row(low, high, field) == (center, center, 1)
+    assert center - field / 2 <= low
+    assert high <= center + field / 2
+
+
+@pytest.mark.parametrize(("apart", "crops"), [(0.0009, 1), (0.0011, 2)])
+def test_a_thousandth_of_a_pixel_is_no_distance(apart: float, crops: int) -> None:
+    """On both sides of a pixel's edge, with a merge radius of nothing."""
+    found = plan([10.5 - apart / 2, 10.5 + apart / 2], [20.0, 20.0], merge_radius=0.0)
+    assert len(found.spot) == crops
 
 
 def test_no_candidates() -> None:

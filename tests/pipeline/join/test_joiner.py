@@ -416,6 +416,80 @@ def test_a_live_window_holds_what_fits_to_the_byte(clock: Clock) -> None:
     assert published(joiner) == [(0, "dropped", "window")]
 
 
+def test_a_stream_is_forgotten_for_a_new_one_after_ten_seconds_of_silence(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_streams=2)
+    for name in "ab":
+        joiner.offer(frame(1, stream=name))
+        joiner.offer(detections(1, stream=name, number=0))
+        clock.advance(1)
+    published(joiner)
+    clock.advance(9_997.9)  # 9,999.9 ms and 9,998.9 ms
+    joiner.offer(frame(1, stream="c"))
+    assert joiner.ledger.unanswered == {"streams": 1}
+    clock.advance(0.1)
+    joiner.offer(frame(1, stream="c"))  # in the place of the one silent for longest
+    joiner.offer(frame(1, stream="b"))
+    assert joiner.ledger.unanswered == {"streams": 1, "late": 1}
+    assert joiner.depths().streams == 2
+
+
+def test_sixteen_former_epochs_are_known_again(clock: Clock) -> None:
+    """Their stragglers do not look like a restart; of one before these nobody knows."""
+    joiner = make_joiner(clock)
+    epochs = [bytes([number]) * 16 for number in range(18)]
+    for epoch in epochs:
+        joiner.offer(frame(0, epoch=epoch))
+        joiner.offer(detections(0, epoch=epoch, number=0))
+        published(joiner)
+    joiner.offer(detections(1, epoch=epochs[1]))
+    assert joiner.ledger.unanswered == {"stale_epoch": 1}
+    joiner.offer(detections(1, epoch=epochs[0]))
+    assert joiner.ledger.unanswered == {"stale_epoch": 1}
+    assert joiner.depths().waiting == 1
+
+
+def test_a_frame_is_too_old_beyond_its_age_only(clock: Clock) -> None:
+    joiner = make_joiner(clock, max_age_ms=200)
+    for frame_id in (1, 2):
+        joiner.offer(frame(frame_id))
+        joiner.offer(detections(frame_id))
+        clock.now += 1
+    clock.advance(200)
+    clock.now -= 1
+    assert work(joiner) == [2]  # 200 ms, and the other one a nanosecond more
+    assert published(joiner) == [(1, "dropped", "too_old"), (2, "ok", "")]
+
+
+@pytest.mark.parametrize("ending", ["crops", "end", "close", "delay"])
+def test_a_batch_waits_until_it_is_full_or_nothing_more_comes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    joiner = make_joiner(clock, max_crops=4, max_delay_ms=100)
+    joiner.offer(frame(1))
+    joiner.offer(detections(1))
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        """What happens while the worker waits, with the lock given up."""
+        waits.append(seconds)
+        joiner._lock.release()
+        if ending == "crops" and len(waits) == 2:
+            joiner.offer(frame(2))
+            joiner.offer(detections(2))
+        elif ending == "end" and len(waits) == 2:
+            joiner.offer(end(1))
+        elif ending == "close" and len(waits) == 2:
+            joiner.close()
+        joiner._lock.acquire()
+        clock.advance(40)
+
+    monkeypatch.setattr(joiner._work, "wait", wait)
+    batch = joiner.take(0)
+    assert [ticket.key.frame_id for ticket in batch] == ([1, 2] if ending == "crops" else [1])
+    expected = [0.1, 0.06, 0.02] if ending == "delay" else [0.1, 0.06]
+    assert waits == pytest.approx(expected)
+
+
 def test_an_end_that_is_said_twice_is_passed_on_once(clock: Clock) -> None:
     joiner = make_joiner(clock)
     joiner.offer(end(0))
@@ -662,6 +736,20 @@ def test_full_window_ends_the_wait_for_a_batch() -> None:
         joiner.offer(frame(frame_id))
         joiner.offer(detections(frame_id))
     assert len(joiner.take(0)) == 2  # with a clock that stands still it would wait for ever
+
+
+def test_what_is_due_is_not_waited_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    joiner = make_joiner(clock)
+    waits: list[float] = []
+    monkeypatch.setattr(joiner._due, "wait", waits.append)
+    joiner.due(3.0)
+    assert waits == [3.0]
+    joiner.offer(frame(1))
+    joiner.offer(detections(1, number=0))
+    assert len(joiner.due(3.0)) == 1
+    joiner.close()
+    assert joiner.due(3.0) == []  # nothing more will come
+    assert waits == [3.0]
 
 
 class WatchedLock:

@@ -9,8 +9,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import typer
 import zmq
@@ -18,6 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.commands import listen as listen_module
 from dscsnet.pipeline.commands.listen import listen
 from dscsnet.pipeline.errors import ChannelError, MessageError
 from dscsnet.pipeline.listen import LiveTable, Statistics, json_line, run_listen, text_display
@@ -206,11 +208,99 @@ def test_statistics_count_and_measure() -> None:
     assert statistics.rate_hz(4.04) == pytest.approx(25.0)
     # The values 1..100 and 50.5 in order; linear interpolation between neighbours.
     assert statistics.latency_ms() == pytest.approx((50.5, 95.0, 99.0))
-    assert statistics.rate_hz(4.04 + RATE_WINDOW_S + 1) == 0.0
     statistics.rejected["nesting"] += 2
-    summary = statistics.summary(4.04)
-    for part in ("101 frames (ok 100, dropped 1)", "100 targets", "p99 99.00", "2 malformed"):
-        assert part in summary
+    assert statistics.summary(4.04) == (
+        "101 frames (ok 100, dropped 1) | 100 targets | 25.0 Hz | "
+        "total p50 50.50 ms, p95 95.00 ms, p99 99.00 ms | 2 malformed messages (nesting 2)"
+    )
+    assert "Hz" not in statistics.summary()
+    assert statistics.rate_hz(4.04 + RATE_WINDOW_S + 1) == 0.0
+    assert Statistics().summary() == "0 frames | 0 targets"
+
+
+def test_windows_of_the_statistics_are_bounded() -> None:
+    """The rate of five seconds, the latency of a thousand frames."""
+    statistics = Statistics()
+    statistics.add(make_targets(0, total_ms=5000.0), now_s=10.0)
+    for number in range(999):
+        statistics.add(make_targets(number, total_ms=1.0), now_s=12.0)
+    latency = statistics.latency_ms()
+    assert latency is not None
+    assert np.percentile([5000.0] + [1.0] * 999, 99.95) > latency[2]
+    assert statistics.rate_hz(15.0) == pytest.approx(999 / 5)
+    assert statistics.rate_hz(15.001) == pytest.approx(998 / 3.001)
+    assert max(statistics._total_ms) == 5000.0
+    statistics.add(make_targets(1, total_ms=1.0), now_s=15.001)
+    assert max(statistics._total_ms) == 1.0
+    assert statistics.rate_hz(15.001) == pytest.approx(999 / 3.001)
+
+
+def test_frames_of_one_moment_have_no_rate() -> None:
+    statistics = Statistics()
+    for number in range(2):
+        assert statistics.rate_hz(3.0) == 0.0
+        statistics.add(make_targets(number), now_s=3.0)
+    assert statistics.rate_hz(3.0) == 0.0
+    assert statistics.rate_hz(3.5) == 2.0
+
+
+def test_a_row_shows_three_targets_and_how_many_more() -> None:
+    places = [(float(n), n + 0.5, 10.0 * n) for n in range(5)]
+    shown = {number: row(make_targets(1, positions=places[:number]))[-1] for number in (2, 3, 4, 5)}
+    assert shown[2] == "0.00, 0.50: 0.0  1.00, 1.50: 10.0"
+    assert shown[3] == shown[2] + "  2.00, 2.50: 20.0"
+    assert shown[4] == shown[3] + "  +1"
+    assert shown[5] == shown[3] + "  +2"
+
+
+def test_silence_is_an_error_at_the_timeout_and_not_before() -> None:
+    now = [100.0]
+
+    def nothing(_: int) -> None:
+        now[0] += 0.25
+
+    with pytest.raises(ChannelError, match=r"no message for 0\.5 s"):
+        run_listen(
+            nothing, Collected(), Statistics(), source="x", timeout_s=0.5, clock=lambda: now[0]
+        )
+    assert now == [100.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds", "streams"),
+    [
+        ([], ("targets", "end"), ["a"]),
+        (["--status"], ("targets", "end", "status"), ()),
+        (["--kind", "pushpull"], ("targets", "end", "status"), ()),
+    ],
+)
+def test_command_reads_what_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], kinds: tuple, streams: Sequence[str]
+) -> None:
+    subscribed: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
+
+    class Nothing:
+        receive = None
+
+        def __init__(self, channel: object, **given: object) -> None:
+            subscribed.update(given)
+
+        def __enter__(self) -> "Nothing":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(listen_module, "Receiver", Nothing)
+    monkeypatch.setattr(listen_module, "run_listen", lambda *_, **given: asked.update(given))
+    app = typer.Typer()
+    app.command()(listen)
+    given = ["--stream", "a", "--format", "jsonl", *options, "--count", "3", "--timeout", "2"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert subscribed == {"kinds": kinds, "streams": streams}
+    assert (asked["streams"], asked["heartbeats"]) == (["a"], "--status" in options)
+    assert (asked["count"], asked["timeout_s"], asked["exit_on_end"]) == (3, 2.0, False)
 
 
 def test_count_ends_after_so_many_frames_of_the_wanted_stream() -> None:

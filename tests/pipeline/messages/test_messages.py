@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 import msgspec
@@ -35,6 +35,7 @@ from dscsnet.pipeline.messages import (
     Targets,
     TargetTable,
     Timing,
+    bounds,
     codec,
     decode,
     encode,
@@ -577,6 +578,83 @@ class TestBuilding:
             build()
         assert caught.value.reason == reason
 
+    @pytest.mark.parametrize(
+        ("field", "low", "high"),
+        [("frame_id", 0, 2**64 - 1), ("timestamp_ns", 0, 2**63 - 1)],
+    )
+    def test_keys_reach_just_as_far_as_their_type(self, field: str, low: int, high: int) -> None:
+        key = {"stream": "cam", "epoch": bytes(16), "frame_id": 5, "timestamp_ns": 6}
+        for value in (low, high):
+            end = End(**{**key, field: value})
+            assert decode(encode(end)) == end
+        for value in (low - 1, high + 1):
+            with pytest.raises(MessageError, match=field):
+                End(**{**key, field: value})
+
+    @pytest.mark.parametrize(
+        ("column", "low", "high"),
+        [
+            *(("x", -(2.0**31), 2.0**31), ("y", -(2.0**31), 2.0**31)),
+            ("id", -(2**63), 2**63 - 1),
+            ("width", 0.0, 2.0**31),
+            ("height", 0.0, 2.0**31),
+        ],
+    )
+    def test_columns_reach_just_as_far_as_they_say(
+        self, column: str, low: float, high: float
+    ) -> None:
+        columns: dict[str, Any] = {"x": [1.0], "y": [2.0]}
+        for value in (low, high):
+            Detections("cam", bytes(16), 5, 6, **{**columns, column: [value]})
+        ends = ((low, -math.inf), (high, math.inf))
+        beyond = [math.nextafter(end, outwards) for end, outwards in ends]
+        for value in (low - 1, high + 1) if column == "id" else beyond:
+            with pytest.raises(MessageError, match=f"^{column}: "):
+                Detections("cam", bytes(16), 5, 6, **{**columns, column: [value]})
+
+    @pytest.mark.parametrize(
+        ("column", "least", "most"),
+        [
+            *(("count", 0, 2**31 - 1), ("flags", 0, 2**31 - 1), ("id", -(2**63), 2**63 - 1)),
+            *(("x", -(2.0**31), 2.0**31), ("y", -(2.0**31), 2.0**31)),
+        ],
+    )
+    def test_spots_reach_just_as_far_as_they_say(
+        self, column: str, least: float, most: float
+    ) -> None:
+        spots = msgspec.to_builtins(make_targets().spots)
+        number = len(spots["x"])
+        for value in (least, most):
+            Spots(**{**spots, column: [value] * number})
+        for value, beyond in ((least, -1), (most, 1)):
+            wrong = (
+                value + beyond if isinstance(value, int) else math.nextafter(value, beyond * 1e99)
+            )
+            with pytest.raises(MessageError, match=rf"^spots\.{column}: "):
+                msgspec.structs.replace(
+                    make_targets(), spots=Spots(**{**spots, column: [wrong] * number})
+                )
+
+    @pytest.mark.parametrize("name", ["x", "y"])
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_positions_of_targets_are_finite(self, name: str, value: float) -> None:
+        targets = msgspec.to_builtins(make_targets().targets)
+        number = len(targets["x"])
+        with pytest.raises(MessageError, match=rf"^targets\.{name}: "):
+            TargetTable(**{**targets, name: [value] * number})
+
+    @pytest.mark.parametrize("stream", ["a", "a" * 64, "A.z_0-9"])
+    def test_names_of_streams_that_are_just_allowed(self, stream: str) -> None:
+        end = End(stream, bytes(16), 0, 0)
+        assert decode(encode(end)) == end
+
+    def test_foreign_types_in_a_column_are_named_in_order(self) -> None:
+        values = ["a", None, (1,), {}, b"", 1j, {1}, True]
+        with pytest.raises(MessageError) as caught:
+            Detections("cam", bytes(16), 5, 6, x=[*values], y=[1.0] * len(values))
+        names = sorted(type(value).__name__ for value in values)
+        assert ", ".join(names) in str(caught.value)
+
     def test_body_that_msgpack_cannot_carry(self) -> None:
         with pytest.raises(MessageError, match="Status"):
             encode(Status(node="n", timestamp_ns=1, body={"count": 2**70}))
@@ -599,6 +677,58 @@ def hex_dump(data: bytes) -> str:
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
         lines.append(f"{offset:04x}  {row.hex(' '):<47}  {text}")
     return "\n".join(lines)
+
+
+class TestBounds:
+    """The walk over the bytes against what msgpack's own encoder makes."""
+
+    VALUES: ClassVar[list[object]] = [
+        *(None, True, False, 0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**64 - 1),
+        *(-1, -32, -33, -128, -129, -32768, -32769, -(2**31), -(2**31) - 1, -(2**63), 1.5),
+        *("", "a" * 31, "a" * 32, "a" * 255, "a" * 256, "a" * 65_535, "a" * 65_536),
+        *(b"", b"a" * 255, b"a" * 256, b"a" * 65_536),
+        *(msgpack.ExtType(5, bytes(size)) for size in (0, 1, 2, 3, 4, 5, 8, 16, 17, 256, 65_536)),
+        *([], [1] * 15, [1] * 16, [1] * 65_535, [1] * 65_536, [1.5] * 20, [1, 2.5, "x", None]),
+        *([300] * 20, ["a"] * 20, [[1], [2]], [{}, {"a": 1}], [-1] * 17, [None] * 17),
+        *({}, {str(n): n for n in range(15)}, {str(n): n for n in range(16)}),
+    ]
+    LIMITS = Limits(max_header_bytes=2**22, max_string_bytes=65_536)
+
+    @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
+    def test_it_ends_where_the_map_ends(self, value: object) -> None:
+        data = msgpack.packb({"value": value, "after": 7})
+        bounds.check_bounds(data, self.LIMITS, 65_536)
+        for wrong, what in ((data[:-1], "middle"), (data + b"\xc0", "goes on")):
+            with pytest.raises(MessageError, match=what):
+                bounds.check_bounds(wrong, self.LIMITS, 65_536)
+
+    @pytest.mark.parametrize("single", [1.5, 1.5e10])
+    def test_short_floats(self, single: float) -> None:
+        data = msgpack.packb([{"a": single}, {"b": [single] * 9}], use_single_float=True)
+        bounds.check_bounds(data, self.LIMITS, 100)
+
+    @pytest.mark.parametrize(
+        ("limit", "value", "larger"),
+        [
+            ({"max_string_bytes": 40}, "a" * 40, "a" * 41),
+            ({"max_string_bytes": 40}, b"a" * 40, b"a" * 41),
+            (
+                {"max_string_bytes": 300},
+                msgpack.ExtType(1, bytes(300)),
+                msgpack.ExtType(1, bytes(301)),
+            ),
+            ({"max_containers": 4}, [[], [], []][:2], [[], [], []]),
+            ({"max_nesting": 3}, [[]], [[[]]]),
+            ({}, [0] * 100, [0] * 101),
+            ({}, dict.fromkeys(map(str, range(1024))), dict.fromkeys(map(str, range(1025)))),
+        ],
+    )
+    def test_what_is_just_small_enough(self, limit: dict, value: object, larger: object) -> None:
+        limits = Limits(**limit)
+        bounds.check_bounds(msgpack.packb({"v": value}), limits, 100)
+        with pytest.raises(MessageError) as caught:
+            bounds.check_bounds(msgpack.packb({"v": larger}), limits, 100)
+        assert caught.value.reason == "limits"
 
 
 class TestPage:

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dscsnet.pipeline.config import Batching, Inputs, Join, Overload
-from dscsnet.pipeline.join import Joiner, Ledger, Ticket
+from dscsnet.pipeline.join import DETECTIONS, FRAMES, Joiner, Ledger, Ticket
 from dscsnet.pipeline.messages import (
     Detections,
     End,
@@ -19,9 +20,9 @@ from dscsnet.pipeline.messages import (
     TargetsStatus,
 )
 from dscsnet.pipeline.node import intake as intake_module
-from dscsnet.pipeline.node.intake import BLOCKED_MS, IDLE_MS, Intake
+from dscsnet.pipeline.node.intake import BLOCKED_MS, IDLE_MS, Intake, Progress
 from dscsnet.pipeline.sockets import Channel, Sender
-from dscsnet.pipeline.unmix import plain_answer
+from dscsnet.pipeline.worker import plain_answer
 
 ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
 EPOCH = bytes(16)
@@ -117,6 +118,55 @@ def test_an_end_that_the_detector_passes_on_is_not_the_streams_end() -> None:
         assert joiner.ledger.messages == {"detections": 1}
         send(frames, [End("cam", EPOCH, 1, 7)])
         intake.run(Turns(10_000, lambda: bool(joiner.ledger.messages["end"])))
+
+
+def test_progress_is_remembered_of_256_streams() -> None:
+    """Of one more, all others are forgotten: publishers choose the names."""
+    progress = Progress()
+    for number in range(256):
+        progress.note(FRAMES, replace(image(5), stream=f"s{number}"))
+    progress.note(DETECTIONS, replace(spots(9), stream="s0"))
+    assert progress.next() == FRAMES  # of this stream they are behind
+    progress.note(FRAMES, replace(image(5), stream="s255"))
+    progress.note(FRAMES, replace(image(5), stream="s256"))
+    assert sum(len(keys) for keys in progress._read) == 2
+    progress.note(DETECTIONS, replace(spots(9), stream="s0"))
+    progress.note(DETECTIONS, replace(spots(9), stream="s0"))
+    assert progress.next() == FRAMES  # in turn, as nothing can be compared
+
+
+@pytest.mark.parametrize("behind", [FRAMES, DETECTIONS])
+def test_the_input_behind_is_read_64_times_before_the_other_has_its_turn(behind: int) -> None:
+    make, other = (image, spots) if behind == FRAMES else (spots, image)
+    progress = Progress()
+    progress.note(1 - behind, other(1000))
+    turns = []
+    for number in range(130):
+        turns.append(progress.next())
+        progress.note(turns[-1], make(number) if turns[-1] == behind else other(1001))
+    assert turns == [behind] * 64 + [1 - behind] + [behind] * 64 + [1 - behind]
+
+
+def test_inputs_as_far_as_each_other_are_read_in_turn() -> None:
+    progress = Progress()
+    assert progress.next() == FRAMES
+    progress.note(FRAMES, image(3))
+    assert progress.next() == DETECTIONS
+    progress.note(DETECTIONS, spots(3))
+    assert progress.next() == FRAMES
+    progress.note(FRAMES, None)  # a malformed message says nothing
+    assert progress.next() == DETECTIONS
+    progress.note(DETECTIONS, replace(spots(3), epoch=b"x" * 16))
+    assert progress.next() == FRAMES  # epochs that differ cannot be compared
+
+
+def test_no_more_than_64_messages_are_read_before_deadlines_are_looked_at() -> None:
+    with running("live", Join(max_frames=1000)) as (joiner, intake, _, _):
+        pending = [image(number) for number in range(300)]
+        intake.frames.receive = lambda _: pending.pop(0) if pending else None  # type: ignore[method-assign]
+        for read in (64, 128, 192, 256, 300, 300):
+            intake._read([FRAMES])
+            assert joiner.ledger.messages["frame"] == read
 
 
 def test_it_waits_until_the_next_deadline_and_never_without_an_end(

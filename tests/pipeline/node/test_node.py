@@ -29,6 +29,7 @@ from dscsnet.pipeline.errors import MessageError
 from dscsnet.pipeline.join import Joiner, Ledger, Ticket
 from dscsnet.pipeline.messages import Detections, End, EngineInfo, Frame, Message, Status, Targets
 from dscsnet.pipeline.node import Node
+from dscsnet.pipeline.node import node as node_module
 from dscsnet.pipeline.node.intake import Intake
 from dscsnet.pipeline.node.outlet import Outlet
 from dscsnet.pipeline.sockets import Channel, Receiver
@@ -314,6 +315,41 @@ def test_stop_is_heeded_while_subscribers_are_awaited() -> None:
     stop.set()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_subscribers_are_waited_for_in_slices_and_no_longer_than_asked() -> None:
+    class Nobody:
+        def __init__(self) -> None:
+            self.asked: list[float] = []
+
+        def wait_for_peers(self, count: int, timeout_s: float) -> int:
+            self.asked.append(timeout_s)
+            threading.Event().wait(timeout_s)
+            return 0
+
+    output = Output(targets=Channel("ipc://nowhere", bind=True), wait_s=0.3)
+    node, sender = Node(NodeConfig(output=output, http=Http(enabled=False))), Nobody()
+    node._wait_for_subscribers(sender, threading.Event())  # type: ignore[arg-type]
+    assert sum(sender.asked) <= 0.3
+    assert max(sender.asked) <= 0.2
+    stopped = threading.Event()
+    stopped.set()
+    asked = len(sender.asked)
+    node._wait_for_subscribers(sender, stopped)  # type: ignore[arg-type]
+    assert len(sender.asked) == asked
+
+
+def test_threads_that_end_in_time_are_waited_for() -> None:
+    release, never = threading.Event(), threading.Event()
+    soon, stuck = (threading.Thread(target=each.wait) for each in (release, never))
+    for thread in (soon, stuck):
+        thread.start()
+    threading.Timer(0.1, release.set).start()
+    assert node_module._join_until([soon], time.monotonic() + 30) == []
+    assert node_module._join_until([soon, stuck], time.monotonic() + 0.05) == [stuck]
+    assert node_module._join_until([stuck], time.monotonic() - 1) == [stuck]  # long past
+    never.set()
+    assert node_module._join_until([soon, stuck], time.monotonic() + 30) == []
 
 
 class FullSender:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from dscsnet.pipeline.commands.record import record
 from dscsnet.pipeline.config import Batching, Http, Inputs, Join, NodeConfig, Output, Overload
 from dscsnet.pipeline.messages import End, Message, Targets, encode
+from dscsnet.pipeline.recording import side_tap
 from dscsnet.pipeline.recording.compare import Tolerance, compare, load_answers
 from dscsnet.pipeline.recording.names import RecordingError
 from dscsnet.pipeline.recording.reader import RecordingReader, recording_files
@@ -224,7 +226,13 @@ def test_the_side_tap_records_all_channels(tmp_path: Path, scene: Any) -> None:
     ("arguments", "complaint"),
     [
         (["out.bag"], "a name that ends with .mcap"),
-        (["out.mcap", "--bind", "all"], "expected frames, detections or targets"),
+        (
+            ["out.mcap", *(f"--bind={each}" for each in "kbzamcxd")],
+            "expected frames, detections or targets, got ['a', 'b', 'c', 'd', 'k', 'm', 'x', 'z']",
+        ),
+        (["out.mcap", "--server", "frames="], "expected frames=FILE"),
+        (["out.mcap", "--server", "frames"], "expected frames=FILE"),
+        (["out.mcap", "--server", "camera=a.key"], "expected frames=FILE"),
         (["out.mcap", "--frames", "5550"], "expected tcp://host:port"),
         (
             ["out.mcap", "--frames", "none", "--detections", "none", "--targets", "none"],
@@ -238,6 +246,37 @@ def test_wrong_use_is_told(arguments: list[str], complaint: str) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert complaint in " ".join(result.output.replace("│", " ").split())
+
+
+def test_the_command_says_what_it_recorded_and_passes_its_options_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    written: Counter[str] = Counter()
+
+    def run(channels: Any, settings: Any, **options: Any) -> Counter[str]:
+        asked.update(options, channels=channels, settings=settings)
+        return written
+
+    monkeypatch.setattr(side_tap, "run_side_tap", run)
+    app = typer.Typer()
+    app.command()(record)
+    given = ["--detections", "none", "--bind", "frames", "--stream", "a", "--seconds", "2.5"]
+    given += ["--segment-s", "5", "--queue-messages", "7", "--no-sync", "--exit-on-end"]
+    for numbers, words in (
+        ({"targets": 4, "frame": 3, "end": 1, "detections": 2}, "2 detections, 1 end, 3 frame"),
+        ({}, "nothing came"),
+    ):
+        written = Counter(numbers)
+        result = CliRunner().invoke(app, [str(tmp_path / "out.mcap"), *given])
+        assert result.exit_code == 0
+        assert words in result.output
+    assert list(asked["channels"]) == ["frames", "targets"]
+    assert [channel.bind for channel in asked["channels"].values()] == [True, False]
+    assert (asked["streams"], asked["seconds"], asked["exit_on_end"]) == (["a"], 2.5, True)
+    settings = asked["settings"]
+    assert (settings.segment_s, settings.segment_mib, settings.queue_messages) == (5.0, 0.0, 7)
+    assert (settings.sync, settings.annotations, settings.images) == (False, True, False)
 
 
 def test_the_command_records_for_a_time(tmp_path: Path) -> None:

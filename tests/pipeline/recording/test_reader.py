@@ -20,6 +20,8 @@ from dscsnet.pipeline.recording.names import RecordingError
 from dscsnet.pipeline.recording.reader import RecordingReader, is_recording, recording_files
 from dscsnet.pipeline.recording.scan import load_chunk, message_data, scan
 from dscsnet.pipeline.recording.segment import ChunkBuffers, Segment
+from dscsnet.pipeline.replay import Range
+from dscsnet.pipeline.replay.selection import Selection
 from dscsnet.pipeline.sources import open_source
 
 Write = Callable[..., Path]
@@ -236,8 +238,75 @@ def test_two_streams_and_two_epochs_stay_apart(
     assert [r.message.key for r in reader.messages()] == [message.key for _, message in messages]
     assert len(reader.times(("frame",), ("a",))) == 5
     assert {r.message.stream for r in reader.messages(streams=("b",))} == {"b"}
+    recorded = list(reader.messages())
+    for first, last in ((0, 4), (2, 2), (3, len(recorded) - 1)):  # both ends are included
+        times = recorded[first].log_time, recorded[last].log_time
+        within = reader.messages(first_ns=times[0], last_ns=times[1])
+        assert [r.log_time for r in within] == [r.log_time for r in recorded[first : last + 1]]
+    assert reader.start_ns == recorded[0].log_time
     with pytest.raises(SourceError, match="expected one stream, got frames of 2 streams"):
         open_source(tmp_path / "out.mcap")
+
+
+def test_streams_are_named_in_order_whatever_came_first(
+    tmp_path: Path, scene: Any, write_recording: Write
+) -> None:
+    names = ["k", "b", "z", "a", "m", "c", "x", "d"]
+    messages = [("frames", scene(name).frame(0)) for name in names]
+    reader = RecordingReader([write_recording(tmp_path / "out.mcap", messages)])
+    assert reader.streams() == sorted(names)
+    assert reader.streams("targets") == []
+    with pytest.raises(SourceError, match=r"no frames of p, q; there are a, b, c, d, k, m, x, z"):
+        Selection(reader, ["p", "q"], Range())
+    path = write_recording(tmp_path / "end.mcap", [("frames", scene().end(0))])
+    for streams in ((), ("cam",)):
+        with pytest.raises(SourceError, match="there are no frames in it"):
+            Selection(RecordingReader([path]), streams, Range())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "frames"),
+    [
+        (Range(), range(10)),
+        (Range(start=3), range(3, 10)),
+        (Range(stop=3), range(3)),
+        (Range(start=3, stop=4), range(3, 4)),
+        (Range(start_s=2.0), range(2, 10)),
+        (Range(stop_s=2.0), range(2)),
+        (Range(start_s=0.5, stop_s=3.5), range(1, 4)),
+        (Range(start=2, start_s=5.0, stop=8, stop_s=7.0), range(5, 7)),
+        (Range(start=6, start_s=5.0, stop=7, stop_s=9.0), range(6, 7)),
+    ],
+)
+def test_a_selection_begins_with_its_first_frame_and_ends_before_its_last(
+    chosen: Range, frames: range
+) -> None:
+    """Frames a second apart, numbered by it; what is read is ten seconds more on each side."""
+    start = 1_000 * 10**9
+
+    class Reader:
+        start_ns = start
+
+        def times(self, kinds: Any, streams: Any = ()) -> np.ndarray:
+            return np.arange(start, start + 10 * 10**9, 10**9, dtype=np.uint64)
+
+        def streams(self) -> list[str]:
+            return []
+
+    selection = Selection(Reader(), (), chosen)  # type: ignore[arg-type]
+    assert selection.frames == len(frames)
+    first, last = start + frames[0] * 10**9, start + frames[-1] * 10**9
+    assert (selection.first_ns, selection.last_ns) == (first, last)
+    whole = len(frames) == 10
+    assert selection.span() == ((0, 2**64 - 1) if whole else (first - 10**10, last + 10**10))
+
+
+@pytest.mark.parametrize(
+    "chosen", [Range(start=3, stop=3), Range(start=3, stop=2), Range(start_s=1.0, stop_s=1.0)]
+)
+def test_a_range_that_is_empty_whatever_the_recording(chosen: Range) -> None:
+    with pytest.raises(SourceError, match="expected start"):
+        chosen.check()
 
 
 def test_a_missing_file_of_several_is_told(
@@ -322,6 +391,31 @@ def test_files_that_other_programs_have_written_anew(
         (message.kind, message.frame_id) for _, message in messages
     ]
     assert scan(path).complete
+
+
+@pytest.mark.parametrize("index_types", [IndexType.NONE, IndexType.ALL])
+def test_a_file_of_another_program_that_broke_off_behind_a_chunk(
+    tmp_path: Path, scene: Any, index_types: IndexType
+) -> None:
+    """Its channels are in the chunk alone: what lists them once more at the end is lost."""
+    path = tmp_path / "other.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, index_types=index_types)
+        writer.start()
+        channel = writer.register_channel("end/cam", "msgpack", 0)
+        for number in range(4):
+            data = b"".join(pack(scene().end(number), encode(scene().end(number))))
+            writer.add_message(channel, number, data, number)
+        writer.finish()
+    whole = path.read_bytes()
+    place = len(segment_module.MCAP0_MAGIC)
+    while whole[place] != Opcode.DATA_END:
+        place += 9 + int.from_bytes(whole[place + 1 : place + 9], "little")
+    path.write_bytes(whole[:place])
+    reader = RecordingReader([path])
+    assert numbers(reader, "end") == [0, 1, 2, 3]
+    assert len(reader.lost) == 1
+    assert "it has no end" in reader.lost[0]
 
 
 def test_parts_survive_packing(scene: Any) -> None:

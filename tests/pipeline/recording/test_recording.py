@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mcap.reader import make_reader
+from msgspec import structs
 
 from dscsnet.pipeline.messages import Detections, Frame, Message, encode
 from dscsnet.pipeline.recording import files as files_module
@@ -102,6 +103,54 @@ def test_annotations_lie_half_a_pixel_further_and_follow_their_schema(
     circle = json.loads(schema.data)["properties"]["circles"]["items"]["properties"]
     assert set(spot) == set(circle)
     assert json.loads(annotate(scene().targets(0)))["points"] == []
+
+
+@pytest.mark.parametrize("flags", [0, 4])
+def test_spots_and_targets_are_drawn_where_they_are(scene: Any, flags: int) -> None:
+    """A doubtful spot is grey and has a question mark; its text stands at the upper left."""
+    message = scene().targets(1_234_567_890)
+    table = structs.replace(message.spots, x=[10.0], y=[20.0], count=[2], flags=[flags])
+    found = structs.replace(message.targets, x=[30.0], y=[40.0], intensity=[99.6])
+    drawn = json.loads(annotate(structs.replace(message, spots=table, targets=found)))
+    spot, target = drawn["circles"]
+    assert spot["position"] == {"x": 10.5, "y": 20.5}
+    assert spot["diameter"] == 11.0
+    assert target["position"] == {"x": 30.5, "y": 40.5}
+    assert target["diameter"] == 1.0
+    number, counts = drawn["texts"]
+    assert (number["text"], number["position"]) == ("2?" if flags else "2", {"x": 5.0, "y": 15.0})
+    assert (counts["text"], counts["position"]) == ("100", {"x": 31.5, "y": 40.5})
+    assert number["timestamp"] == {"sec": 1, "nsec": 234_568_890}
+    red, green, blue = (spot["outline_color"][each] for each in "rgb")
+    assert (red == green == blue) == bool(flags)
+    assert target["outline_color"]["g"] > max(target["outline_color"][each] for each in "rb")
+    for each in (*drawn["circles"], *drawn["texts"]):
+        colors = [value for name, value in each.items() if name.endswith("color")]
+        assert all(0 <= share <= 1 for color in colors for share in color.values())
+        hidden = each.get("fill_color") or each["background_color"]
+        assert hidden["a"] == 0  # the pixels stay in sight
+        shown = each.get("outline_color") or each["text_color"]
+        assert shown["a"] > 0.5
+
+
+def test_a_chunk_spans_its_messages_in_whatever_order_they_came(tmp_path: Path) -> None:
+    segment, chunk = Segment(tmp_path / "out.mcap", {}), ChunkBuffers("")
+    channel = segment.channel("end/cam", "frames", "msgpack", lambda: ("n", "", b""), "end")
+    for number in (5, 9, 3, 7):
+        chunk.add(channel, "end", number, (number, number), [b"data"], 0.0)
+    assert (chunk.start, chunk.end) == (3, 9)
+    segment.write(chunk)
+    segment.finish()
+    segment.close()
+    with (tmp_path / "out.mcap").open("rb") as file:
+        summary = make_reader(file, validate_crcs=True).get_summary()
+    assert summary is not None
+    (index,) = summary.chunk_indexes
+    assert (index.message_start_time, index.message_end_time) == (3, 9)
+    assert summary.statistics is not None
+    assert summary.statistics.message_start_time == 3
+    assert summary.statistics.message_end_time == 9
+    assert summary.statistics.channel_message_counts == {channel: 4}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -200,6 +249,8 @@ def test_nothing_is_overwritten(tmp_path: Path, scene: Any, write_recording: Wri
         segment_path(path, number).write_bytes(b"")
     with pytest.raises(RecordingError, match=r"out-0007\.mcap is there already"):
         write_recording(path, scene().all(1), segment_s=60)
+    with pytest.raises(RecordingError, match=r"out\.mcap is there already"):
+        Recorder(Recording(file=str(path), segment_s=0, segment_mib=0), go_on=True)
     # A node that comes back goes on counting.
     with Recorder(Recording(file=str(path), sync=False), go_on=True, close_s=30) as recorder:
         offer(recorder, "frames", scene().frame(0))

@@ -76,6 +76,21 @@ def test_a_long_halt_moves_the_schedule_instead_of_a_long_burst() -> None:
     assert pacer.moves == 1
 
 
+def test_a_schedule_is_moved_where_it_is_more_than_a_second_behind() -> None:
+    for late, moves in ((10**9, 0), (10**9 + 1, 1)):
+        clock = FakeClock(now_ns=0)
+        pacer = Pacer(100.0, clock=clock)
+        pacer.wait(0)
+        clock.now += 10_000_000 + late
+        assert pacer.wait(1) == late
+        assert pacer.moves == moves
+
+
+def test_passes_follow_one_another_at_the_mean_interval() -> None:
+    assert [recorded_offset_ns([5, 15], index) for index in range(5)] == [0, 10, 20, 30, 40]
+    assert [recorded_offset_ns([5, 6, 15], index) for index in range(5)] == [0, 1, 10, 15, 16]
+
+
 def test_recorded_times_are_played_at_their_own_intervals_and_speed() -> None:
     times = [1_700_000_000_000_000_000 + 1_000_000 * step for step in (0, 10, 15, 40)]
     clock = FakeClock(now_ns=0)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,98 @@ def test_too_few_subscribers_are_an_error(path: Path, sockets: Sockets) -> None:
     sockets.prepare = lambda sender: setattr(sender, "peers", 0)
     with pytest.raises(ChannelError, match=r"frames \(frames\): 0 of 1 subscribers came"):
         play_recording(RecordingReader([path]), settings(wait_s=0.05))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "frames", "detections", "enough"),
+    [
+        *(("pubsub", 3, 3, 1, True), ("pubsub", 3, 2, 1, False), ("pubsub", 3, 3, 0, False)),
+        *(("pubsub", 0, 0, 0, True), ("pushpull", 3, 1, 1, True), ("pushpull", 3, 0, 1, False)),
+    ],
+)
+def test_subscribers_are_expected_of_the_frames_and_one_of_the_detections(
+    path: Path,
+    sockets: Sockets,
+    kind: Any,
+    expected: int,
+    frames: int,
+    detections: int,
+    enough: bool,
+) -> None:
+    """Of a pushpull channel nobody can tell more than that there is one."""
+    peers = {"inproc://frames": frames, "inproc://detections": detections}
+
+    def prepare(sender: FakeSender) -> None:
+        sender.peers = peers[sender.endpoint]
+
+    sockets.prepare = prepare
+    channels = {
+        name: Channel(f"inproc://{name}", bind=True, kind=kind) for name in ("frames", "detections")
+    }
+    asked = settings(**channels, expected_peers=expected, wait_s=0.0)
+    if enough:
+        assert play_recording(RecordingReader([path]), asked).frames == 6
+    else:
+        with pytest.raises(ChannelError, match="subscribers came within 0 s"):
+            play_recording(RecordingReader([path]), asked)
+        assert not sockets.order
+
+
+@pytest.mark.parametrize(
+    ("messages", "size", "far"),
+    [(511, 10, False), (512, 10, True), (2, 2**25 - 1, False), (2, 2**25, True)],
+)
+def test_it_reads_ahead_by_512_messages_or_64_mebibytes(
+    path: Path, messages: int, size: int, far: bool
+) -> None:
+    reader = RecordingReader([path])
+    selection = Selection(reader, (), Range())
+    play = play_module._Play(reader, selection, settings(), {}, True, threading.Event())
+    buffer = memoryview(bytes(size))
+    play._waiting = {"frames": deque([(End("a", bytes(16), 0, 0), [buffer])] * messages)}
+    assert play._is_far_ahead() == far
+
+
+def test_frames_over_a_millisecond_late_are_counted_and_the_worst_is_told(
+    path: Path, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {0: 0, 1: 1_000_000, 2: 1_000_001, 3: 7_500_000, 4: 2_000_000, 5: 0}
+
+    def wait(_: object, recorded: Recorded) -> int:
+        message = recorded.message
+        return late[message.frame_id] if isinstance(message, Frame) else 9_000_000
+
+    monkeypatch.setattr(_Schedule, "wait", wait)
+    report = play_recording(RecordingReader([path]), settings(rate=10.0))
+    assert (report.frames, report.late, report.worst_late_ms) == (6, 3, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "kept_s"), [(60.0, 60.0), (60.000000001, 1.0), (59.0, 59.0), (7200.0, 1.0)]
+)
+def test_a_pause_of_a_minute_is_the_longest_that_is_kept(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, pause_s: float, kept_s: float
+) -> None:
+    schedule = _Schedule(settings(rate="recorded", speed=2.0), threading.Event())
+    offsets: list[int] = []
+    monkeypatch.setattr(schedule._pacer, "wait_for", lambda offset: offsets.append(offset) or 0)
+    for time_ns in (5, 5 + round(pause_s * 1e9)):
+        schedule.wait(Recorded("frames", time_ns, [], scene().frame(0)))
+    assert offsets == [0, round(kept_s * 1e9 / 2)]
+    schedule.begin()  # another pass follows a second later
+    schedule.wait(Recorded("frames", 5, [], scene().frame(0)))
+    assert offsets[2] == round((kept_s + 1) * 1e9 / 2)
+
+
+def test_a_replay_tells_how_far_it_is(path: Path, sockets: Sockets) -> None:
+    seen: list[tuple[int, int | None]] = []
+    report = play_recording(
+        RecordingReader([path]), settings(loop=2), progress=lambda *now: seen.append(now)
+    )
+    assert seen[-1] == (12, 12)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert (report.frames, report.dropped, report.passes) == (12, 0, 2)
+    assert not report.interrupted
 
 
 def test_a_stop_ends_the_streams(path: Path, sockets: Sockets) -> None:

@@ -1,5 +1,6 @@
 """The gatekeeper of a context: its lock, and requests that are none."""
 
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -61,8 +62,9 @@ def test_a_keeper_comes_and_goes_under_the_lock(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def keeper() -> Iterator[tuple[Gatekeeper, zmq.Socket]]:
+def keeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gatekeeper, zmq.Socket]]:
     """A gatekeeper, and a socket that asks it as libzmq would."""
+    monkeypatch.setattr(gatekeeper, "ANSWER_MS", 2000)
     with zmq.Context() as context:
         keeper = Gatekeeper(context)
         with context.socket(zmq.REQ) as asking:
@@ -70,6 +72,20 @@ def keeper() -> Iterator[tuple[Gatekeeper, zmq.Socket]]:
             asking.linger = 0
             asking.connect(ZAP_ADDRESS)
             yield keeper, asking
+        keeper.stop()
+
+
+def test_a_keeper_whose_thread_died_can_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes its orders any more: they must not be waited for without an end."""
+    failures: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    monkeypatch.setattr(gatekeeper, "ANSWER_MS", 100)
+    with zmq.Context() as context:
+        keeper = Gatekeeper(context)
+        keeper._orders.send_multipart([b"watch", b"\xff"])  # no name of a door
+        keeper._thread.join(30)
+        assert [each.exc_type for each in failures] == [UnicodeDecodeError]
+        keeper.forget("a")
         keeper.stop()
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import zmq
+from typer.testing import CliRunner
 
+from dscsnet.pipeline.commands.keys import app
 from dscsnet.pipeline.errors import KeyFileError
 from dscsnet.pipeline.security import keys
 
@@ -251,6 +253,23 @@ def test_the_commands(tmp_path: Path) -> None:
     assert listed.count("may connect: frames") == 2
     assert listed.count("key pair") == 2
     assert [file.name for _, file in keys.listed(tmp_path / "keys" / "allowed")] == ["camera1.key"]
+
+
+def test_keys_are_listed_by_name(tmp_path: Path) -> None:
+    names = ["mast", "bow", "zenith", "aft", "keel"]
+    for name in names:
+        public, _ = keys.make_key(name, tmp_path / "keys")
+        keys.allow(public, "targets", tmp_path / "allowed")
+    (tmp_path / "keys" / "keel.key_secret").unlink()
+    (tmp_path / "keys" / "bow.key_secret").chmod(0o644)
+    options = ["--folder", str(tmp_path / "keys"), "--allow", str(tmp_path / "allowed")]
+    lines = CliRunner().invoke(app, ["list", *options]).output.splitlines()
+    rows = [line.split()[0] for line in lines if line.split()[0] in names]
+    assert rows == sorted(names) * 2
+    assert sum("may connect: targets" in line for line in lines) == len(names)
+    first = [line for line in lines if "public key only" in line]
+    assert [line.split()[0] for line in first] == ["keel"]
+    assert sum("key pair" in line for line in lines) == 3
 
 
 @pytest.mark.parametrize(

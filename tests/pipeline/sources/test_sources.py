@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dscsnet.pipeline.errors import SourceError
 from dscsnet.pipeline.sources import open_source
-from dscsnet.pipeline.sources.pixels import PixelConverter
+from dscsnet.pipeline.sources.pixels import PixelConverter, check_size
 from dscsnet.pipeline.sources.source import READ_AHEAD_FRAMES, natural_order, read_ahead
 
 SHARED_SEQUENCE = Path(__file__).parents[3].parent / "shared" / "data" / "ir_sequence"
@@ -98,6 +98,32 @@ def test_other_types_travel_exactly(tmp_path: Path, stored: type, expected: type
     frames: NDArray = np.arange(24).reshape(2, 3, 4).astype(stored)
     np.save(tmp_path / "stack.npy", frames)
     assert_reads_back(tmp_path / "stack.npy", frames.astype(expected))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "accepted"),
+    [
+        *(((16384, 1), np.uint8, True), ((1, 16384), np.uint8, True)),
+        *(((16385, 1), np.uint8, False), ((1, 16385), np.uint8, False)),
+        *(((8192, 8192), np.uint8, True), ((8192, 8193), np.uint8, False)),
+        *(((4096, 8192), np.uint16, True), ((4096, 8192), np.float32, False)),
+    ],
+)
+def test_frames_that_no_receiver_takes_are_refused(
+    shape: tuple[int, int], dtype: type, accepted: bool
+) -> None:
+    """16384 px a side and 64 MiB are taken."""
+    if accepted:
+        check_size((5, *shape), np.dtype(dtype), "here")
+    else:
+        with pytest.raises(SourceError, match=f"here: a frame of {shape[1]}x{shape[0]} "):
+            check_size((5, *shape), np.dtype(dtype), "here")
+
+
+def test_an_array_of_frames_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", np.zeros((2, 1, 16385), np.uint8))
+    with pytest.raises(SourceError, match="too large"):
+        open_source(tmp_path / "wide.npy")
 
 
 def test_not_a_number_survives_the_way_to_float32(tmp_path: Path) -> None:

@@ -367,6 +367,28 @@ def test_a_slot_that_was_closed_takes_no_engine() -> None:
     assert (first.closed, second.closed) == (1, 1)
 
 
+def test_who_waits_for_a_change_is_told_of_the_end() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.engine, self.closed = self, 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    first, second, slot = Holder(), Holder(), WorkerSlot()
+    slot.install(first)  # type: ignore[arg-type]
+    outcome: list[bool] = []
+    waiting = threading.Thread(target=lambda: outcome.append(slot.exchange(second)))  # type: ignore[arg-type]
+    waiting.start()
+    while slot._next is None:
+        assert waiting.is_alive()
+        time.sleep(0.001)
+    slot.close()
+    waiting.join(30)
+    assert outcome == [False]
+    assert (first.closed, second.closed) == (1, 1)
+
+
 CONFIG = """
 inputs:
   frames: {{endpoint: "tcp://127.0.0.1:*", bind: true}}

@@ -112,6 +112,10 @@ def test_a_batch_over_frames_gives_each_frame_its_own(crops_per_run: int) -> Non
     for number, each in enumerate(peaks):
         assert answers[number].status == "ok"
         assert found(answers[number]) == sorted((x, y, round(c)) for (x, y), c in each.items())
+        spots = answers[number].spots
+        assert list(zip(spots.x, spots.y, strict=True)) == list(each)
+        assert spots.count == [1] * len(each)
+        assert spots.background == pytest.approx([100.0] * len(each))
     full, rest = divmod(5, crops_per_run)
     assert engine.runs == [crops_per_run] * full + [rest] * bool(rest)
     assert measured["batch_crops"] == [5]

@@ -1,0 +1,29 @@
+"""Waits of sockets: what is left, in slices."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from dscsnet.pipeline.sockets import end as socket_end
+from dscsnet.pipeline.sockets.end import SLICE_MS, deadline_after, milliseconds_left, wait_slice
+
+
+def test_what_is_left_of_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(socket_end, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    assert milliseconds_left(None) == -1
+    assert deadline_after(-1) is None
+    deadline = deadline_after(1500)
+    assert deadline == 101.5
+    for now, left in ((100.0, 1500), (101.4996, 0), (101.498, 2), (101.5, 0), (200.0, 0)):
+        clock[0] = now
+        assert milliseconds_left(deadline) == left
+    assert deadline_after(0) == 200.0  # at once is an end, too
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [(-1, SLICE_MS), (0, 0), (1, 1), (SLICE_MS, SLICE_MS), (SLICE_MS + 1, SLICE_MS)],
+)
+def test_no_wait_is_longer_than_a_slice(left: int, expected: int) -> None:
+    assert wait_slice(left) == expected
