@@ -2,12 +2,18 @@ import logging
 
 import pytest
 
-from detector_stub.logs import RateLimitedLog, line
+from detector_stub.logs import RateLimitedLog, line, waiting_line
 
 
 def test_lines_are_an_event_and_its_values() -> None:
     assert line("frames_late", total=3, lag_ms=12.34567) == "frames_late total=3 lag_ms=12.35"
     assert line("rejected", detail="too long", reason="") == "rejected detail='too long' reason=''"
+
+
+def test_who_waits_says_what_a_first_start_takes() -> None:
+    text = waiting_line(2, 30.0)
+    assert text.startswith("waiting_for_subscribers number=2 longest_s=30 note=")
+    assert "half a minute" in text
 
 
 def test_one_event_is_reported_once_an_interval(caplog: pytest.LogCaptureFixture) -> None:
