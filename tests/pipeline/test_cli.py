@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 import typer
 
+from dscsnet.engines import cold_start
+from dscsnet.engines.compiled.folder import LoopFolder
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.engines.psf_fit import PsfFitEngine
+from dscsnet.pipeline import worker
 from dscsnet.pipeline.cli import add_commands, new_app, run
+from dscsnet.pipeline.config import EngineSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +88,20 @@ def test_check_says_what_it_found(
     out = capsys.readouterr().out
     assert "configs/node.yaml: ok" in out
     assert "golden check: relative error" in out
+
+
+def test_check_says_that_it_compiles(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(_settings: EngineSettings) -> PsfFitEngine:
+        cold_start.before_compiling(LoopFolder([], ""), lambda: None)
+        return PsfFitEngine()
+
+    monkeypatch.setattr(worker, "load_engine", load)
+    assert run_with(monkeypatch, app, "check") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "compiling the numerical loops, once, about half a minute" in said
+    assert said[-1].startswith("compiled 1 numerical loop in ")
 
 
 def test_check_prints_the_schema(

@@ -286,6 +286,8 @@ def test_command_plays_a_folder(tmp_path: Path) -> None:
     assert [int(frame.pixels[0, 0]) for frame in frames] == list(range(11))
     assert "12 images in folder" in result.stderr
     assert "7x6 uint8, unpaced, lossless; stream cam0 on" in result.stderr
+    waits = "waiting up to 30 s for 1 subscriber (a node's first start compiles for about half a"
+    assert waits in result.stderr
     assert "11 frames in" in result.stderr
 
 
