@@ -300,6 +300,7 @@ def test_a_full_disk_loses_only_what_it_did_not_take(
         offer(recorder, "frames", scene().frame(1))
         assert disk.refused.wait(30)
         wait_until(lambda: recorder.snapshot()["dropped"] == {"disk": 1})
+        wait_until(lambda: bool(recorder.snapshot()["error"]))  # set a moment after the count
         # The file ends with the last whole chunk, and can be read while the disk is full.
         reader = RecordingReader([path])
         assert [r.message.frame_id for r in reader.messages()] == [0]
