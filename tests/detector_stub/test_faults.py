@@ -46,6 +46,15 @@ def test_false_alarms_are_poisson_and_fill_the_frame() -> None:
     assert x.mean() == pytest.approx(149.5, abs=5)
 
 
+def test_false_alarms_reach_to_the_outer_edges_of_the_pixels() -> None:
+    """In a frame of two pixels and one row they fill both, a hundredth from each edge."""
+    settings = FaultSettings(false_alarms_per_frame=2000.0)
+    found = degrade([], [], (1, 2), settings, seed=3, frame_id=0)
+    for column, edge in ((found.x, 1.5), (found.y, 0.5)):
+        assert -0.5 <= column.min() < -0.49
+        assert edge - 0.01 < column.max() < edge
+
+
 def test_faults_depend_on_seed_and_frame_alone() -> None:
     settings = FaultSettings(jitter_px=1.0, miss_probability=0.2, false_alarms_per_frame=2.0)
     first = degrade(X, Y, SHAPE, settings, seed=1, frame_id=7)
