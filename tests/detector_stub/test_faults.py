@@ -32,6 +32,17 @@ def test_misses_have_the_configured_rate() -> None:
     assert len(degrade(X, Y, SHAPE, certain, seed=2, frame_id=0).x) == 0
 
 
+def test_where_nothing_is_missed_the_least_draw_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Least:
+        random = staticmethod(np.zeros)
+        standard_normal = staticmethod(np.zeros)
+        poisson = staticmethod(lambda mean: 0)
+        uniform = staticmethod(lambda low, high, shape: np.zeros(shape))
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Least())
+    assert len(degrade(X, Y, SHAPE, FaultSettings(), seed=1, frame_id=0).x) == len(X)
+
+
 def test_false_alarms_are_poisson_and_fill_the_frame() -> None:
     settings = FaultSettings(false_alarms_per_frame=3.0)
     runs = [degrade([], [], SHAPE, settings, seed=3, frame_id=k) for k in range(1000)]
