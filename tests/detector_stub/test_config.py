@@ -65,3 +65,9 @@ def test_a_missing_file_is_named() -> None:
 def test_windows_are_checked_in_python_too() -> None:
     with pytest.raises(ValueError, match="guard_size must be odd, got 8"):
         SpotSettings(guard_size=8)
+
+
+def test_windows_are_allowed_up_to_one_another() -> None:
+    assert SpotSettings(guard_size=19, ring_size=21).guard_size == 19
+    with pytest.raises(ValueError, match="guard_size must be below ring_size, got guard 21"):
+        SpotSettings(guard_size=21, ring_size=21)
