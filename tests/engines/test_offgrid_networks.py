@@ -265,7 +265,7 @@ def test_blocks_begin_as_hardly_more_than_what_they_are_given() -> None:
     for layer in blocks.second:
         assert not layer.bias.any()
         # PyTorch's own range of a layer of this width is 1/16.
-        assert float(layer.weight.abs().max()) == pytest.approx(0.3 / 16, rel=0.01)
+        assert layer.weight.detach().abs().max().item() == pytest.approx(0.3 / 16, rel=0.01)
 
 
 def test_slots_begin_apart() -> None:
