@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from detector_stub.logs import RateLimitedLog, line
+from detector_stub.logs import RateLimitedLog, line, set_up
 
 
 def test_lines_are_an_event_and_its_values() -> None:
@@ -19,3 +19,20 @@ def test_one_event_is_reported_once_an_interval(caplog: pytest.LogCaptureFixture
     limited.warning("other")
     expected = ["bad at=0", "bad at=5 left_out=2", "other"]
     assert [record.getMessage() for record in caplog.records] == expected
+
+
+def test_lines_go_to_standard_error_once(capsys: pytest.CaptureFixture[str]) -> None:
+    package = logging.getLogger("detector_stub")
+    before = package.handlers[:], package.propagate, package.level
+    try:
+        for _ in range(2):
+            set_up("warning")
+        assert len(package.handlers) == 1
+        assert not package.propagate  # the root logger's handlers would write it again
+        logging.getLogger("detector_stub.spots").warning("seen")
+        logging.getLogger("detector_stub.spots").info("not seen")
+    finally:
+        package.handlers[:], package.propagate = before[0], before[1]
+        package.setLevel(before[2])
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith("Z WARNING detector_stub.spots seen")

@@ -259,3 +259,16 @@ def test_dark_pixels_have_read_noise_alone() -> None:
     noisy = msgspec.structs.replace(sensor, offset_sigma=300.0)
     pixels = Scene(small(sensor=noisy, sky=dark)).frame(0).pixels
     assert 0.4 < (pixels == 0).mean() < 0.6
+
+
+def test_the_truth_reaches_to_the_outer_edges_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(small(clusters=ClusterSettings(count=1, min_members=5)))
+    edges = [(-0.5, 3.0), (-0.51, 3.0), (95.49, 3.0), (95.5, 3.0)]
+    edges += [(3.0, -0.5), (3.0, -0.51), (3.0, 71.49), (3.0, 71.5)]
+    place = np.array(edges)
+    (cluster,) = scene.clusters
+    monkeypatch.setattr(cluster, "positions", lambda frame: place)
+    monkeypatch.setattr(cluster, "intensity", np.arange(8.0))
+    truth = scene.truth(0)
+    assert truth.intensity.tolist() == [0, 2, 4, 6]
+    assert list(zip(truth.x, truth.y, strict=True)) == [edges[k] for k in (0, 2, 4, 6)]
