@@ -51,6 +51,9 @@ def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, messa
         read_yaml(written(tmp_path, text), DetectorConfig)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    # The value stands in it once, whether the message of the check names it or not.
+    assert str(caught.value).count(", got ") <= 1
+    assert str(caught.value).count("'fast'") <= 1
 
 
 def test_a_channel_given_in_part_keeps_the_default_of_the_rest(tmp_path: Path) -> None:
@@ -69,3 +72,9 @@ def test_a_missing_file_is_named() -> None:
 def test_windows_are_checked_in_python_too() -> None:
     with pytest.raises(ValueError, match="guard_size must be odd, got 8"):
         SpotSettings(guard_size=8)
+
+
+def test_windows_are_allowed_up_to_one_another() -> None:
+    assert SpotSettings(guard_size=19, ring_size=21).guard_size == 19
+    with pytest.raises(ValueError, match="guard_size must be below ring_size, got guard 21"):
+        SpotSettings(guard_size=21, ring_size=21)

@@ -32,6 +32,17 @@ def test_misses_have_the_configured_rate() -> None:
     assert len(degrade(X, Y, SHAPE, certain, seed=2, frame_id=0).x) == 0
 
 
+def test_where_nothing_is_missed_the_least_draw_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Least:
+        random = staticmethod(np.zeros)
+        standard_normal = staticmethod(np.zeros)
+        poisson = staticmethod(lambda mean: 0)
+        uniform = staticmethod(lambda low, high, shape: np.zeros(shape))
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Least())
+    assert len(degrade(X, Y, SHAPE, FaultSettings(), seed=1, frame_id=0).x) == len(X)
+
+
 def test_false_alarms_are_poisson_and_fill_the_frame() -> None:
     settings = FaultSettings(false_alarms_per_frame=3.0)
     runs = [degrade([], [], SHAPE, settings, seed=3, frame_id=k) for k in range(1000)]
@@ -44,6 +55,15 @@ def test_false_alarms_are_poisson_and_fill_the_frame() -> None:
     assert -0.5 <= y.min() < 1
     assert 198 < y.max() <= 199.5
     assert x.mean() == pytest.approx(149.5, abs=5)
+
+
+def test_false_alarms_reach_to_the_outer_edges_of_the_pixels() -> None:
+    """In a frame of two pixels and one row they fill both, a hundredth from each edge."""
+    settings = FaultSettings(false_alarms_per_frame=2000.0)
+    found = degrade([], [], (1, 2), settings, seed=3, frame_id=0)
+    for column, edge in ((found.x, 1.5), (found.y, 0.5)):
+        assert -0.5 <= column.min() < -0.49
+        assert edge - 0.01 < column.max() < edge
 
 
 def test_faults_depend_on_seed_and_frame_alone() -> None:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from dscsnet.detector_stub import scene as scene_module
 from dscsnet.detector_stub.scene import Scene, Truth
 from dscsnet.detector_stub.scene_config import (
     CloudSettings,
@@ -188,3 +189,86 @@ def test_impossible_scenes_are_refused() -> None:
         )
     with pytest.raises(ValueError, match="min_members must not be above max_members, got 6 and 5"):
         ClusterSettings(min_members=6)
+
+
+def test_the_streams_of_chance_do_not_touch_each_other() -> None:
+    """What one part of a scene draws does not depend on what the others draw."""
+    plain = small(
+        sensor=msgspec.structs.replace(QUIET, offset_sigma=5.0, read_noise=3.0),
+        clouds=CloudSettings(contrast=50.0, texture_size=64),
+        clusters=ClusterSettings(count=4),
+    )
+    more = msgspec.structs.replace(
+        plain,
+        sensor=msgspec.structs.replace(plain.sensor, column_sigma=4.0, hot_pixels=7),
+        clouds=CloudSettings(contrast=50.0, texture_size=64, drift_x=1.0),
+    )
+    one, other = Scene(plain), Scene(more)
+    for first, second in zip(one.clusters, other.clusters, strict=True):
+        np.testing.assert_array_equal(first.positions(5), second.positions(5))
+    np.testing.assert_array_equal(one.radiance(0), other.radiance(0))
+    streams = [one._random(purpose).random(8).tolist() for purpose in range(4)]
+    assert len({tuple(stream) for stream in streams}) == 4
+
+
+def test_a_signal_to_noise_ratio_is_that_of_the_central_pixel() -> None:
+    for noise in (0.0, 4.0):
+        sensor = msgspec.structs.replace(QUIET, read_noise=noise)
+        lone = ClusterSettings(
+            count=1, max_members=1, min_peak_snr=50.0, max_peak_snr=50.0,
+            psf_sigma_x=0.7, psf_sigma_y=0.4,
+        )  # fmt: skip
+        (cluster,) = Scene(small(sensor=sensor, clusters=lone)).clusters
+        fine = (np.arange(1001) - 500) / 1001
+        shares = [
+            np.exp(-0.5 * (fine / s) ** 2).mean() / (s * np.sqrt(2 * np.pi)) for s in (0.7, 0.4)
+        ]
+        peak = cluster.intensity[0] * np.prod(shares)
+        assert peak == pytest.approx(50 * (noise or 1.0), rel=1e-5)
+
+
+def test_targets_half_outside_lose_what_lies_there_and_no_more() -> None:
+    """The edge of the frame is the edge of its pixels, where half of a target's light is lost."""
+    scene = Scene(small())
+    for axis, edge in ((0, -0.5), (0, 95.5), (1, -0.5), (1, 71.5)):
+        image, place = np.zeros((72, 96), np.float32), np.array([[40.0, 30.0]])
+        place[0, axis] = edge
+        scene_module._add_targets(image, place, np.array([800.0]), 0.5, 0.8)
+        assert image.sum() == pytest.approx(400, rel=1e-5)
+    image = np.zeros((72, 96), np.float32)
+    for far in ((-20.0, 5.0), (200.0, 5.0), (5.0, -20.0), (5.0, 200.0)):
+        scene_module._add_targets(image, np.array([far]), np.array([800.0]), 0.5, 0.8)
+    assert not image.any()
+    assert scene.frame(0).pixels.min() == 1000
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_counts_are_rounded_and_cut_at_full_scale(bits: int) -> None:
+    sensor = msgspec.structs.replace(QUIET, bits=bits)
+    for level, wanted in ((100.4, 100), (100.6, 101), (1e6, 2**bits - 1)):
+        scene = Scene(small(sensor=sensor, sky=SkySettings(top=level, bottom=level)))
+        assert scene.full_scale == 2**bits - 1
+        assert set(np.unique(scene.frame(0).pixels)) == {wanted}
+
+
+def test_dark_pixels_have_read_noise_alone() -> None:
+    """An offset far below 0 would make shot noise of a negative variance."""
+    sensor = msgspec.structs.replace(QUIET, read_noise=0.0, electrons_per_count=1.0)
+    dark = SkySettings(top=0.0, bottom=0.0)
+    assert not Scene(small(sensor=sensor, sky=dark)).frame(0).pixels.any()
+    noisy = msgspec.structs.replace(sensor, offset_sigma=300.0)
+    pixels = Scene(small(sensor=noisy, sky=dark)).frame(0).pixels
+    assert 0.4 < (pixels == 0).mean() < 0.6
+
+
+def test_the_truth_reaches_to_the_outer_edges_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(small(clusters=ClusterSettings(count=1, min_members=5)))
+    edges = [(-0.5, 3.0), (-0.51, 3.0), (95.49, 3.0), (95.5, 3.0)]
+    edges += [(3.0, -0.5), (3.0, -0.51), (3.0, 71.49), (3.0, 71.5)]
+    place = np.array(edges)
+    (cluster,) = scene.clusters
+    monkeypatch.setattr(cluster, "positions", lambda frame: place)
+    monkeypatch.setattr(cluster, "intensity", np.arange(8.0))
+    truth = scene.truth(0)
+    assert truth.intensity.tolist() == [0, 2, 4, 6]
+    assert list(zip(truth.x, truth.y, strict=True)) == [edges[k] for k in (0, 2, 4, 6)]

@@ -55,6 +55,15 @@ def test_nothing_depends_on_the_count_level(gain: float) -> None:
         np.testing.assert_allclose(getattr(scaled, name), getattr(reference, name), rtol=2e-3)
 
 
+def test_a_high_level_costs_no_digits() -> None:
+    """Whole counts about any level are the same float32 numbers about a pixel's own."""
+    low = np.rint(noise(3) + render([100.4], [80.7], [400.0], (256, 320), 0.6)).astype(np.uint16)
+    one, other = detector().detect(low), detector().detect(low + np.uint16(60_000))
+    assert len(one) >= 1
+    for name in ("x", "y", "score", "width", "height"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(one, name))
+
+
 @pytest.mark.parametrize("method", ["matched", "white_tophat", "black_tophat"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_flat_frames_hold_nothing(method: str, dtype: type) -> None:

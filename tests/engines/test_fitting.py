@@ -243,6 +243,26 @@ def test_further_starts_rescue_a_bad_one() -> None:
     np.testing.assert_array_equal(again.x, more.x)
 
 
+def test_only_hard_crops_have_further_starts() -> None:
+    """One step does not lead to the minimum, so that a second start from there shows."""
+    x, y, log_intensity = crowded(4, 2, seed=14)
+    pixels = images(x, y, log_intensity, 2)
+    pixels += np.random.default_rng(14).normal(size=pixels.shape)
+    prior = slots(x + 0.4, y - 0.3, log_intensity, sigma=0.5)
+    log_count = sure(4, 2, 0.6)
+
+    def answer(starts: int, hard_chi2: float, hard_margin: float) -> Float:
+        settings = RefineSettings(
+            steps=1, alternatives=3, starts=starts, hard_chi2=hard_chi2, hard_margin=hard_margin
+        )
+        return fit(pixels, prior, log_count, settings).x
+
+    one = answer(1, 1e9, 0.0)
+    np.testing.assert_array_equal(answer(2, 1e9, 0.0), one)
+    assert (answer(2, 0.0, 0.0) != one).any(axis=1).all()  # for its misfit
+    assert (answer(2, 1e9, 1e9) != one).any(axis=1).all()  # for a second number that is close
+
+
 def test_a_batch_gives_what_its_members_give() -> None:
     number = 12
     x, y, log_intensity = crowded(number, 4, seed=21, apart=0.7)

@@ -118,6 +118,10 @@ def test_yaml_that_is_not_plain_is_refused(content: bytes, words: str) -> None:
         decode_yaml(content)
 
 
+def test_yaml_may_be_nested_as_deep_as_is_allowed() -> None:
+    assert str(decode_yaml(b"[" * 32 + b"]" * 32)) == "[" * 32 + "]" * 32
+
+
 def test_a_psf_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "psf.npy"
     np.save(path, np.ones((3, 2000)))

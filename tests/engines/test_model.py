@@ -305,3 +305,56 @@ def test_an_engine_can_be_told_to_give_further_targets() -> None:
     assert (found.score[~found.likely] < 0.9).all()
     assert load_model("field-mlp").card.readout.least_existence is None
     engine.close()
+
+
+@pytest.mark.parametrize(
+    "psf", [(0.44, 0.6), (0.6, 0.44), (0.91, 0.6), (0.6, 0.91), (0.3, 0.3), (2.0, 2.0)]
+)
+def test_a_psf_that_the_model_was_not_made_for_is_refused(psf: tuple[float, float]) -> None:
+    with pytest.raises(ModelError, match=r"the model field-mlp holds for 0\.45 to 0\.9 px"):
+        open_model_engine("field-mlp", "onnxruntime", psf=psf)
+
+
+@pytest.mark.parametrize("psf", [(0.45, 0.9), (0.9, 0.45), None])
+def test_a_psf_is_allowed_up_to_the_bounds_and_is_the_cards_by_default(
+    psf: tuple[float, float] | None,
+) -> None:
+    engine = open_model_engine("field-mlp", "onnxruntime", psf=psf)
+    assert engine.psf == (psf or (0.5, 0.5))
+    batch = make_batch(
+        engine, np.zeros((3, 11, 11), np.float32), np.ones((3, 11, 11), bool), np.ones(3, "f4")
+    )
+    np.testing.assert_allclose(batch.psf, np.tile(engine.psf, (3, 1)), rtol=1e-6)
+    engine.close()
+
+
+def test_a_psf_is_named_by_both_widths_where_they_differ() -> None:
+    with pytest.raises(ModelError, match=r"^PSF sigma 0\.3 px: "):
+        open_model_engine("field-mlp", "onnxruntime", psf=(0.3, 0.3))
+    with pytest.raises(ModelError, match=r"^PSF sigma 0\.3 by 0\.5 px: "):
+        open_model_engine("field-mlp", "onnxruntime", psf=(0.3, 0.5))
+
+
+def test_a_check_runs_batches_of_one_and_of_many_through_network_and_readout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = open_model_engine("csist100k-mlp", "onnxruntime", options=RuntimeOptions(threads=1))
+    run, read = engine.run, engine.read
+    sizes: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        engine, "run", lambda batch: sizes.append(("run", len(batch))) or run(batch)
+    )
+    monkeypatch.setattr(
+        engine, "read", lambda out, batch: sizes.append(("read", len(batch))) or read(out, batch)
+    )
+    engine.check()
+    assert sizes == [(what, size) for size in (1, 8, 64) for what in ("run", "read")]
+    engine.close()
+
+
+def test_a_card_lists_what_networks_can_be_given(folder: Path) -> None:
+    card = folder / CARD
+    card.write_text(card.read_text().replace("- crops\n", "- crops\n- wishes\n", 1))
+    known = "inputs: expected crops, and others of crops, noise, psf_sigma, got crops, wishes"
+    with pytest.raises(ModelError, match=known):
+        load_model(folder)

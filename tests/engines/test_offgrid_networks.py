@@ -13,7 +13,7 @@ from msgspec.structs import replace  # noqa: E402
 from dscsnet.engines.geometry import Grid  # noqa: E402
 from dscsnet.engines.imaging import gaussian_profile  # noqa: E402
 from dscsnet.engines.networks.offgrid import MlpTrunk, OffGridConfig, OffGridNetwork, UnfoldedTrunk  # noqa: E402
-from dscsnet.engines.networks.offgrid.head import Distribution  # noqa: E402
+from dscsnet.engines.networks.offgrid.head import Distribution, Head, ResidualBlocks  # noqa: E402
 from dscsnet.engines.networks.offgrid.inputs import make_inputs  # noqa: E402
 from dscsnet.engines.networks.offgrid.unfolded import DataTerm, OperatorTable  # noqa: E402
 from dscsnet.tools.training.set_loss import assignments, position_intensity_cost, set_loss  # noqa: E402
@@ -251,3 +251,27 @@ def test_cells_lie_symmetrically_about_the_crop() -> None:
     operator = table.left[10] * table.singular[10] @ table.right[10].mT
     torch.testing.assert_close(operator, operator.flip(0, 1), rtol=1e-4, atol=1e-5)
     assert Grid().center == 5
+
+
+def test_blocks_begin_as_hardly_more_than_what_they_are_given() -> None:
+    """So that many of them can be trained: the second layer is small, and adds no constant."""
+    torch.manual_seed(0)
+    blocks = ResidualBlocks(256, 3)
+    for layer in blocks.second:
+        assert not layer.bias.any()
+        # PyTorch's own range of a layer of this width is 1/16.
+        assert layer.weight.detach().abs().max().item() == pytest.approx(0.3 / 16, rel=0.01)
+
+
+def test_slots_begin_apart() -> None:
+    """The first in the middle, the others evenly on a circle of radius 1 step about it."""
+    config = OffGridConfig(slots=5)
+    head = Head(config, 10, 16, 1)
+    start = head.leave.bias.detach()[7:].reshape(5, -1).double()
+    place = torch.complex(start[:, 1], start[:, 2])
+    assert place[0] == 0
+    torch.testing.assert_close(place[1:].abs(), torch.ones(4, dtype=torch.double))
+    turns = place[1:] / place[1:].roll(1)
+    torch.testing.assert_close(turns, torch.full((4,), 1j, dtype=torch.cdouble))
+    assert not start[:, [0, 3, 4, 5, 6]].any()
+    assert head.leave.weight.abs().max() <= 0.3 / 4

@@ -22,6 +22,7 @@ from dscsnet.engines.runtimes.tensorrt import (
     network_bytes,
 )
 from dscsnet.engines.runtimes.tensorrt import library as library_module
+from dscsnet.engines.runtimes.tensorrt.build import _monitor
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux only")
 onnx = pytest.importorskip("onnx")
@@ -80,6 +81,16 @@ def test_a_refused_operator_is_named() -> None:
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(ModelError, match="refuses the network"):
         compile_network(trt, b"no network", BuildSettings("fp32", (1,)))
+
+
+def test_only_the_outermost_phases_are_told_and_none_is_cancelled() -> None:
+    told: list[str] = []
+    phases = _monitor(trt, told.append)
+    phases.phase_start("outer", None, 3)
+    phases.phase_start("inner", "outer", 2)
+    assert phases.step_complete("outer", 0)
+    phases.phase_finish("outer")
+    assert told == ["outer (3 steps)"]
 
 
 class Refusing:

@@ -1,6 +1,7 @@
 """Data sets in the layout of CSIST-100K: written and read again, found out, refused, evaluated."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -429,3 +430,31 @@ def test_the_commands_write_and_show(tmp_path: Path) -> None:
 def test_a_crop_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"gone\.png: cannot be read: "):
         read_crop(tmp_path / "gone.png")
+
+
+def test_what_is_missing_first_is_named_whatever_the_folder_says(
+    split: Maker, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = split(scenes)
+    names = sorted(path.name for path in (folder / "Annotations").iterdir())
+    for name in (names[3], names[7]):
+        (folder / "Annotations" / name).unlink()
+    first = names[3].removeprefix("CSO").removesuffix(".xml")
+    listdir = os.listdir
+    for backwards in (False, True):
+        monkeypatch.setattr(
+            os, "listdir", lambda path, b=backwards: sorted(listdir(path), reverse=b)
+        )
+        expect_error(folder, f"image_{first}.png", "annotation is missing")
+
+
+def test_splits_come_in_the_order_of_their_use_then_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["train", "val", "test", "a", "b"]
+    for name in names:
+        (tmp_path / name / "cso_img").mkdir(parents=True)
+    for backwards in (False, True):
+        listing = sorted(names, reverse=backwards)
+        monkeypatch.setattr("tools.dataset._listing", lambda folder, found=listing: found)
+        assert list(find_splits(tmp_path)) == names

@@ -204,3 +204,21 @@ def test_the_whole_picture(true_frame: Truth, published: Answer, tmp_path: Path)
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png")), picture)
     with pytest.raises(DscsnetError, match="cannot be written"):
         save_picture(tmp_path / "nothing" / "a.png", picture)
+
+
+@pytest.mark.parametrize(
+    ("other", "shares"),
+    [
+        ((12, 12, 18, 18), True),
+        ((5, 12, 11, 18), True),
+        ((12, 5, 18, 11), True),
+        ((20, 12, 25, 18), False),  # they touch
+        ((5, 12, 10, 18), False),
+        ((12, 20, 18, 25), False),
+        ((12, 5, 18, 10), False),
+        ((25, 25, 30, 30), False),
+    ],
+)
+def test_boxes_overlap_that_share_an_area(other: tuple[int, ...], shares: bool) -> None:
+    box = (10, 10, 20, 20)
+    assert overlap(box, other) == overlap(other, box) == shares  # type: ignore[arg-type]

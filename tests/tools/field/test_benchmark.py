@@ -511,6 +511,41 @@ def test_odd_light_is_what_it_is_called(frames: list[FieldFrame]) -> None:
     assert wide.psf.max() > 0.9
 
 
+class Drawn:
+    """Draws that are told: an object of 2.5 by 1.5 px, of one kind after the other."""
+
+    def __init__(self) -> None:
+        self.kinds = iter(range(3))
+
+    def uniform(self, low: float, high: float, size: int | None = None) -> object:
+        if size is None:
+            return 0.0  # the angle: along x
+        return np.array([0.3, -0.2] if low < 0 else [2.5, 1.5])
+
+    def integers(self, kinds: int) -> int:
+        assert kinds == 3
+        return next(self.kinds)
+
+
+def test_extended_objects_are_a_gaussian_a_disc_and_an_ellipse() -> None:
+    light = extended_light(np.full(3, 0.6), Drawn())  # type: ignore[arg-type]
+    rows, columns = np.indices((REGION, REGION)) - CENTER
+    weight = light / light.sum((1, 2), keepdims=True)
+
+    def moment(axis: np.ndarray, middle: float, power: int) -> np.ndarray:
+        return (weight * (axis - middle) ** power).sum((1, 2))
+
+    seen = 0.6**2 + 1 / 12  # through the PSF, on pixels
+    for axis, middle, sigmas in ((columns, 0.3, (2.5, 2.5, 2.5)), (rows, -0.2, (2.5, 2.5, 1.5))):
+        np.testing.assert_allclose(moment(axis, middle, 1), 0, atol=0.02)
+        variance = moment(axis, middle, 2)
+        np.testing.assert_allclose(variance, np.square(sigmas) + seen, rtol=0.02)
+        peaked = moment(axis, middle, 4) / variance**2
+        # 3 of a Gaussian; 2 of an ellipse across which light is even, a little more through a PSF.
+        assert peaked[0] == pytest.approx(3, abs=0.03)
+        assert (peaked[1:] < 2.4).all()
+
+
 def test_the_command_prints_and_writes_everything(
     folder: Path,
     tmp_path: Path,

@@ -6,6 +6,7 @@ from scipy.optimize import least_squares
 
 from dscsnet.engines.imaging import render
 from dscsnet.tools.references.multistart_fit import (
+    _damped_step,
     _linearise,
     _residuals,
     fit_crop,
@@ -96,3 +97,30 @@ def test_normal_equations_agree_with_finite_differences() -> None:
     assert misfit == pytest.approx((residuals(flat) ** 2).sum())
     np.testing.assert_allclose(gradient, jacobian.T @ residuals(flat), rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(normal, jacobian.T @ jacobian, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "slope", "held"),
+    [
+        (220.0, 50.0, True),  # at the lower bound, and less would fit better
+        (220.0, -50.0, False),
+        (250.0, -50.0, True),
+        (250.0, 50.0, False),
+        (235.0, 50.0, False),
+        (235.0, -50.0, False),
+    ],
+)
+def test_an_intensity_stays_only_where_it_pushes_against_its_bound(
+    counts: float, slope: float, held: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    jacobian = rng.normal(size=(30, 6))
+    normal, gradient = jacobian.T @ jacobian, rng.normal(size=6)
+    gradient[2] = slope
+    targets = np.array([[5.0, 5.0, counts], [4.0, 6.0, 230.0]])
+    step = _damped_step(targets, normal, gradient, 0.1, *RANGE)
+    free = np.array([a for a in range(6) if a != 2 or not held])
+    damped = normal + 0.1 * np.diag(np.diag(normal))
+    expected = np.zeros(6)
+    expected[free] = np.linalg.solve(damped[np.ix_(free, free)], -gradient[free])
+    np.testing.assert_allclose(step, expected, rtol=1e-8, atol=1e-10)

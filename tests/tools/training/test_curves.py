@@ -172,3 +172,11 @@ def test_where_the_picture_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert share_of(drawn(run / "curve.png"), COLOURS[0]) > 200
     with pytest.raises(DscsnetError, match="cannot be written"):
         draw_curves(curves, tmp_path / "nothing" / "a.png")
+
+
+def test_curves_come_by_name_whatever_the_folder_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [written(tmp_path / name) / "curve.csv" for name in "abc"]
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(files[::-1]))
+    assert find_curves([tmp_path]) == files

@@ -237,6 +237,16 @@ def test_every_process_draws_crops_of_its_own() -> None:
     assert not torch.equal(one[0], other[0])
 
 
+def test_what_the_network_learns_from_is_what_was_drawn() -> None:
+    protocol = FieldProtocol()
+    found = next(iter(FieldStream(protocol, 6, (5, 7))))
+    seed = int(np.random.SeedSequence((5, 7, 0)).generate_state(1)[0])
+    drawn = dscsnet.tools.simulation.field.FieldSimulator(protocol, seed=seed).draw(6)
+    names = ("crops", "noise", "psf", "x", "y", "intensity", "present")
+    for column, name in zip(found, names, strict=True):
+        torch.testing.assert_close(column, getattr(drawn, name), rtol=0, atol=0, msg=name)
+
+
 def test_data_processes_are_for_field_crops(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="data processes are for field crops"):
         Trainer(make_config("mlp", "published"), tmp_path, data_processes=1)

@@ -1,0 +1,211 @@
+"""The node's benchmark against a node that is played: what is sent, what is timed."""
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.engines.imaging import render
+from dscsnet.pipeline.join import Ticket
+from dscsnet.pipeline.messages import (
+    Detections,
+    EngineInfo,
+    Frame,
+    FrameKey,
+    Message,
+    Targets,
+    Timing,
+)
+from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.worker import plain_answer
+from dscsnet.tools.bench import node as bench_node
+from dscsnet.tools.bench import recorder as bench_recorder
+from dscsnet.tools.bench.node import BENCH_PSF_SIGMA, Chain, make_load
+
+ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
+SHAPE = (64, 80)
+MS = 1_000_000
+
+
+class PlayedNode:
+    """Clock, publishers' socket and answers; a frame takes it `busy_s`."""
+
+    def __init__(self, busy_s: float) -> None:
+        self.now, self.busy_s = 50.0, busy_s
+        self.sent: list[tuple[Message, float]] = []
+        self.slept: list[float] = []
+        self.status: Any = "ok"
+        self.answered = 0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def time_ns(self) -> int:
+        return int(self.now * 1e9)
+
+    def send(self, message: Message) -> None:
+        self.sent.append((message, self.now))
+
+    def receive(self, timeout_ms: int) -> Targets | None:
+        assert timeout_ms == 30_000
+        self.now += self.busy_s
+        self.answered += 1
+        ticket = Ticket(FrameKey("bench", bytes(16), self.answered), 0, 0)
+        answer = plain_answer(ticket, self.status, "because", ENGINE)
+        total = (20 + self.answered) * MS
+        timing = Timing(join=1 * MS, queue=2 * MS, infer=4 * MS, readout=8 * MS, total=total)
+        return structs.replace(answer, timing=timing)
+
+
+def chain_of(node: Any) -> Chain:
+    return Chain(node, node, node, lambda: 0.0)
+
+
+@pytest.fixture(name="node")
+def _node(monkeypatch: pytest.MonkeyPatch) -> PlayedNode:
+    node = PlayedNode(0.01)
+    monkeypatch.setattr(bench_node, "time", node)
+    return node
+
+
+def test_a_load_is_of_pairs_none_near_another() -> None:
+    load = make_load(6, shape=SHAPE)
+    x, y = np.array(load.x), np.array(load.y)
+    gaps = np.hypot(x[:, None] - x, y[:, None] - y)
+    assert gaps[~np.eye(6, dtype=bool)].min() > 14 - 0.8 * 2**0.5
+    assert min(x.min(), y.min(), (80 - x).min(), (64 - y).min()) > 11
+    assert len(load.frames) == 8
+    image = np.mean(load.frames, axis=0) - 8000
+    both = [np.concatenate([v - 0.4, v + 0.4]) for v in (x, y)]
+    clean = render(*both, np.full(12, 2000.0), SHAPE, BENCH_PSF_SIGMA)
+    assert (image - clean).std() == pytest.approx(8 / 8**0.5, rel=0.05)
+    assert abs((image - clean).mean()) < 0.2
+    with pytest.raises(ValueError, match="larger sample"):
+        make_load(1000, shape=SHAPE)
+
+
+def test_the_parts_of_a_frame_have_one_key_and_come_round_again(node: PlayedNode) -> None:
+    load = make_load(2, shape=SHAPE)
+    frame, detections = load.messages("s", bytes(16), 11)
+    assert frame.key == detections.key == FrameKey("s", bytes(16), 11)
+    assert frame.timestamp_ns == detections.timestamp_ns == int(50e9)
+    assert frame.pixels is load.frames[3]
+    assert (detections.x, detections.y) == (load.x, load.y)
+
+
+@pytest.mark.parametrize(("frames", "warm"), [(30, 3), (5, 1)])
+def test_throughput_leaves_out_the_first_tenth(node: PlayedNode, frames: int, warm: int) -> None:
+    assert chain_of(node).throughput(make_load(1, shape=SHAPE), frames) == pytest.approx(100)
+    assert node.answered == frames + warm
+    kinds = [type(message) for message, _ in node.sent]
+    assert kinds == [Frame, Detections] * (frames + warm)
+    assert [m.key.frame_id for m, _ in node.sent[::2]] == list(range(frames + warm))
+    assert len({message.key.epoch for message, _ in node.sent}) == 1
+
+
+def test_latency_is_from_the_detections_to_the_answer_at_the_rate(node: PlayedNode) -> None:
+    latency, overhead = chain_of(node).paced(make_load(1, shape=SHAPE), 5, 20.0)
+    np.testing.assert_allclose(latency, 10)
+    at = [moment - 50 for message, moment in node.sent if isinstance(message, Frame)]
+    np.testing.assert_allclose(at, [0, 0.05, 0.1, 0.15, 0.2])
+    # Of totals of 21 to 25 ms the middle one, less what was waited for and inferred.
+    assert overhead == pytest.approx(23 - 1 - 4)
+
+
+def test_a_node_that_is_late_is_not_waited_for(node: PlayedNode) -> None:
+    node.busy_s = 0.2
+    chain_of(node).paced(make_load(1, shape=SHAPE), 3, 20.0)
+    assert node.slept == [0.0] * 3
+
+
+def test_no_answer_and_a_bad_one_end_it(node: PlayedNode) -> None:
+    load = make_load(1, shape=SHAPE)
+    node.status = "error"
+    with pytest.raises(DscsnetError, match="unexpected answer: because"):
+        chain_of(node).paced(load, 1, 20.0)
+    node.receive = lambda timeout_ms: None  # type: ignore[method-assign]
+    with pytest.raises(DscsnetError, match="no answer within 30 s"):
+        chain_of(node).paced(load, 1, 20.0)
+
+
+class PlayedChain:
+    """Figures of a node, and what was asked of it."""
+
+    def __init__(self, asked: list[Any], mode: str, speed: float, record: bool) -> None:
+        self.asked, self.speed, self.what = asked, speed, (mode, "on" if record else "off")
+        self.cpu = 0.0
+
+    def cpu_seconds(self) -> float:
+        self.cpu += 0.3 if self.what[1] == "on" else 0.2
+        return self.cpu
+
+    def throughput(self, load: Any, frames: int) -> float:
+        self.asked.append((*self.what, "throughput", frames))
+        return self.speed * (0.8 if self.what[1] == "on" else 1)
+
+    def paced(self, load: Any, frames: int, rate: float) -> tuple[np.ndarray, float]:
+        self.asked.append((*self.what, frames, rate))
+        slower = 1 if self.what[1] == "on" else 0
+        return np.arange(101.0) + slower, 0.5
+
+
+@pytest.fixture(name="played")
+def _played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    played = SimpleNamespace(asked=[], speed=100.0)
+
+    @contextlib.contextmanager
+    def running(
+        model: str, mode: str, threads: int, record: Recording | None = None
+    ) -> Iterator[PlayedChain]:
+        assert (model, threads) == ("m", 3)
+        yield PlayedChain(played.asked, mode, played.speed, record is not None)
+
+    for module in (bench_node, bench_recorder):
+        monkeypatch.setattr(module, "running_node", running)
+    monkeypatch.setattr(bench_node, "_plain_loop", lambda *given: 222.0)
+    monkeypatch.setattr(bench_recorder, "_recorded_frames", lambda folder: 57)
+    return played
+
+
+@pytest.mark.parametrize(("speed", "rate"), [(100.0, 30.0), (1000.0, 50.0)])
+def test_latency_is_measured_at_no_more_than_a_third_of_the_throughput(
+    played: SimpleNamespace, speed: float, rate: float
+) -> None:
+    played.speed = speed
+    (found,) = bench_node.bench_node("m", (2,), frames=40, threads=3)
+    assert (found.candidates, found.frames_per_s, found.loop_frames_per_s) == (2, speed, 222)
+    assert found.rate_hz == pytest.approx(rate)
+    assert found.latency_ms == (50, 90, 99, 100)
+    assert found.overhead_ms == 0.5
+    assert played.asked == [
+        ("lossless", "off", "throughput", 40),
+        ("live", "off", 20, pytest.approx(rate)),
+        ("live", "off", 40, pytest.approx(rate)),
+    ]
+
+
+def test_the_recorder_is_measured_off_and_on_in_turn(played: SimpleNamespace) -> None:
+    (found,) = bench_recorder.bench_recorder(
+        "m", (2,), frames=10, threads=3, rounds=3, record=Recording()
+    )
+    order = [what[1] for what in played.asked]
+    assert order == ["off", "on", "on", "off", "off", "on", "off", "on", *order[:6]]
+    assert found.frames_per_s == (100, 80)
+    assert found.throughput_cost == pytest.approx(20)
+    # 0.2 and 0.3 s of processor time for 10 frames and the one before.
+    assert found.cpu_ms == pytest.approx((200 / 11, 300 / 11))
+    assert found.cpu_cost == pytest.approx(50)
+    assert found.rate_hz == pytest.approx(30)
+    assert (found.median_ms, found.slow_ms) == ((50, 51), (99, 100))
+    assert found.latency_cost == pytest.approx(2)
+    # Of 3 rounds of 10 and 1 and 10 frames, and 20 before.
+    assert found.recorded == pytest.approx(100 * 57 / (3 * 21 + 20))
