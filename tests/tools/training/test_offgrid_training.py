@@ -221,8 +221,8 @@ def test_processes_draw_field_crops_and_a_resumed_run_draws_others(tmp_path: Pat
     trainer.run(validate_every=1000)
     assert trainer.progress.step == STEPS
     assert np.isfinite(trainer.progress.curve[-1]["loss"])
-    objective = Trainer(config, tmp_path, data_processes=2).objective
-    assert objective.state()["drawn"] == STEPS
+    crops = Trainer(config, tmp_path, data_processes=2).objective.crops
+    assert crops.state()["drawn"] == STEPS
     seeds = [(config.optimisation.seed, start) for start in (0, 0, STEPS)]
     first, same, later = (next(iter(FieldStream(config.field, 8, seed)))[0] for seed in seeds)
     assert torch.equal(first, same)
