@@ -490,6 +490,14 @@ def test_a_batch_waits_until_it_is_full_or_nothing_more_comes(
     assert waits == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("delay_ms", [0.0, 100.0])
+def test_nothing_is_taken_where_nothing_is_ready(clock: Clock, delay_ms: float) -> None:
+    joiner = make_joiner(clock, max_delay_ms=delay_ms)
+    assert joiner.take(0) == []
+    joiner.offer(frame(1))
+    assert joiner.take(0) == []
+
+
 def test_an_end_that_is_said_twice_is_passed_on_once(clock: Clock) -> None:
     joiner = make_joiner(clock)
     joiner.offer(end(0))

@@ -277,6 +277,12 @@ def test_the_command_says_what_it_recorded_and_passes_its_options_on(
     settings = asked["settings"]
     assert (settings.segment_s, settings.segment_mib, settings.queue_messages) == (5.0, 0.0, 7)
     assert (settings.sync, settings.annotations, settings.images) == (False, True, False)
+    assert CliRunner().invoke(app, [str(tmp_path / "out.mcap")]).exit_code == 0
+    plain = Recording(file=str(tmp_path / "out.mcap"), segment_s=0.0, segment_mib=0.0)
+    assert asked["settings"] == plain  # one file, whatever its size
+    assert (asked["streams"], asked["seconds"], asked["exit_on_end"]) == ([], None, False)
+    endpoints = [channel.endpoint for channel in asked["channels"].values()]
+    assert endpoints == [f"tcp://127.0.0.1:{port}" for port in (5550, 5551, 5552)]
 
 
 def test_the_command_records_for_a_time(tmp_path: Path) -> None:

@@ -493,7 +493,9 @@ def test_chunks_are_written_when_they_are_old_or_large_enough(
     files.close()
 
 
-def test_a_recorder_holds_its_lock_where_threads_meet(tmp_path: Path, scene: Any) -> None:
+def test_a_recorder_holds_its_lock_where_threads_meet(
+    tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the bytes in the queue are miscounted, and one day nothing fits any more."""
     taken = 0
 
@@ -517,6 +519,11 @@ def test_a_recorder_holds_its_lock_where_threads_meet(tmp_path: Path, scene: Any
     assert taken == 3
     recorder.close()
     assert taken == 5  # to close, and for the last numbers
+    recorder._closing.clear()
+    monkeypatch.setattr(recorder._files, "flush", lambda *_: 1 / 0)
+    recorder._run()  # in this thread
+    assert recorder._closing.is_set()
+    assert taken == 6
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -76,6 +76,16 @@ def test_damaged_files_are_named(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_servers_are_tried_in_order_of_their_names(tmp_path: Path) -> None:
+    names = ["mast", "bow", "zenith", "aft", "keel", "oar", "hull", "deck"]
+    made = {name: keys.make_key(name, tmp_path)[0] for name in names}
+    assert keys.read_servers(tmp_path) == [keys.read_public(made[name]) for name in sorted(names)]
+    assert keys.read_servers(made["oar"]) == [keys.read_public(made["oar"])]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(KeyFileError, match=r"no \.key file in this folder"):
+        keys.read_servers(tmp_path / "none")
+
+
 def test_rotation_keeps_the_former_pair(tmp_path: Path) -> None:
     first = keys.read_secret(keys.make_key("node", tmp_path)[1])
     for _ in range(2):  # the former pair's place may be taken
