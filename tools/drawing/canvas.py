@@ -94,6 +94,14 @@ def cross(picture: Picture, x: float, y: float, reach: float, colour: Colour) ->
             cv2.line(picture, *ends, shade, thickness, cv2.LINE_AA, FRACTION_BITS)
 
 
+def ellipse(
+    picture: Picture, x: float, y: float, wide: float, high: float, colour: Colour, thickness: int
+) -> None:
+    """Draw an upright ellipse with half-axes `wide` and `high`, px; filled where so told."""
+    shape = (_fixed(x, y), _fixed(wide, high), 0, 0, 360)
+    cv2.ellipse(picture, *shape, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
+
+
 def outline(picture: Picture, box: Box, colour: Colour, thickness: int) -> None:
     """Draw a box with a dark rim."""
     corners = _fixed(box[0], box[1]), _fixed(box[2], box[3])

@@ -12,13 +12,13 @@ from dscsnet.engines.array_types import Float
 from dscsnet.engines.imaging import render
 from dscsnet.tools.drawing.canvas import (
     BACKGROUND,
-    FRACTION_BITS,
     QUIET,
     RESOLVED,
     TEXT,
     TRUTH,
     Picture,
     cross,
+    ellipse,
     magnified,
     ring,
     stretch,
@@ -115,7 +115,8 @@ def _mark(view: Picture, true: tuple[Float, Float], found: tuple[Float, ...]) ->
     positions = (_enlarged(position) for position in found[:2])
     for x, y, sigma_x, sigma_y in zip(*positions, *found[2:], strict=True):
         cross(view, x, y, MARK / 2, RESOLVED)
-        _ellipse(view, x, y, ZOOM * sigma_x, ZOOM * sigma_y)
+        if np.isfinite(sigma_x) and np.isfinite(sigma_y):
+            ellipse(view, x, y, ZOOM * sigma_x, ZOOM * sigma_y, RESOLVED, 1)
 
 
 def _enlarged(position: Float) -> list[float]:
@@ -129,14 +130,6 @@ def _signed(residual: Float) -> Picture:
     above, below = np.maximum(part, 0), np.maximum(-part, 0)
     channels = 235 * np.stack([1 - above, 1 - np.abs(part), 1 - below], axis=-1)
     return np.rint(channels).astype(np.uint8)
-
-
-def _ellipse(picture: Picture, x: float, y: float, wide: float, high: float) -> None:
-    if not (np.isfinite(wide) and np.isfinite(high)):
-        return
-    scale = 2**FRACTION_BITS
-    center, axes = (round(x * scale), round(y * scale)), (round(wide * scale), round(high * scale))
-    cv2.ellipse(picture, center, axes, 0, 0, 360, RESOLVED, 1, cv2.LINE_AA, FRACTION_BITS)
 
 
 def _recall_lines(samples: Samples, answers: Answers) -> tuple[str, Sequence[Line]]:

@@ -13,13 +13,13 @@ import numpy as np
 from dscsnet.engines.array_types import Float
 from dscsnet.tools.drawing.canvas import (
     BACKGROUND,
-    FRACTION_BITS,
     RESOLVED,
     TEXT,
     TRUTH,
     Box,
     Colour,
     Picture,
+    ellipse,
     overlap,
     text_width,
     write,
@@ -134,15 +134,6 @@ def draw_error(picture: Picture, mark: Mark) -> None:
     picture[:] = cv2.addWeighted(filled, FILLED_SHARE, picture, 1 - FILLED_SHARE, 0)
     for shade, thickness in ((BACKGROUND, 3), (RESOLVED, 1)):
         ellipse(picture, mark.x, mark.y, 2 * mark.wide, 2 * mark.high, shade, thickness)
-
-
-def ellipse(
-    picture: Picture, x: float, y: float, wide: float, high: float, colour: Colour, thickness: int
-) -> None:
-    """An upright ellipse with half-axes `wide` and `high`, px."""
-    fixed = [round(value * 2**FRACTION_BITS) for value in (x, y, wide, high)]
-    shape = (fixed[:2], fixed[2:], 0, 0, 360)
-    cv2.ellipse(picture, *shape, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
 
 
 def place_number(mark: Mark, text: str, marks: Sequence[Mark], labels: Sequence[Box]) -> Box:
