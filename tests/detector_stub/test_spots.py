@@ -195,3 +195,12 @@ def test_wrong_frames_are_refused_by_name() -> None:
         detector().detect(np.zeros((3, 4, 5), np.uint8))
     with pytest.raises(FrameError, match=r"the mask is \(3, 3\) and the frame \(4, 4\)"):
         detector().detect(np.zeros((4, 4), np.uint8), np.zeros((3, 3), bool))
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_what_is_too_long_along_either_axis_is_no_candidate(turn: bool) -> None:
+    frame = noise(6)
+    frame[100:104, 140:155] += 3000
+    frame = (frame.T if turn else frame).astype(np.float32)
+    assert len(detector(max_size=30).detect(frame)) == 1
+    assert len(detector(max_size=10).detect(frame)) == 0

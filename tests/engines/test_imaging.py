@@ -56,8 +56,8 @@ def test_sigma_must_be_positive() -> None:
         gaussian_profile([1.0], 5, 0.0)
 
 
-@pytest.mark.parametrize("x", [-40.0, 5.0, 60.0])
-@pytest.mark.parametrize("y", [-40.0, 5.0, 60.0])
+@pytest.mark.parametrize("x", [-40.0, -6.0, 5.0, 60.0])
+@pytest.mark.parametrize("y", [-40.0, -6.0, 5.0, 60.0])
 def test_a_target_far_outside_along_either_axis_leaves_no_light(x: float, y: float) -> None:
     light = render([x], [y], [100.0], (11, 12), 0.6).sum()
     assert light == pytest.approx(100 if x == y == 5 else 0)
