@@ -1,6 +1,6 @@
 """Tables of NumPy columns, as programs in Python get them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Self
 
@@ -38,7 +38,7 @@ class Table:
         assert is_dataclass(self), "every table is a dataclass"
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def take(self, rows: NDArray[Any] | Iterable[int] | slice) -> Self:
+    def take(self, rows: NDArray[Any] | Sequence[int] | slice) -> Self:
         """Some of the rows, as NumPy indexes: by a mask, by row numbers or by a slice."""
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         if not isinstance(chosen, slice) and not chosen.size:

@@ -1,6 +1,6 @@
 """Frames to results, stage by stage: whoever calls them times them, or has frames share a run.
 
-    prepare -> gather -> run -> read -> results
+    prepare -> gather -> run -> read -> split -> result
 
 A program that wants neither uses `dscsnet.Unmixer`, which calls the same stages.
 """
