@@ -47,7 +47,9 @@ def complete(kind: type[Any], values: Any) -> Any:
         key, default = field.encode_name, _default(field)
         if isinstance(default, msgspec.Struct) and isinstance(values.get(key), dict):
             part = complete(type(default), values[key])
-            completed[key] = {**msgspec.structs.asdict(default), **part}
+            # A class that knows all its defaults needs none; and the file may name another class.
+            needs = any(each.required for each in msgspec.structs.fields(default))
+            completed[key] = {**msgspec.structs.asdict(default), **part} if needs else part
     return completed
 
 

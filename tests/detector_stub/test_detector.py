@@ -12,7 +12,7 @@ import zmq
 
 from dscsnet.detector_stub import detector as module
 from dscsnet.detector_stub.config import DetectorConfig
-from dscsnet.detector_stub.detector import load_bad_pixels, run_detector
+from dscsnet.detector_stub.detector import run_detector
 from dscsnet.detector_stub.spots import Candidates
 from dscsnet.engines.imaging import render
 from dscsnet.pipeline.errors import ConfigError
@@ -164,9 +164,9 @@ def test_a_mask_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(b"no image")
     for given in (path, tmp_path / "missing.png"):
-        with pytest.raises(ConfigError, match="cannot be read as an image"):
-            load_bad_pixels(str(given))
-    assert load_bad_pixels(None) is None
+        config = DetectorConfig(bad_pixels=str(given))
+        with pytest.raises(ConfigError, match=r"^bad_pixels: .*expected a one-channel image"):
+            run_detector(config, threading.Event())
 
 
 class SlowDetector:

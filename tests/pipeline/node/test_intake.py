@@ -20,7 +20,7 @@ from dscsnet.pipeline.messages import (
     TargetsStatus,
 )
 from dscsnet.pipeline.node import intake as intake_module
-from dscsnet.pipeline.node.intake import BLOCKED_MS, IDLE_MS, Intake, Progress
+from dscsnet.pipeline.node.intake import BLOCKED_MS, IDLE_MS, InputProgress, Intake
 from dscsnet.pipeline.sockets import Channel, Sender
 from dscsnet.pipeline.worker import plain_answer
 
@@ -122,7 +122,7 @@ def test_an_end_that_the_detector_passes_on_is_not_the_streams_end() -> None:
 
 def test_progress_is_remembered_of_256_streams() -> None:
     """Of one more, all others are forgotten: publishers choose the names."""
-    progress = Progress()
+    progress = InputProgress()
     for number in range(256):
         progress.note(FRAMES, replace(image(5), stream=f"s{number}"))
     progress.note(DETECTIONS, replace(spots(9), stream="s0"))
@@ -138,7 +138,7 @@ def test_progress_is_remembered_of_256_streams() -> None:
 @pytest.mark.parametrize("behind", [FRAMES, DETECTIONS])
 def test_the_input_behind_is_read_64_times_before_the_other_has_its_turn(behind: int) -> None:
     make, other = (image, spots) if behind == FRAMES else (spots, image)
-    progress = Progress()
+    progress = InputProgress()
     progress.note(1 - behind, other(1000))
     turns = []
     for number in range(130):
@@ -148,7 +148,7 @@ def test_the_input_behind_is_read_64_times_before_the_other_has_its_turn(behind:
 
 
 def test_inputs_as_far_as_each_other_are_read_in_turn() -> None:
-    progress = Progress()
+    progress = InputProgress()
     assert progress.next() == FRAMES
     progress.note(FRAMES, image(3))
     assert progress.next() == DETECTIONS

@@ -12,7 +12,7 @@ from dscsnet.pipeline.join import Joiner, Ledger, Ticket
 from dscsnet.pipeline.messages import Detections, End, EngineInfo, Frame, Message, Status, Targets
 from dscsnet.pipeline.node import outlet as outlet_module
 from dscsnet.pipeline.node.outlet import HEARTBEAT_S, RETRY_MS, Outlet
-from dscsnet.pipeline.unmix import plain_answer
+from dscsnet.pipeline.worker import plain_answer
 
 ENGINE = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
 EPOCH = bytes(16)
