@@ -21,12 +21,13 @@ def await_peers(sender: Sender, count: int, timeout_s: float, stop: threading.Ev
     Returns:
         How many are there.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
+    deadline, peers = time.monotonic() + timeout_s, 0
+    while not stop.is_set():
         left = max(0.0, deadline - time.monotonic())
         peers = sender.wait_for_peers(count, min(left, SLICE_MS / 1000))
-        if peers >= count or left == 0 or stop.is_set():
-            return peers
+        if peers >= count or left == 0:
+            break
+    return peers
 
 
 def send(sender: Sender, message: Message, lossless: bool, stop: threading.Event) -> bool:

@@ -43,7 +43,8 @@ def noise(side: int = 64) -> np.ndarray:
 def node(harness: Start) -> Iterator[Any]:
     """One node for all bad messages; it logs each of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RateLimitedLog.__init__, "__defaults__", (0.0,))
+        defaults = RateLimitedLog.__init__.__defaults__ or ()
+        patch.setattr(RateLimitedLog.__init__, "__defaults__", (0.0, *defaults[1:]))
         with harness(join=Join(timeout_ms=60_000), overload=Overload(max_age_ms=60_000)) as started:
             yield started
 
