@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
         return results
     RUNS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        bench = Bench(ROOT, Path(folder), PACKAGES)
+        bench = Bench(ROOT, Path(folder), PACKAGES, RUNS.absolute() / "loops")
         known = json.loads(SECONDS.read_text()) if SECONDS.exists() else {}
         modules = [bench.base / change.path for change, _ in left]
         SECONDS.write_text(json.dumps(bench.measure(modules, known), indent=1))

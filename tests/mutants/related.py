@@ -19,12 +19,14 @@ class Graph:
 
     Attributes:
         modules: file of each module.
+        helpers: file of each module of the tests that holds no tests, for what it imports.
         imports: modules that each file imports; fixtures count for tests that use them.
     """
 
     root: Path
     packages: tuple[str, ...]
     modules: dict[str, Path] = field(default_factory=dict)
+    helpers: dict[str, Path] = field(default_factory=dict)
     imports: dict[Path, set[Path]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -32,7 +34,10 @@ class Graph:
             for path in sorted((self.root / package).rglob("*.py")):
                 name = ".".join(path.relative_to(self.root).with_suffix("").parts)
                 self.modules[name.removesuffix(".__init__")] = path
-        for path in self.modules.values():
+        for path in sorted((self.root / "tests").rglob("*.py")):
+            if not path.name.startswith("test_"):
+                self.helpers[".".join(path.relative_to(self.root).with_suffix("").parts)] = path
+        for path in (*self.modules.values(), *self.helpers.values()):
             self.imports[path] = self._imported(path)
         for path in self.tests():
             self.imports[path] = self._imported(path) | self._of_fixtures(path)
@@ -54,10 +59,11 @@ class Graph:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+            files = self.modules | self.helpers
             found |= {
-                self.modules[name]
+                files[name]
                 for name in (each.removeprefix(DISTRIBUTION) for each in names)
-                if name in self.modules
+                if name in files
             }
         return found - {path}
 
@@ -89,10 +95,6 @@ class Graph:
                     reached.append(path)
         return steps
 
-    def depending(self, module: Path) -> set[Path]:
-        """The module and all modules that import it, directly or not."""
-        return set(self.distances(module)) - set(self.tests())
-
 
 def mirrors(graph: Graph, module: Path) -> list[Path]:
     """Test files of the module's name, or of its folder's name, in the folder of its package."""
@@ -115,7 +117,8 @@ def related(
 ) -> list[Path]:
     """Test files in the order in which they are run: near ones first, of these the quick ones.
 
-    They are those of the module's own package, or where that has none, of the others.
+    They are those of the module's own package and those of golden answers, or where there are none,
+    of the others.
 
     Args:
         seconds: what each test file takes.
@@ -123,10 +126,11 @@ def related(
     """
     steps = graph.distances(module)
     chosen = mirrors(graph, module)
-    own = graph.root / "tests" / module.relative_to(graph.root).parts[0]
+    tests = graph.root / "tests"
+    own = (tests / module.relative_to(graph.root).parts[0], tests / "golden")
     others = [path for path in graph.tests() if path in steps and path not in chosen]
-    if any(path.is_relative_to(own) for path in (*chosen, *others)):
-        others = [path for path in others if path.is_relative_to(own)]
+    near = [path for path in others if any(path.is_relative_to(each) for each in own)]
+    others = near if chosen or near else others
     others.sort(
         key=lambda path: (
             steps[path],

@@ -91,7 +91,7 @@ def test_tests_near_a_module_are_run_first() -> None:
     chosen = [path.name for path in related(graph, config, {}, 60.0)]
     assert chosen[0] == "test_config.py"
     assert graph.root / "tests" / "pipeline" / "test_config.py" in mirrors(graph, config)
-    assert config in graph.depending(graph.modules["pipeline.errors"])
+    assert config in graph.distances(graph.modules["pipeline.errors"])
 
 
 def test_each_equivalent_is_of_code_that_is_there() -> None:

@@ -24,6 +24,13 @@ TEST_SECONDS = 120
 SLOWNESS = 6  # of a run, against the unchanged program's, before it counts as a hang
 FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 
+LOOP_FOLDER = """
+from numba.core.registry import cpu_target
+from dscsnet.engines.compiled.folder import loop_folder
+cpu_target.target_context.refresh()
+print(loop_folder(cpu_target.target_context.codegen().magic_tuple()).name)
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -34,10 +41,12 @@ class Outcome:
     seconds: float
 
 
-def _run(tree: Path, arguments: list[str], most_seconds: float) -> tuple[int | None, str]:
+def _run(
+    tree: Path, arguments: list[str], most_seconds: float, loops: Path
+) -> tuple[int | None, str]:
     """Exit status of pytest, None for a hang, and its output."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": str(loops)}
     with subprocess.Popen(
         command,
         cwd=tree,
@@ -62,20 +71,19 @@ class Bench:
     """Copies of the project in a folder of their own; the project itself is only read.
 
     Args:
-        folder: holds `base`, the unchanged copy, whose compiled kernels the changed copies begin
-            with, as far as they are of the code as it stands.
+        folder: holds `base`, the unchanged copy.
+        loops: folder of compiled loops; a changed copy begins with those of the unchanged one, of
+            which it finds the loops that its change does not touch.
     """
 
-    def __init__(self, project: Path, folder: Path, packages: tuple[str, ...]) -> None:
+    def __init__(self, project: Path, folder: Path, packages: tuple[str, ...], loops: Path) -> None:
         self.base, self.changed, self.packages = folder / "base", folder / "changed", packages
         shutil.copytree(project, self.base, symlinks=True, ignore=LEFT_OUT)
         self.graph = Graph(self.base, packages)
         self.seconds: dict[Path, float] = {}
         self.untrusted: set[str] = set()  # tests that fail without a change, or now and then
-        for module in self.graph.modules.values():
-            for kernel in self._kernels(self.base, module):
-                if kernel.stat().st_mtime <= module.stat().st_mtime:
-                    self._forget_kernels(self.base, module)
+        self._loops = loops / "dscsnet"
+        self._own_loops = self._loops / self._loop_folder(self.base)
 
     def measure(self, modules: list[Path], known: dict[str, float]) -> dict[str, float]:
         """Run the tests of these modules on the unchanged copy: which pass, and what they take.
@@ -98,7 +106,7 @@ class Bench:
     def _time(self, tests: list[Path]) -> None:
         report = self.base.parent / "report.xml"
         arguments = ["-o", "junit_family=xunit1", f"--junitxml={report}", *map(str, tests)]
-        status, output = _run(self.base, arguments, 3600)
+        status, output = self._run(self.base, arguments, 3600)
         if status not in (0, 1):
             raise RuntimeError(f"the unchanged project's tests do not run:\n{output[-3000:]}")
         self.untrusted.update(FAILED.findall(output))
@@ -116,7 +124,7 @@ class Bench:
         shutil.copytree(self.base, self.changed, symlinks=True)
         target = self.changed / change.path
         target.write_bytes(change.apply(module.read_bytes()))
-        self._forget_kernels(self.changed, module)
+        self._lend_loops()
         expected = sum(self.seconds.get(path, 0.0) for path in tests)
         names = [str(path.relative_to(self.base)) for path in tests]
         started = time.monotonic()
@@ -133,7 +141,7 @@ class Bench:
         """The first test that fails on the changed copy; `hang` where they did not end."""
         options = ["-x", f"--timeout={TEST_SECONDS}"]
         options += [f"--deselect={test}" for test in sorted(self.untrusted)]
-        status, output = _run(self.changed, [*options, *tests], most_seconds)
+        status, output = self._run(self.changed, [*options, *tests], most_seconds)
         if status is None:
             return "hang"
         if status == 0:
@@ -141,12 +149,24 @@ class Bench:
         failed = FAILED.search(output)
         return failed[1] if failed else tests[0]
 
-    def _forget_kernels(self, tree: Path, module: Path) -> None:
-        """A compiled kernel holds those that it calls: only its own file's age is checked."""
-        for path in self.graph.depending(module):
-            for kernel in self._kernels(tree, path):
-                kernel.unlink()
+    def _run(self, tree: Path, arguments: list[str], most_seconds: float) -> tuple[int | None, str]:
+        return _run(tree, arguments, most_seconds, self._loops.parent)
 
-    def _kernels(self, tree: Path, module: Path) -> list[Path]:
-        folder = (tree / module.relative_to(self.base)).parent / "__pycache__"
-        return list(folder.glob(f"{module.stem}.*.nb?"))
+    def _lend_loops(self) -> None:
+        """Give the changed copy the loops of the unchanged one; they are found by content."""
+        name = self._loop_folder(self.changed)
+        if not (self._loops / name).exists() and self._own_loops.is_dir():
+            shutil.copytree(self._own_loops, self._loops / name)
+
+    def _loop_folder(self, tree: Path) -> str:
+        """Name of a copy's folder of compiled loops; "none" where its change stops even that."""
+        environment = {**os.environ, "PYTHONPATH": str(tree)}
+        told = subprocess.run(
+            [sys.executable, "-c", LOOP_FOLDER],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return told.stdout.strip() or "none"
