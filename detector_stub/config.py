@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Meta, field
 
 from dscsnet.detector_stub.scene_config import SceneConfig
-from dscsnet.pipeline.messages import NAME_PATTERN
+from dscsnet.pipeline.messages import NAME_PATTERN, Limits
 from dscsnet.pipeline.sockets import Channel
 
-MAX_CANDIDATES = 10_000  # of the wire's default limits
+MAX_CANDIDATES = Limits().max_candidates  # a node takes no more by default
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]

@@ -1,8 +1,6 @@
-import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +13,6 @@ frames: {endpoint: "tcp://127.0.0.1:*", bind: true}
 detections: {endpoint: "tcp://127.0.0.1:*", bind: true}
 wait_timeout_s: 0
 """
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """The commands send the package's log to a standard error that ends with the test."""
-    logger = logging.getLogger("dscsnet")
-    before = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[1]
-    logger.setLevel(before[2])
 
 
 @pytest.mark.parametrize("command", ["detector", "simulate"])

@@ -15,16 +15,11 @@ def test_who_waits_says_what_a_first_start_takes() -> None:
 
 def test_lines_go_to_standard_error_once(capsys: pytest.CaptureFixture[str]) -> None:
     package = logging.getLogger("dscsnet")
-    before = package.handlers[:], package.propagate, package.level
-    try:
-        for _ in range(2):
-            set_up("warning")
-        assert len(package.handlers) == 1
-        assert not package.propagate  # the root logger's handlers would write it again
-        logging.getLogger("dscsnet.detector_stub.spots").warning("seen")
-        logging.getLogger("dscsnet.detector_stub.spots").info("not seen")
-    finally:
-        package.handlers[:], package.propagate = before[0], before[1]
-        package.setLevel(before[2])
+    for _ in range(2):
+        set_up("warning")
+    assert len(package.handlers) == 1
+    assert not package.propagate  # the root logger's handlers would write it again
+    logging.getLogger("dscsnet.detector_stub.spots").warning("seen")
+    logging.getLogger("dscsnet.detector_stub.spots").info("not seen")
     (told,) = capsys.readouterr().err.splitlines()
     assert told.endswith("Z WARNING dscsnet.detector_stub.spots seen")

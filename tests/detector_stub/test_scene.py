@@ -180,6 +180,9 @@ def test_no_frame_before_the_first() -> None:
 def test_impossible_scenes_are_refused() -> None:
     with pytest.raises(ValueError, match="margin must be below"):
         SceneConfig(width=32, height=32, clusters=ClusterSettings(margin=16.0))
+    for width, height in ((64, 32), (32, 64)):  # the shorter side decides
+        with pytest.raises(ValueError, match="margin must be below"):
+            SceneConfig(width=width, height=height, clusters=ClusterSettings(margin=16.0))
     with pytest.raises(ValueError, match="more than the frame has"):
         SceneConfig(
             width=32,

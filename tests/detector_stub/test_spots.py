@@ -204,3 +204,13 @@ def test_what_is_too_long_along_either_axis_is_no_candidate(turn: bool) -> None:
     frame = (frame.T if turn else frame).astype(np.float32)
     assert len(detector(max_size=30).detect(frame)) == 1
     assert len(detector(max_size=10).detect(frame)) == 0
+
+
+@pytest.mark.parametrize("level", [3e6, -3e6])
+def test_flat_float_frames_have_the_noise_of_their_rounding(level: float) -> None:
+    """float32 holds seven digits: what is smaller than that is no target, above or below zero."""
+    pixels = np.full((64, 64), level, np.float32)
+    pixels[30, 30] += 10  # 3e-6 of the level: three roundings
+    assert not len(SpotDetector(SpotSettings()).detect(pixels))
+    pixels[30, 30] += 1000
+    assert len(SpotDetector(SpotSettings()).detect(pixels)) == 1

@@ -47,7 +47,8 @@ class FakeSender:
         pass
 
     def wait_for_peers(self, count: int, timeout_s: float) -> int:
-        return self.peers
+        # A PUSH cannot count: one peer is as good as all.
+        return count if self.peers and self.channel.kind == "pushpull" else self.peers
 
     def send_parts(self, parts: Any, timeout_ms: int | None) -> bool:
         if not self.room:

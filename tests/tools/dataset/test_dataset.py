@@ -459,5 +459,7 @@ def test_splits_come_in_the_order_of_their_use_then_by_name(
         (tmp_path / name / "cso_img").mkdir(parents=True)
     for backwards in (False, True):
         listing = sorted(names, reverse=backwards)
-        monkeypatch.setattr("tools.dataset._listing", lambda folder, found=listing: found)
+        monkeypatch.setattr(
+            "dscsnet.tools.dataset.reader._listing", lambda folder, found=listing: found
+        )
         assert list(find_splits(tmp_path)) == names
