@@ -113,4 +113,4 @@ $(VENV)/fuzz: $(VENV)/dev
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo-output
+	rm -rf $(VENV) $(NEWEST) build dist *.egg-info .coverage demo-output gpu-report

@@ -1,4 +1,4 @@
-"""`python -m detector_stub`."""
+"""`python -m dscsnet.detector_stub`."""
 
 from dscsnet.detector_stub.cli import main
 

@@ -1,4 +1,4 @@
-"""Commands of the detector and the simulator, for `python -m detector_stub` and `dscsnet`."""
+"""Commands of the detector and the simulator; `python -m dscsnet.detector_stub` has these alone."""
 
 import threading
 from collections.abc import Callable

@@ -48,6 +48,8 @@ class Detector:
         if sigmas.shape not in ((), (1,), (2,)) or not (sigmas > 0).all():
             raise InputError(f"psf: expected a width in px or (sigma_x, sigma_y), got {psf!r}")
         width = float(np.exp(np.log(sigmas.astype(float)).mean()))
+        if "psf_sigma" in settings:
+            raise InputError("psf_sigma: is given as psf")
         given = {"psf_sigma": width, **settings}
         try:
             chosen = msgspec.convert(given, SpotSettings)

@@ -79,11 +79,14 @@ class _Start:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except OSError:
-                if time.monotonic() > deadline:
-                    self._waits = False
-                    self._release()
-                    return
+            except BlockingIOError:
+                given_up = time.monotonic() > deadline
+            except OSError:  # a file system without locks
+                given_up = True
+            if given_up:
+                self._waits = False
+                self._release()
+                return
             if not told:
                 self._say("another process compiles the numerical loops; waiting for it")
                 told = True

@@ -1,4 +1,4 @@
-"""`python -m pipeline`."""
+"""`python -m dscsnet.pipeline`."""
 
 from dscsnet.pipeline.cli import main
 

@@ -1,6 +1,7 @@
 """What callers in Python hand over, checked: one line says what was expected and what came."""
 
 import math
+import numbers
 import os
 from typing import Any
 
@@ -62,15 +63,31 @@ def whole_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.int64
 
 
 def within(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Refuse a number outside of bounds (InputError)."""
-    if not least <= value <= most:
+    """Refuse what is no real number within bounds (InputError)."""
+    if not _is_number(value) or not least <= value <= most:
         bounds = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
         raise InputError(f"{name}: expected {bounds}, got {value!r}")
 
 
+def whole_within(name: str, value: int, least: int) -> None:
+    """Refuse what is no whole number of at least so much (InputError)."""
+    if not _is_number(value) or not isinstance(value, numbers.Integral) or value < least:
+        raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse what is none of these words (InputError)."""
+    if value not in known:
+        raise InputError(f"{name}: expected {', '.join(known[:-1])} or {known[-1]}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+
+
 def saturation_of(value: float | None) -> float | None:
     """The count at which pixels saturate, or InputError."""
-    if value is not None and not (math.isfinite(value) and value > 0):
+    if value is not None and not (_is_number(value) and math.isfinite(value) and value > 0):
         raise InputError(f"saturation: expected a finite count above 0, got {value!r}")
     return value
 

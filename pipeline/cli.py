@@ -59,7 +59,7 @@ def new_app(help_text: str) -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of `python -m pipeline`."""
+    """Entry point of `python -m dscsnet.pipeline`."""
     app = new_app("The streaming node, replay and listener.")
     add_commands(app)
     run(app)

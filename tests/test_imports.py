@@ -137,6 +137,13 @@ def test_no_imports_go_in_a_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_nothing_beside_the_packages_loads_them_twice() -> None:
+    """In a check-out `import pipeline` would work, and load all of it once more."""
+    for folder in ("docs", "dscsnet", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            list(imports_of(path))
+
+
 def run(code: str) -> int:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode
 

@@ -70,7 +70,7 @@ def refine_crops(
     selection: Selection,
     features: Float,
 ) -> Results:
-    """Refine each crop; see `dscsnet.engines.fitting.refine.refine`.
+    """Refine each crop; see `engines.fitting.refinement.refine`.
 
     Args:
         slots: (6, n, slots) x, y, ln intensity and their sigmas.

@@ -42,7 +42,7 @@ def read_gridless(
     """Targets of a batch.
 
     The network's posterior is the prior of fits to the pixels, of the likeliest numbers of targets,
-    among which the selection chooses (`dscsnet.engines.fitting.refine`).
+    among which the selection chooses (`engines.fitting.refinement`).
 
     Args:
         outputs: of an off-grid network, by the names of `Distribution`.

@@ -136,8 +136,7 @@ class _Play:
             expected = self._settings.expected_peers
             if source == "detections":
                 expected = min(expected, 1)
-            left = max(0.0, deadline - time.monotonic())
-            there = await_peers(sender, expected, left, self._stop)
+            there = await_peers(sender, expected, deadline - time.monotonic(), self._stop)
             if self._stop.is_set():
                 return False
             if there < expected:

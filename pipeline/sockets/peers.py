@@ -15,7 +15,7 @@ def await_peers(sender: Sender, count: int, timeout_s: float, stop: threading.Ev
     Args:
         sender: whose peers.
         count: how many to wait for.
-        timeout_s: longest wait, s.
+        timeout_s: longest wait, s; from 0 down it is looked once.
         stop: ends the wait.
 
     Returns:

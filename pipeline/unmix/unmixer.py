@@ -1,10 +1,12 @@
 """`dscsnet.Unmixer`: frames or crops in, spots and targets out, in one call."""
 
+import logging
 import os
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from numpy.typing import ArrayLike
 
+from dscsnet.engines.cold_start import announced
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.runtimes.base import Precision, RuntimeOptions
@@ -12,8 +14,10 @@ from dscsnet.pipeline.arguments import (
     column,
     counts_of,
     mask_of,
+    one_of,
     saturation_of,
     whole_numbers,
+    whole_within,
     within,
 )
 from dscsnet.pipeline.errors import InputError
@@ -21,6 +25,8 @@ from dscsnet.pipeline.unmix.columns import Result
 from dscsnet.pipeline.unmix.prepare import Prepared
 from dscsnet.pipeline.unmix.psf import PsfLike, open_for_psf
 from dscsnet.pipeline.unmix.stages import Stages
+
+log = logging.getLogger(__name__)
 
 Runtime = Literal["auto", "onnxruntime", "tensorrt", "torch"]
 
@@ -97,10 +103,13 @@ class Unmixer:
     ) -> None:
         self._saturation = saturation_of(saturation)
         within("merge_radius", merge_radius, 0)
-        within("max_crops", max_crops, 1)
-        within("crops_per_run", crops_per_run, 1)
-        within("threads", threads, 0)
-        within("oversampling", oversampling, 1)
+        one_of("runtime", runtime, get_args(Runtime))
+        one_of("precision", precision, get_args(Precision))
+        for name, number, least in (
+            *(("max_crops", max_crops, 1), ("crops_per_run", crops_per_run, 1)),
+            *(("threads", threads, 0), ("oversampling", oversampling, 1), ("device", device, 0)),
+        ):
+            whole_within(name, number, least)
         within("least_existence", 0 if least_existence is None else least_existence, 0, 1)
         mask = mask_of(bad_pixels)
         engine = open_for_psf(
@@ -121,7 +130,8 @@ class Unmixer:
         )
         self._open = True
         try:
-            engine.check(batch_sizes=(1,))
+            with announced(log.info):
+                engine.check(batch_sizes=(1,))
         except BaseException:
             self.close()
             raise

@@ -48,6 +48,7 @@ def test_two_widths_are_taken_by_their_geometric_mean() -> None:
         ({"psf": 0}, "psf"),
         ({"psf": (1, 2, 3)}, "psf"),
         ({"psf": 11}, "psf_sigma"),
+        ({"psf_sigma": 0.7}, "is given as psf"),
         ({"treshold": 5}, "treshold"),
         ({"threshold": -1}, "threshold"),
         ({"method": "none"}, "method"),

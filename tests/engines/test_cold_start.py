@@ -1,5 +1,6 @@
 """What a start says of the loops that it compiles, and how it waits for other processes."""
 
+import errno
 import fcntl
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,20 @@ def test_a_process_that_hangs_is_not_waited_for_longer(
             assert before_compiling(folder, folder.look) is None
     assert [line for line in said if "compiled 2 numerical loops" in line]
     assert sum("another process" in line for line in said) <= 1
+
+
+def test_a_file_system_without_locks_keeps_nobody_waiting(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(cold_start.fcntl, "flock", refuse)
+    said: list[str] = []
+    with announced(said.append):
+        assert before_compiling(folder, folder.look) is None
+    assert not any("another process" in line for line in said)
+    assert "compiled 1 numerical loop in 0.0 s" in said[-1]
 
 
 def test_without_a_start_it_compiles_at_once(folder: Folder) -> None:

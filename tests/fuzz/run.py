@@ -53,7 +53,10 @@ def fuzz(target: Target, seconds: float) -> Outcome:
         command += [str(folder / "inputs"), str(ROOT / "tests/fuzz/corpus" / target.name)]
         with (folder / "log").open("wb") as log:
             subprocess.run(command, env=ENVIRONMENT, stdout=log, stderr=log, check=False)
-        executions += _executions((folder / "log").read_bytes().decode(errors="replace"))
+        told = (folder / "log").read_bytes().decode(errors="replace")
+        if not (done := _executions(told)):
+            raise SystemExit(f"{target.name}: nothing was executed:\n{told[-2000:]}")
+        executions += done
     elapsed = time.monotonic() - started
     return Outcome(target.name, executions, elapsed, reached(target), len(found(folder)))
 

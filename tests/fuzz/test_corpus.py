@@ -5,6 +5,7 @@ No fuzzer is needed here. Inputs named `seed-...` are valid, the others must be 
 
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,13 @@ def test_the_corpus_is_whole_and_small() -> None:
     assert {folder.name for folder in CORPUS.iterdir()} == set(TARGETS)
     assert all(any(p.name.startswith("seed-") for p in t.corpus()) for t in TARGETS.values())
     assert sum(path.stat().st_size for _, path in CASES) < LARGEST_CORPUS
+
+
+def test_what_a_target_watches_is_there() -> None:
+    """Else the fuzzer ends before it begins."""
+    for target in TARGETS.values():
+        for module in target.watched:
+            assert find_spec(module) is not None, f"{target.name}: {module}"
 
 
 def foreign() -> None:

@@ -5,8 +5,7 @@
 A GOLDEN ANSWER THAT CHANGES IS A CHANGE OF WHAT EVERY USER RECEIVES. Write them anew only with a
 commit that means to change answers, and say in its message which ones, by how much and why: the
 differences stand in the files' history. A test that fails after a refactoring has found a fault in
-the refactoring. After a change to compiled code, first delete numba's caches
-(`engines/fitting/__pycache__/*.nb?`), or answers of the old code are written.
+the refactoring.
 """
 
 import json

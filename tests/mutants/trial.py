@@ -17,11 +17,14 @@ from tests.mutants.related import Graph, related
 
 #: Not copied: what is made anew, and what no test reads.
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "runs", ".hypothesis", ".*_cache", "build", "*.egg-info"
+    *(".git", ".venv*", "runs", ".hypothesis", ".*_cache", "__pycache__", "build", "dist"),
+    *("*.egg-info", ".coverage", "demo-output", "gpu-report"),
 )
 #: A test of a changed program may wait for what never comes.
 TEST_SECONDS = 120
 SLOWNESS = 6  # of a run, against the unchanged program's, before it counts as a hang
+#: Exit statuses of pytest.
+NO_FAILURE, NO_TESTS = 0, 5
 FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 
 LOOP_FOLDER = """
@@ -127,6 +130,8 @@ class Bench:
         self._lend_loops()
         expected = sum(self.seconds.get(path, 0.0) for path in tests)
         names = [str(path.relative_to(self.base)) for path in tests]
+        if not names:
+            return Outcome("survived", "", 0.0)
         started = time.monotonic()
         most = 300 + SLOWNESS * expected
         while failed := self._failing(names, most):
@@ -144,7 +149,7 @@ class Bench:
         status, output = self._run(self.changed, [*options, *tests], most_seconds)
         if status is None:
             return "hang"
-        if status == 0:
+        if status in (NO_FAILURE, NO_TESTS):
             return None
         failed = FAILED.search(output)
         return failed[1] if failed else tests[0]

@@ -61,8 +61,9 @@ _MODEL = (
     "dscsnet.engines.card",
     "dscsnet.engines.strict_yaml",
 )
-_RECORDING = tuple(
-    f"dscsnet.pipeline.recording.{name}" for name in ("reader", "scan", "layout", "frames")
+_RECORDING = (
+    *(f"dscsnet.pipeline.recording.{name}" for name in ("reader", "scan", "layout")),
+    "dscsnet.pipeline.sources.recordings",
 )
 _SET = (
     "dscsnet.tools.dataset.reader",

@@ -9,8 +9,7 @@ from scipy.special import erf
 from scipy.stats import norm
 
 from dscsnet.engines.array_types import Float
-from dscsnet.pipeline.cropping import background as radiometry
-from dscsnet.pipeline.cropping import robust
+from dscsnet.pipeline.cropping import background, robust
 from dscsnet.pipeline.cropping.background import (
     estimate_background,
     slope_share,
@@ -82,7 +81,7 @@ def test_solve_is_weighted_least_squares() -> None:
     rng = np.random.default_rng(3)
     offsets, counts = rng.normal(size=(2, 40)) * 3, rng.normal(size=40)
     weights = rng.random(40)
-    means, slopes = radiometry._solve(counts, offsets, weights, True)
+    means, slopes = background._solve(counts, offsets, weights, True)
     design = np.c_[np.ones(40), offsets.T] * np.sqrt(weights)[:, None]
     expected = np.linalg.lstsq(design, counts * np.sqrt(weights))[0]
     level = means[0] - slopes[0] * means[1] - slopes[1] * means[2]
@@ -122,7 +121,7 @@ def test_opposite_slope_is_the_median_over_pairs_of_border_pixels(size: int, sha
             lines, marks = (values, usable) if along_x else (values.T, usable.T)
             expected = opposite_slope(lines, marks)
             seen += expected != 0
-            found = radiometry._opposite_slope(values, usable, along_x)
+            found = background._opposite_slope(values, usable, along_x)
             assert found == pytest.approx(expected, rel=1e-12)
     assert seen
 
@@ -231,7 +230,7 @@ def test_pixels_beside_a_bright_one_are_left_out(size: int, bright: float) -> No
         above = (noise > bright) & usable
         flank = flanked(above)
         keep = np.full(size * size, np.nan)
-        radiometry._keep_unflanked(values, usable, plane, bright, offsets, keep)
+        background._keep_unflanked(values, usable, plane, bright, offsets, keep)
         enough = (~flank).sum() >= size * size / 2
         outcomes.add(bool(enough))
         expected = ~flank if enough else np.ones_like(flank)
@@ -250,7 +249,7 @@ def test_half_of_the_border_is_enough_to_leave_the_rest_out() -> None:
     ):
         keep = np.full(4, np.nan)
         offsets = np.ascontiguousarray(np.array(places).T)
-        radiometry._keep_unflanked(values, usable, (0.0, 0.0, 0.0), 1.0, offsets, keep)
+        background._keep_unflanked(values, usable, (0.0, 0.0, 0.0), 1.0, offsets, keep)
         assert keep.tolist() == expected
 
 

@@ -490,6 +490,24 @@ def test_a_batch_waits_until_it_is_full_or_nothing_more_comes(
     assert waits == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("delay_ms", "waited"), [(0.0, []), (0.5, [0.0005]), (1.0, [0.001])])
+def test_a_batch_waits_however_short_the_wait(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, delay_ms: float, waited: list[float]
+) -> None:
+    joiner = make_joiner(clock, max_crops=4, max_delay_ms=delay_ms)
+    joiner.offer(frame(1))
+    joiner.offer(detections(1))
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        clock.advance(2)
+
+    monkeypatch.setattr(joiner._work, "wait", wait)
+    assert len(joiner.take(0)) == 1
+    assert waits == pytest.approx(waited)
+
+
 @pytest.mark.parametrize("delay_ms", [0.0, 100.0])
 def test_nothing_is_taken_where_nothing_is_ready(clock: Clock, delay_ms: float) -> None:
     joiner = make_joiner(clock, max_delay_ms=delay_ms)

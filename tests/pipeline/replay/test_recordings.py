@@ -490,6 +490,28 @@ def test_wrong_use_is_told(path: Path, arguments: list[str], complaint: str) -> 
     assert complaint in " ".join(result.output.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("stream", ["cam", "other"])
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_command_says_what_it_plays(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets, stream: str, chosen: bool
+) -> None:
+    messages = scene("cam").all(3) + scene("other", b"o" * 16).all(3)
+    path = write_recording(tmp_path / "two.mcap", messages)
+    app = typer.Typer()
+    app.command()(replay)
+    given = ["--stream", stream] if chosen else []
+    result = CliRunner().invoke(app, [str(path), "--unpaced", *given])
+    assert result.exit_code == 0, result.output
+    played = stream if chosen else "cam, other"
+    first, waits, *_ = result.stderr.splitlines()
+    assert first.endswith(
+        f"6 frames, unpaced, lossless; streams {played} on tcp://127.0.0.1:5550, "
+        "detections on tcp://127.0.0.1:5551"
+    )
+    assert waits.startswith("waiting up to 10 s for 1 subscriber ")
+    assert f"{3 if chosen else 6} frames in" in result.stderr.splitlines()[-1]
+
+
 def test_targets_are_not_published(path: Path, sockets: Sockets) -> None:
     assert any(isinstance(r.message, Targets) for r in RecordingReader([path]).messages())
     play_recording(RecordingReader([path]), settings())

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from dscsnet.pipeline.sockets import end as socket_end
+from dscsnet.pipeline.sockets import end as end_module
 from dscsnet.pipeline.sockets.end import SLICE_MS, deadline_after, milliseconds_left, wait_slice
 
 
 def test_what_is_left_of_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(socket_end, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(end_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     assert milliseconds_left(None) == -1
     assert deadline_after(-1) is None
     deadline = deadline_after(1500)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dscsnet.pipeline.errors import SourceError
 from dscsnet.pipeline.sources import open_source
 from dscsnet.pipeline.sources.pixels import PixelConverter, check_size
+from dscsnet.pipeline.sources.readers import _gray_frames
 from dscsnet.pipeline.sources.source import READ_AHEAD_FRAMES, natural_order, read_ahead
 
 SHARED_SEQUENCE = Path(__file__).parents[3].parent / "shared" / "data" / "ir_sequence"
@@ -374,3 +375,16 @@ def test_real_sequence_is_complete() -> None:
     with open_source(SHARED_SEQUENCE) as source:
         assert (len(source), source.shape, source.dtype) == (110, (200, 256), np.uint8)
         assert sum(frame.pixels.shape == (200, 256) for frame in source) == 110
+
+
+def test_a_video_ends_where_nothing_more_comes() -> None:
+    class Capture:
+        left = 2
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.left -= 1
+            assert self.left >= -1, "it is read on behind its end"
+            return (True, np.zeros((3, 4, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    frames = list(_gray_frames(Capture()))  # type: ignore[arg-type]
+    assert [each.shape for each in frames] == [(3, 4), (3, 4)]

@@ -4,15 +4,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dscsnet.tools.bench import gpu as gpu_report  # noqa: E402
+from dscsnet.tools.bench import gpu  # noqa: E402
 from dscsnet.tools.bench.gpu import as_markdown, peak_operations, report  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dscsnet.tools.bench.engine.SECONDS", 0.01)
-    monkeypatch.setattr(gpu_report, "LATENCY_RUNS", 3)
-    monkeypatch.setattr(gpu_report, "PEAK_SIZE", 64)
+    monkeypatch.setattr(gpu, "LATENCY_RUNS", 3)
+    monkeypatch.setattr(gpu, "PEAK_SIZE", 64)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="would measure the GPU")
@@ -50,9 +50,9 @@ def test_peak_counts_operations() -> None:
 
 def test_work_of_a_crop_by_hand() -> None:
     """csist100k-mlp: a product with the principal axes, the layer in, blocks, the layer out."""
-    model = gpu_report.load_model("csist100k-mlp")
-    network = gpu_report.load_network(model.folder)
+    model = gpu.load_model("csist100k-mlp")
+    network = gpu.load_network(model.folder)
     layers = [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
     axes = network.features.axes.numel()
     expected = sum(layer.weight.numel() for layer in layers) + axes
-    assert gpu_report.work_of_a_crop(model) == expected
+    assert gpu.work_of_a_crop(model) == expected
