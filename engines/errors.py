@@ -27,6 +27,12 @@ class InferenceError(DscsnetError):
     """A runtime could not execute a batch."""
 
 
+def first_line(error: Exception) -> str:
+    """What another library's error says first; its type where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 def one_line(text: str) -> str:
     """The text as one printable line: line breaks as spaces, other control characters escaped."""
     text = _shortened(text)

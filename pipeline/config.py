@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, field
 
 from dscsnet.engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
+from dscsnet.engines.runtimes.base import Precision, RuntimeName
 from dscsnet.pipeline.messages import NAME_PATTERN
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel
@@ -107,15 +108,13 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         "field-unfolded"
     )
     runtime: Annotated[
-        Literal["auto", "onnxruntime", "tensorrt", "torch"],
+        RuntimeName,
         Meta(description="auto: the fastest that works here"),
     ] = "auto"
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
     ] = 0
-    precision: Annotated[
-        Literal["fp16", "fp32"], Meta(description="GPU: of the network's layers")
-    ] = "fp16"
+    precision: Annotated[Precision, Meta(description="GPU: of the network's layers")] = "fp16"
     device: Annotated[int, Meta(ge=0, description="GPU: its number")] = 0
     cache: (
         Annotated[str, Meta(description="GPU: folder of compiled engines; null: the user's cache")]

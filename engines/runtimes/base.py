@@ -12,6 +12,8 @@ from dscsnet.engines.errors import InferenceError, ModelError
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Precision = Literal["fp16", "fp32"]
+#: What a runtime is asked for by; `auto`: the fastest that works.
+RuntimeName = Literal["auto", "onnxruntime", "tensorrt", "torch"]
 
 
 @dataclass(frozen=True)

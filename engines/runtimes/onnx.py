@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dscsnet.engines.errors import InferenceError, ModelError
+from dscsnet.engines.errors import InferenceError, ModelError, first_line
 from dscsnet.engines.runtimes.base import Arrays
 
 
@@ -32,7 +32,7 @@ class OnnxRuntime:
             )
         except Exception as error:  # the library's exceptions share no base class of their own
             raise ModelError(
-                f"{network}: ONNX Runtime cannot load it: {_first_line(error)}"
+                f"{network}: ONNX Runtime cannot load it: {first_line(error)}"
             ) from None
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -48,12 +48,8 @@ class OnnxRuntime:
         try:
             results = self._session.run(self._outputs, dict(inputs))
         except Exception as error:
-            raise InferenceError(f"ONNX Runtime: {_first_line(error)}") from None
+            raise InferenceError(f"ONNX Runtime: {first_line(error)}") from None
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
         del self._session
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

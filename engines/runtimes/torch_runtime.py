@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines.errors import InferenceError, ModelError
+from dscsnet.engines.errors import InferenceError, ModelError, first_line
 from dscsnet.engines.model import Model
 from dscsnet.engines.runtimes.base import (
     Arrays,
@@ -75,7 +75,7 @@ class TorchRuntime:
             if self._device.type == "cuda":
                 self._capture()
         except RuntimeError as error:
-            raise Unavailable(f"{device}: {_first_line(error)}", "refused") from None
+            raise Unavailable(f"{device}: {first_line(error)}", "refused") from None
 
     @property
     def name(self) -> str:
@@ -96,13 +96,13 @@ class TorchRuntime:
             try:
                 results = self._on_gpu(inputs, number) if self._graphs else self._direct(inputs)
             except torch.cuda.OutOfMemoryError as error:
-                raise InferenceError(f"torch: {_first_line(error)}") from None
+                raise InferenceError(f"torch: {first_line(error)}") from None
             except RuntimeError as error:
                 if self._device.type == "cuda":
                     # Errors of kernels are sticky: the context is lost.
-                    self._broken = f"the GPU failed: {_first_line(error)}"
+                    self._broken = f"the GPU failed: {first_line(error)}"
                     raise DeviceError(self._broken) from None
-                raise InferenceError(f"torch: {_first_line(error)}") from None
+                raise InferenceError(f"torch: {first_line(error)}") from None
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
@@ -212,7 +212,3 @@ def open_torch(model: Model, options: RuntimeOptions, *, need_gpu: bool = False)
 
 def _as_tuple(result: Any) -> Results:
     return (result,) if isinstance(result, Tensor) else tuple(result)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,6 +1,5 @@
 """The publishing thread: answers in order, ends of streams, and the heartbeat."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from dscsnet.pipeline.join import Due, Joiner
 from dscsnet.pipeline.messages import Message, Status, Targets
 from dscsnet.pipeline.monitoring.stages import StageTimes
 from dscsnet.pipeline.sockets import Sender
-
-log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 #: A lossless output that is full is tried again this often.

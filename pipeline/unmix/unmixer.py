@@ -2,14 +2,14 @@
 
 import logging
 import os
-from typing import Literal, Self, get_args
+from typing import Self, get_args
 
 from numpy.typing import ArrayLike
 
 from dscsnet.engines.cold_start import announced
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
-from dscsnet.engines.runtimes.base import Precision, RuntimeOptions
+from dscsnet.engines.runtimes.base import Precision, RuntimeName, RuntimeOptions
 from dscsnet.pipeline.arguments import (
     column,
     counts_of,
@@ -27,8 +27,6 @@ from dscsnet.pipeline.unmix.psf import PsfLike, open_for_psf
 from dscsnet.pipeline.unmix.stages import Stages
 
 log = logging.getLogger(__name__)
-
-Runtime = Literal["auto", "onnxruntime", "tensorrt", "torch"]
 
 
 class Unmixer:
@@ -87,7 +85,7 @@ class Unmixer:
         self,
         psf: PsfLike | None,
         model: str | os.PathLike[str] = "field-unfolded",
-        runtime: Runtime = "auto",
+        runtime: RuntimeName = "auto",
         *,
         threads: int = 0,
         saturation: float | None = None,
@@ -103,7 +101,7 @@ class Unmixer:
     ) -> None:
         self._saturation = saturation_of(saturation)
         within("merge_radius", merge_radius, 0)
-        one_of("runtime", runtime, get_args(Runtime))
+        one_of("runtime", runtime, get_args(RuntimeName))
         one_of("precision", precision, get_args(Precision))
         for name, number, least in (
             *(("max_crops", max_crops, 1), ("crops_per_run", crops_per_run, 1)),

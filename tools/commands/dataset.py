@@ -15,7 +15,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from dscsnet.tools.simulation.scenes import Scenes
 
-PLAIN_LINE_S = 5.0
 
 app = typer.Typer(
     no_args_is_help=True, help="Write or look at crops with known targets, laid out as CSIST-100K."

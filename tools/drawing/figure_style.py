@@ -4,6 +4,9 @@ from typing import Any
 
 from dscsnet.tools.drawing.canvas import BACKGROUND, QUIET, TEXT, Colour
 
+#: Told apart with any kind of colour vision on a dark ground.
+COLOURS = ("#ff9628", "#5cc4ff", "#8cde8c", "#f2e05c", "#f08ac0", "#b9a4ff", "#e6eaee")
+
 
 def time_unit(seconds: float) -> tuple[float, str]:
     """Seconds a unit, and the unit in which a time of this length reads well."""

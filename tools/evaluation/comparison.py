@@ -27,7 +27,7 @@ from dscsnet.tools.references.multistart_fit import fit_crops
 from dscsnet.tools.references.published import ISTA, Published, published
 from dscsnet.tools.simulation.csist import CropProtocol, Simulator
 from dscsnet.tools.simulation.scenes import ROUNDING, Scenes, true_points
-from dscsnet.tools.simulation.sources import CsistSource
+from dscsnet.tools.simulation.source_kinds import CsistSource
 from dscsnet.tools.training.checkpoint import CHECKPOINT, TrainedRun, read_run
 
 #: The paper's readout: cells above this are targets, counts.

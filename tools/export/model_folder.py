@@ -1,7 +1,6 @@
 """From a training run to a model folder: ONNX, weights, golden crops, card."""
 
 import copy
-import logging
 import platform
 import warnings
 from collections.abc import Callable
@@ -32,8 +31,6 @@ from dscsnet.tools.measures.average_precision import Points
 from dscsnet.tools.simulation.scenes import true_points
 from dscsnet.tools.training.checkpoint import TrainedRun
 from dscsnet.tools.training.config import TrainConfig
-
-log = logging.getLogger(__name__)
 
 GOLDEN_CROPS = 16
 GOLDEN_SEED = 4242

@@ -1,7 +1,7 @@
 """What training and export ask of simulated crops, of whichever protocol they are.
 
-`CropSource` is that interface; `tools/simulation/sources.py` holds its two kinds, and a training
-configuration says which of them its crops are of (`TrainConfig.source`).
+`CropSource` is that interface; `tools/simulation/source_kinds.py` holds its two kinds, and a
+training configuration says which of them its crops are of (`TrainConfig.source`).
 """
 
 from typing import Any, NamedTuple, Protocol

@@ -18,7 +18,7 @@ from dscsnet.pipeline.yaml_file import read_yaml
 from dscsnet.tools.simulation.csist import CropProtocol
 from dscsnet.tools.simulation.field import FieldProtocol
 from dscsnet.tools.simulation.source import CropSource
-from dscsnet.tools.simulation.sources import CsistSource, FieldSource
+from dscsnet.tools.simulation.source_kinds import CsistSource, FieldSource
 
 
 class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,14 +19,12 @@ from dscsnet.engines.array_types import Float
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.tools.drawing.canvas import BACKGROUND, TEXT
-from dscsnet.tools.drawing.figure_style import as_hex, style_panel, time_unit
+from dscsnet.tools.drawing.figure_style import COLOURS, as_hex, style_panel, time_unit
 
 CURVE, PICTURE = "curve.csv", "curve.png"
 AXES = ("step", "crops", "seconds")
 FORMATS = (".png", ".svg", ".pdf")
 
-#: Told apart with any kind of colour vision on a dark ground; after them come other line styles.
-COLOURS = ("#ff9628", "#5cc4ff", "#8cde8c", "#f2e05c", "#f08ac0", "#b9a4ff", "#e6eaee")
 STYLES = ("-", "--", ":", "-.")
 NAMES_A_LINE = 3  # of the legend
 PANEL_HEIGHT = 2.3  # inches

@@ -8,7 +8,7 @@ import numpy as np
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.tools.drawing.canvas import BACKGROUND, QUIET
-from dscsnet.tools.drawing.figure_style import as_hex, style_panel, time_unit
+from dscsnet.tools.drawing.figure_style import COLOURS, as_hex, style_panel, time_unit
 from dscsnet.tools.trials.soak import Soak
 
 #: The start is left out of the slopes: caches fill and the allocator finds its size.
@@ -28,7 +28,6 @@ PANELS = (
     ("latency_p50_ms", "latency p50, ms", 4),
     ("unsent", "unsent", 5),
 )
-COLOURS = ("#ff9628", "#5cc4ff", "#8cde8c", "#f2e05c", "#f08ac0", "#b9a4ff")
 
 
 class Slope(NamedTuple):

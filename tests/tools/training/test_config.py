@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.tools.simulation.csist import CropProtocol
 from dscsnet.tools.simulation.field import FieldProtocol
-from dscsnet.tools.simulation.sources import CsistSource, FieldSource
+from dscsnet.tools.simulation.source_kinds import CsistSource, FieldSource
 from dscsnet.tools.training.config import load_crop_protocol, load_train_config
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "train"

@@ -11,7 +11,7 @@ from dscsnet.pipeline.errors import ConfigError  # noqa: E402
 from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
 from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator  # noqa: E402
 from dscsnet.tools.simulation.source import CropSource, GivenCrops, TrainingCrops  # noqa: E402
-from dscsnet.tools.simulation.sources import CsistSource, FieldSource  # noqa: E402
+from dscsnet.tools.simulation.source_kinds import CsistSource, FieldSource  # noqa: E402
 
 CSIST = CsistSource(CropProtocol(targets=(1, 2), noise=(0.3, 6.0), noise_free=0.25, psf_sigma=0.6))
 FIELD = FieldSource(FieldProtocol(most=2, crowded=0, psf_told_error=0.1))
