@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, field
 
 from dscsnet.engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
-from dscsnet.engines.runtimes.base import Precision, RuntimeName
+from dscsnet.engines.runtime_names import Precision, RuntimeName
 from dscsnet.pipeline.messages import NAME_PATTERN
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel

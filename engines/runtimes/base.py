@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.errors import InferenceError, ModelError
+from dscsnet.engines.runtime_names import Precision
 
 Arrays = Mapping[str, NDArray[np.float32]]
-Precision = Literal["fp16", "fp32"]
-#: What a runtime is asked for by; `auto`: the fastest that works.
-RuntimeName = Literal["auto", "onnxruntime", "tensorrt", "torch"]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.errors import InferenceError, ModelError, first_line
 from dscsnet.engines.model import Model
+from dscsnet.engines.runtime_names import Precision
 from dscsnet.engines.runtimes.base import (
     Arrays,
     DeviceError,
-    Precision,
     RuntimeOptions,
     Unavailable,
     batch_size,

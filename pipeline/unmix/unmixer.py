@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from dscsnet.engines.cold_start import announced
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
-from dscsnet.engines.runtimes.base import Precision, RuntimeName, RuntimeOptions
+from dscsnet.engines.runtime_names import Precision, RuntimeName
+from dscsnet.engines.runtimes.base import RuntimeOptions
 from dscsnet.pipeline.arguments import (
     column,
     counts_of,

@@ -22,8 +22,9 @@ from dscsnet.engines.model import Model, load_model
 from dscsnet.engines.model_engine import ModelEngine
 from dscsnet.engines.networks.dista_net import DISTANet, DISTANetConfig
 from dscsnet.engines.networks.stored import load_network
+from dscsnet.engines.runtime_names import Precision
 from dscsnet.engines.runtimes import RuntimeOptions, open_runtime
-from dscsnet.engines.runtimes.base import Arrays, Precision
+from dscsnet.engines.runtimes.base import Arrays
 from dscsnet.tools.bench.engine import bench_batch, rate
 from dscsnet.tools.host.machine import describe
 from dscsnet.tools.measures.complexity import multiply_accumulates

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from dscsnet.engines.runtimes.base import Precision
+    from dscsnet.engines.runtime_names import Precision
     from dscsnet.engines.runtimes.tensorrt import Target
     from dscsnet.tools.evaluation.precision import PrecisionCost
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dscsnet.pipeline.commands.progress import PLAIN_LINE_S
+
 if TYPE_CHECKING:
     from dscsnet.tools.simulation.scenes import Scenes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dscsnet.engines.errors import ModelError
 from dscsnet.engines.model import Model
-from dscsnet.engines.runtimes.base import Precision
+from dscsnet.engines.runtime_names import Precision
 from dscsnet.engines.runtimes.split import BUCKETS
 from dscsnet.engines.runtimes.tensorrt.library import (
     library_name,

@@ -1,0 +1,7 @@
+"""By what runtimes and precisions are asked for; apart, so that reading it loads nothing."""
+
+from typing import Literal
+
+#: `auto`: the fastest that works.
+RuntimeName = Literal["auto", "onnxruntime", "tensorrt", "torch"]
+Precision = Literal["fp16", "fp32"]
