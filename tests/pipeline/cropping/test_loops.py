@@ -37,7 +37,8 @@ def everything(seed: int) -> list[Any]:
     of = rng.integers(0, len(planned.spot), 30)
     at = (planned.center_x[of] + rng.normal(size=30), planned.center_y[of] + rng.normal(size=30))
     kept = duplicates.deduplicate(planned, of, *at, rng.integers(0, 4, 30).astype(float))
-    return [planned.spot, planned.center_x, planned.center_y, planned.spot_flags, kept] + [
+    return [
+        *(planned.spot, planned.center_x, planned.center_y, planned.spot_flags, kept),
         *(crops.pixels, crops.usable, crops.flags, crops.background, crops.noise),
     ]
 

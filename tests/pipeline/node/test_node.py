@@ -355,14 +355,15 @@ def test_threads_that_end_in_time_are_waited_for() -> None:
 
 def test_an_engine_that_is_silent_for_30_s_fails_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(NodeConfig(http=Http(enabled=False)))
-    now = node._worker_seen
-    monkeypatch.setattr(node_module, "time", SimpleNamespace(monotonic=lambda: now))
+    node._worker_seen, now = 100.0, [100.0]
+    monkeypatch.setattr(node_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     node.ready.set()
-    started = now
-    for now, dead in ((started + 29.5, False), (started + 30.0, False), (started + 30.5, True)):
+    for now[0], dead in ((129.5, False), (130.0, False), (130.5, True)):
         assert bool(node._dead()) == dead
     node.ready.clear()
     assert node._dead() is None  # it may still be compiling
+    node._failure = ValueError("no room")
+    assert node._dead() == "failed: no room"
 
 
 def test_a_stopped_node_has_2_s_to_unmix_and_is_gone_within_5(

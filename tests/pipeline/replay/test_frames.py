@@ -235,7 +235,7 @@ def test_a_stop_while_waiting_for_peers_sends_nothing(sender: RecordingSender, s
     sender.peers = 0
     with open_source(stack) as source:
         report = replayed(source, channel=CHANNEL, stream="cam0", stop=stop)
-    assert report.interrupted
+    assert report == ReplayReport(interrupted=True)  # no pass was begun
     assert not sender.messages
 
 
@@ -336,6 +336,9 @@ def test_the_command_without_options_waits_for_one_subscriber_and_plays_once(
     plain = {"rate_hz": "recorded", "speed": 1.0, "loop": 1, "expected_peers": 1, "wait_s": 10.0}
     assert played == [ReplaySettings(channel, "cam0", **plain)]  # type: ignore[arg-type]
     assert played == [ReplaySettings(channel, "cam0")]
+    for option, rate in ((["--rate", "10"], 10.0), (["--unpaced"], None)):
+        assert CliRunner().invoke(application(), [str(stack), *option]).exit_code == 0
+        assert played.pop().rate_hz == rate
     bare = stack.with_name("bare.npy")
     np.save(bare, np.zeros((2, 4, 4), np.uint8))
     assert CliRunner().invoke(application(), [str(bare), "--connect"]).exit_code == 0

@@ -431,6 +431,36 @@ def test_the_end_of_a_stream_that_was_stopped_has_2_s_to_leave(
     assert sockets.made["inproc://frames"].waits == [0, 2000, 2000]
 
 
+@pytest.mark.parametrize(("rate", "tries"), [(None, [100, 100, 100]), (1e6, [0])])
+def test_an_end_waits_for_room_where_nothing_may_be_lost(
+    path: Path, sockets: Sockets, rate: float | None, tries: list[int]
+) -> None:
+    asked: list[int | None] = []
+
+    def prepare(sender: FakeSender) -> None:
+        plain = sender.send_parts
+
+        def send(parts: Any, timeout_ms: int | None) -> bool:
+            if not bytes(parts[0]).startswith(b"end"):
+                return plain(parts, timeout_ms)
+            asked.append(timeout_ms)
+            return len(asked) > 2
+
+        sender.send_parts = send  # type: ignore[method-assign]
+
+    sockets.prepare = prepare
+    play_recording(RecordingReader([path]), settings(rate=rate, chosen=Range(stop=2)))
+    assert asked == tries
+
+
+def test_a_stop_while_subscribers_are_awaited_plays_nothing(path: Path, sockets: Sockets) -> None:
+    stop = threading.Event()
+    stop.set()
+    report = play_recording(RecordingReader([path]), settings(), stop=stop)
+    assert report == ReplayReport(interrupted=True)
+    assert not sockets.order
+
+
 def test_an_end_after_no_frame_of_its_own_is_played_all_the_same(
     tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
 ) -> None:
