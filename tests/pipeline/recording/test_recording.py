@@ -121,16 +121,13 @@ def test_spots_and_targets_are_drawn_where_they_are(scene: Any, flags: int) -> N
     assert (number["text"], number["position"]) == ("2?" if flags else "2", {"x": 5.0, "y": 15.0})
     assert (counts["text"], counts["position"]) == ("100", {"x": 31.5, "y": 40.5})
     assert number["timestamp"] == {"sec": 1, "nsec": 234_568_890}
-    red, green, blue = (spot["outline_color"][each] for each in "rgb")
-    assert (red == green == blue) == bool(flags)
-    assert target["outline_color"]["g"] > max(target["outline_color"][each] for each in "rb")
-    for each in (*drawn["circles"], *drawn["texts"]):
-        colors = [value for name, value in each.items() if name.endswith("color")]
-        assert all(0 <= share <= 1 for color in colors for share in color.values())
-        hidden = each.get("fill_color") or each["background_color"]
-        assert hidden["a"] == 0  # the pixels stay in sight
-        shown = each.get("outline_color") or each["text_color"]
-        assert shown["a"] > 0.5
+    yellow, grey, green = (1.0, 0.85, 0.2, 0.6), (0.6, 0.6, 0.6, 0.6), (0.2, 1.0, 0.4, 1.0)
+    for circle, text, color in ((spot, number, grey if flags else yellow), (target, counts, green)):
+        assert (
+            circle["outline_color"] == text["text_color"] == dict(zip("rgba", color, strict=True))
+        )
+        assert circle["fill_color"] == text["background_color"] == dict.fromkeys("rgba", 0.0)
+        assert (circle["thickness"], text["font_size"]) == (0.25, 3.0)
 
 
 def test_a_chunk_spans_its_messages_in_whatever_order_they_came(tmp_path: Path) -> None:
