@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -531,3 +532,22 @@ def wait_until(holds: Callable[[], bool]) -> None:
             return
         pause.wait(0.01)
     raise AssertionError("it did not come true")
+
+
+def test_after_an_error_of_the_disk_it_is_tried_again_in_5_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Recorder(Recording(file=str(tmp_path / "out.mcap"), segment_s=0, segment_mib=0)) as one:
+        pass  # its thread has ended
+    now, flushed = [100.0], []
+    monkeypatch.setattr(recorder_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(one._files, "flush", lambda *given: flushed.append(given))
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    one._guarded(fail)
+    for now[0], error in ((100.0, "no room"), (104.75, "no room"), (105.0, ""), (106.0, "")):
+        one._write_queue()
+        assert one.snapshot()["error"] == error
+    assert flushed == [(at, 0.5) for at in (100.0, 104.75, 105.0, 106.0)]
