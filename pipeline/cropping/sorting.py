@@ -28,7 +28,7 @@ def sorted_order(keys: Float) -> Index:
     run = 1
     while run < keys.size:
         for start in range(0, keys.size, 2 * run):
-            left, left_end = start, min(start + run, keys.size)
+            left, left_end = start, start + run
             right, right_end = left_end, min(start + 2 * run, keys.size)
             for place in range(start, right_end):
                 take_left = right >= right_end

@@ -73,7 +73,7 @@ def _tile_row(low: float, high: float, field: float) -> tuple[int, int, int]:
     first = math.floor(low + field / 2)
     last = math.ceil(high - field / 2)
     if last <= first:
-        center = min(max(math.floor((low + high) / 2 + 0.5), last), first)
+        center = min(math.floor((low + high) / 2 + 0.5), first)  # rounding goes up only
         return center, center, 1
     step = math.floor(field)
     return first, last, 1 + (last - first + step - 1) // step

@@ -63,7 +63,7 @@ class LiveTable:
                 name,
                 justify=justify,
                 no_wrap=True,
-                min_width=width or None,
+                min_width=width,
                 ratio=None if width else 1,
             )
         for cells in self._rows:

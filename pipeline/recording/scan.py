@@ -122,10 +122,9 @@ class _Walk:
     def _record(self, place: int) -> int | None:
         """Read the record at `place`; return where the next one begins, None for no further."""
         self._file.seek(place)
-        head = self._file.read(_HEAD.size)
-        opcode, length = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
-        end = place + _HEAD.size + length
-        if len(head) < _HEAD.size or end > self._size or opcode == 0:
+        opcode, length = _HEAD.unpack(self._file.read(_HEAD.size).ljust(_HEAD.size, b"\0"))
+        end = place + _HEAD.size + length  # beyond the file, too, where the head itself is cut
+        if end > self._size or opcode == 0:
             self.contents.lost.append(f"it is cut; the last {self._size - place} bytes are lost")
             return None
         if opcode != Opcode.MESSAGE_INDEX:

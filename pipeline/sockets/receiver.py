@@ -58,7 +58,7 @@ class Receiver(SocketEnd):
         limits: Limits = Limits(),  # noqa: B008 (immutable)
         context: zmq.Context | None = None,
     ) -> None:
-        unknown = sorted(set(kinds) - set(KINDS))
+        unknown = set(kinds) - set(KINDS)
         if unknown or not kinds:
             raise ValueError(f"kinds: expected some of {', '.join(KINDS)}, got {list(kinds)}")
         self._pubsub = channel.kind == "pubsub"
@@ -73,8 +73,8 @@ class Receiver(SocketEnd):
         self.socket.setsockopt(zmq.MAXMSGSIZE, largest)
         self._broken_off = f"connected anew after a part over {largest} bytes or no ZeroMQ peer"
         if self._pubsub:
-            for kind in sorted(self._kinds):
-                for stream in sorted(self._streams) or [""]:
+            for kind in self._kinds:
+                for stream in self._streams or [""]:
                     self.socket.subscribe(f"{kind}/{stream}")
             self.socket.subscribe(PEER_MARKER)
         self.start(_publisher_role(self._kinds))

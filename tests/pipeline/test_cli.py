@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -120,6 +121,20 @@ def test_models_are_listed_and_shown(
     assert "sha256" not in capsys.readouterr().err
     assert run_with(monkeypatch, app, "model", "show", "none") == 1
     assert capsys.readouterr().err.startswith('dscsnet: no model "none"')
+
+
+def test_models_are_listed_with_what_they_are_compiled_for(
+    monkeypatch: pytest.MonkeyPatch, app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each once, in one order, whatever the order of the files."""
+    kept = ["fp32 B", "fp16 A", "tf32 C", "fp16 A", "fp32 A", "fp16 D", "fp16 B", "bf16 A"]
+    keys = [dict(zip(("precision", "device"), each.split(), strict=True)) for each in kept]
+    notes = [SimpleNamespace(key=SimpleNamespace(model="scene-compact", **key)) for key in keys]
+    monkeypatch.setattr("dscsnet.engines.runtimes.tensorrt.EngineCache.entries", lambda _: notes)
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run_with(monkeypatch, app, "model", "list") == 0
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if "scene-compact" in each)
+    assert line.rstrip().endswith(", ".join(sorted(set(kept))))
 
 
 def test_a_node_with_too_few_descriptors_says_so() -> None:

@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +25,7 @@ from dscsnet.pipeline.commands import listen as listen_module
 from dscsnet.pipeline.commands.listen import listen
 from dscsnet.pipeline.errors import ChannelError, MessageError
 from dscsnet.pipeline.listen import LiveTable, Statistics, json_line, run_listen, text_display
+from dscsnet.pipeline.listen import live_table as table_module
 from dscsnet.pipeline.listen.display import row
 from dscsnet.pipeline.listen.statistics import RATE_WINDOW_S
 from dscsnet.pipeline.messages import (
@@ -301,6 +304,53 @@ def test_command_reads_what_it_is_asked_for(
     assert subscribed == {"kinds": kinds, "streams": streams}
     assert (asked["streams"], asked["heartbeats"]) == (["a"], "--status" in options)
     assert (asked["count"], asked["timeout_s"], asked["exit_on_end"]) == (3, 2.0, False)
+
+
+def test_the_command_without_options_connects_and_shows_20_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    @contextmanager
+    def receiver(channel: Channel, **_: object) -> Iterator[Any]:
+        seen.append(channel)
+        yield SimpleNamespace(receive=None)
+
+    @contextmanager
+    def display(form: str, _: Statistics, rows: int) -> Iterator[None]:
+        seen.extend((form, rows))
+        yield
+
+    monkeypatch.setattr(listen_module, "Receiver", receiver)
+    monkeypatch.setattr(listen_module, "_display", display)
+    monkeypatch.setattr(listen_module, "run_listen", lambda *_, **given: seen.append(given))
+    assert CliRunner().invoke(application(), []).exit_code == 0
+    assert seen[:3] == [Channel("tcp://127.0.0.1:5552", bind=False), "table", 20]
+    unset = {"streams": [], "heartbeats": False, "count": None, "exit_on_end": False}
+    assert {name: seen[3][name] for name in unset} == unset
+    assert seen[3]["timeout_s"] is None
+
+
+def test_without_being_asked_it_shows_no_heartbeats_and_goes_on_after_an_end() -> None:
+    stop = threading.Event()
+    script = Script(make_status(), make_end(0), make_targets(1), stop=stop)
+    shown = Collected()
+    run_listen(script, shown, Statistics(), source="x", stop=stop)
+    assert [type(message) for message in shown.messages] == [End, Targets]
+
+
+def test_the_table_is_drawn_ten_times_a_second_and_once_more_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, drawn = [1000.0], list[float]()
+    monkeypatch.setattr(table_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
+    with LiveTable(console, Statistics(), rows=3) as display:
+        monkeypatch.setattr(display._live, "update", lambda *_, **__: drawn.append(now[0]))
+        for now[0] in (1000.0, 1000.0625, 1000.125, 1000.1875, 1000.25, 1060.0):
+            display.tick()
+        assert drawn == [1000.0, 1000.125, 1000.25, 1060.0]
+    assert drawn[4:] == [1060.0]
 
 
 def test_count_ends_after_so_many_frames_of_the_wanted_stream() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -39,3 +40,12 @@ def test_without_descriptors_it_waits_and_serves_who_waited() -> None:
         socket.enough = True
         with urllib.request.urlopen(page, timeout=60) as answer:
             assert answer.status == 200
+
+
+def test_afterwards_nobody_is_served_and_a_stalled_client_is_left_after_5_s() -> None:
+    with HealthServer(Http(port=0), CollectorRegistry(), lambda: None, lambda: None) as server:
+        assert server._server.RequestHandlerClass.timeout == 5  # type: ignore[attr-defined]
+        page = f"http://127.0.0.1:{server.port}/healthz"
+    assert not server._thread.is_alive()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(page, timeout=60)

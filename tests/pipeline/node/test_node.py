@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -350,6 +351,34 @@ def test_threads_that_end_in_time_are_waited_for() -> None:
     assert node_module._join_until([stuck], time.monotonic() - 1) == [stuck]  # long past
     never.set()
     assert node_module._join_until([soon, stuck], time.monotonic() + 30) == []
+
+
+def test_an_engine_that_is_silent_for_30_s_fails_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(NodeConfig(http=Http(enabled=False)))
+    node._worker_seen, now = 100.0, [100.0]
+    monkeypatch.setattr(node_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    node.ready.set()
+    for now[0], dead in ((129.5, False), (130.0, False), (130.5, True)):
+        assert bool(node._dead()) == dead
+    node.ready.clear()
+    assert node._dead() is None  # it may still be compiling
+    node._failure = ValueError("no room")
+    assert node._dead() == "failed: no room"
+
+
+def test_a_stopped_node_has_2_s_to_unmix_and_is_gone_within_5(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deadlines: list[float] = []
+    monkeypatch.setattr(
+        node_module, "_join_until", lambda _, deadline: deadlines.append(deadline) or []
+    )
+    monkeypatch.setattr(node_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    node, stop = Node(NodeConfig(http=Http(enabled=False))), threading.Event()
+    idle = SimpleNamespace(run=lambda _: None)
+    stop.set()
+    node._serve(idle, idle, stop)  # type: ignore[arg-type]
+    assert deadlines == [102.0, 103.0, 103.5, 103.5]
 
 
 class FullSender:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -121,16 +122,13 @@ def test_spots_and_targets_are_drawn_where_they_are(scene: Any, flags: int) -> N
     assert (number["text"], number["position"]) == ("2?" if flags else "2", {"x": 5.0, "y": 15.0})
     assert (counts["text"], counts["position"]) == ("100", {"x": 31.5, "y": 40.5})
     assert number["timestamp"] == {"sec": 1, "nsec": 234_568_890}
-    red, green, blue = (spot["outline_color"][each] for each in "rgb")
-    assert (red == green == blue) == bool(flags)
-    assert target["outline_color"]["g"] > max(target["outline_color"][each] for each in "rb")
-    for each in (*drawn["circles"], *drawn["texts"]):
-        colors = [value for name, value in each.items() if name.endswith("color")]
-        assert all(0 <= share <= 1 for color in colors for share in color.values())
-        hidden = each.get("fill_color") or each["background_color"]
-        assert hidden["a"] == 0  # the pixels stay in sight
-        shown = each.get("outline_color") or each["text_color"]
-        assert shown["a"] > 0.5
+    yellow, grey, green = (1.0, 0.85, 0.2, 0.6), (0.6, 0.6, 0.6, 0.6), (0.2, 1.0, 0.4, 1.0)
+    for circle, text, color in ((spot, number, grey if flags else yellow), (target, counts, green)):
+        assert (
+            circle["outline_color"] == text["text_color"] == dict(zip("rgba", color, strict=True))
+        )
+        assert circle["fill_color"] == text["background_color"] == dict.fromkeys("rgba", 0.0)
+        assert (circle["thickness"], text["font_size"]) == (0.25, 3.0)
 
 
 def test_a_chunk_spans_its_messages_in_whatever_order_they_came(tmp_path: Path) -> None:
@@ -534,3 +532,22 @@ def wait_until(holds: Callable[[], bool]) -> None:
             return
         pause.wait(0.01)
     raise AssertionError("it did not come true")
+
+
+def test_after_an_error_of_the_disk_it_is_tried_again_in_5_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Recorder(Recording(file=str(tmp_path / "out.mcap"), segment_s=0, segment_mib=0)) as one:
+        pass  # its thread has ended
+    now, flushed = [100.0], []
+    monkeypatch.setattr(recorder_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(one._files, "flush", lambda *given: flushed.append(given))
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    one._guarded(fail)
+    for now[0], error in ((100.0, "no room"), (104.75, "no room"), (105.0, ""), (106.0, "")):
+        one._write_queue()
+        assert one.snapshot()["error"] == error
+    assert flushed == [(at, 0.5) for at in (100.0, 104.75, 105.0, 106.0)]

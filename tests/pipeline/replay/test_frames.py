@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dscsnet.pipeline.commands import replay as command_module
 from dscsnet.pipeline.commands.progress import plain_progress, summary
 from dscsnet.pipeline.commands.replay import replay
 from dscsnet.pipeline.errors import ChannelError, SourceError
@@ -35,6 +36,7 @@ class RecordingSender:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.waits: list[int] = []
         self.lossless: bool | None = None
         self.endpoint = "tcp://fake"
         self.peers = 1
@@ -51,13 +53,14 @@ class RecordingSender:
         pass
 
     def hurry(self, linger_ms: int) -> None:
-        pass
+        self.waits.append(linger_ms)
 
     def wait_for_peers(self, count: int, timeout_s: float) -> int:
         # A PUSH cannot count: one peer is as good as all.
         return count if self.peers and self.channel.kind == "pushpull" else self.peers
 
     def send(self, message: Message, timeout_ms: int = 0) -> bool:
+        self.waits.append(timeout_ms)
         if self.full(message):
             return False
         self.messages.append(message)
@@ -184,6 +187,33 @@ def test_a_source_that_fails_still_ends_the_stream(sender: RecordingSender, tmp_
     assert_complete(sender.messages, 3)
 
 
+def test_a_blocking_call_keeps_a_stop_waiting_for_100_ms_and_the_end_for_2_s(
+    sender: RecordingSender, stack: Path
+) -> None:
+    stop = threading.Event()
+
+    def full(message: Message) -> bool:
+        if message.frame_id == 1:
+            stop.set()
+        return isinstance(message, Frame) and message.frame_id == 1
+
+    sender.full = full
+    with open_source(stack) as source:
+        replayed(source, channel=CHANNEL, stream="cam0", rate_hz=None, stop=stop)
+    assert sender.waits == [100, 100, 2000, 2000]  # frame, frame, in a hurry, end
+    assert_complete(sender.messages, 1)
+
+
+def test_frames_over_a_millisecond_late_are_counted_and_the_worst_is_told(
+    sender: RecordingSender, stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [0, 1_000_000, 1_000_001, 7_500_000, 2_000_000, 0]
+    monkeypatch.setattr(replay_module.Pacer, "wait", lambda _, number: late[number])
+    with open_source(stack) as source:
+        report = replayed(source, channel=CHANNEL, stream="cam0")
+    assert (report.frames, report.late, report.worst_late_ms) == (6, 3, 7.5)
+
+
 def test_missing_peers_are_an_error(sender: RecordingSender, stack: Path) -> None:
     with open_source(stack) as source:
         expected = "1 of 2 subscribers came within 0 s"
@@ -205,7 +235,7 @@ def test_a_stop_while_waiting_for_peers_sends_nothing(sender: RecordingSender, s
     sender.peers = 0
     with open_source(stack) as source:
         report = replayed(source, channel=CHANNEL, stream="cam0", stop=stop)
-    assert report.interrupted
+    assert report == ReplayReport(interrupted=True)  # no pass was begun
     assert not sender.messages
 
 
@@ -289,6 +319,30 @@ def test_command_plays_a_folder(tmp_path: Path) -> None:
     waits = "waiting up to 30 s for 1 subscriber (a node's first start compiles for about half a"
     assert waits in result.stderr
     assert "11 frames in" in result.stderr
+
+
+def test_the_command_without_options_waits_for_one_subscriber_and_plays_once(
+    stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[ReplaySettings] = []
+
+    def run(_: Source, settings: ReplaySettings, **__: object) -> ReplayReport:
+        played.append(settings)
+        return ReplayReport()
+
+    monkeypatch.setattr(command_module, "run_replay", run)
+    assert CliRunner().invoke(application(), [str(stack)]).exit_code == 0
+    channel = Channel("tcp://127.0.0.1:5550", bind=True)
+    plain = {"rate_hz": "recorded", "speed": 1.0, "loop": 1, "expected_peers": 1, "wait_s": 10.0}
+    assert played == [ReplaySettings(channel, "cam0", **plain)]  # type: ignore[arg-type]
+    assert played == [ReplaySettings(channel, "cam0")]
+    for option, rate in ((["--rate", "10"], 10.0), (["--unpaced"], None)):
+        assert CliRunner().invoke(application(), [str(stack), *option]).exit_code == 0
+        assert played.pop().rate_hz == rate
+    bare = stack.with_name("bare.npy")
+    np.save(bare, np.zeros((2, 4, 4), np.uint8))
+    assert CliRunner().invoke(application(), [str(bare), "--connect"]).exit_code == 0
+    assert (played[1].rate_hz, played[1].channel.bind) == (25.0, False)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dscsnet.pipeline.commands import replay as command_module
 from dscsnet.pipeline.commands.replay import replay
 from dscsnet.pipeline.errors import ChannelError, SourceError
 from dscsnet.pipeline.messages import Detections, End, Frame, Message, Targets, encode
 from dscsnet.pipeline.recording.reader import Recorded, RecordingReader, recording_files
-from dscsnet.pipeline.replay import PlaySettings, Range, play_recording
+from dscsnet.pipeline.replay import PlaySettings, Range, ReplayReport, play_recording
 from dscsnet.pipeline.replay import recordings as play_module
 from dscsnet.pipeline.replay.recordings import _Schedule
 from dscsnet.pipeline.replay.selection import Selection
@@ -34,6 +35,7 @@ class FakeSender:
         self.channel, self.lossless, self.endpoint = channel, lossless, channel.endpoint
         self.room = True
         self.peers = 1
+        self.waits: list[int | None] = []
         self.sent: list[list[bytes]] = []
         self.order: list[bytes] = []
 
@@ -44,13 +46,14 @@ class FakeSender:
         pass
 
     def hurry(self, linger_ms: int) -> None:
-        pass
+        self.waits.append(linger_ms)
 
     def wait_for_peers(self, count: int, timeout_s: float) -> int:
         # A PUSH cannot count: one peer is as good as all.
         return count if self.peers and self.channel.kind == "pushpull" else self.peers
 
     def send_parts(self, parts: Any, timeout_ms: int | None) -> bool:
+        self.waits.append(timeout_ms)
         if not self.room:
             return False
         self.sent.append([bytes(part) for part in parts])
@@ -413,6 +416,86 @@ def test_a_stop_ends_the_streams(path: Path, sockets: Sockets) -> None:
     assert report.interrupted
     assert ids(sockets.sent("frames"), b"frame") == [0, 1, 2]
     assert ids(sockets.sent("frames"), b"end") == [2]
+
+
+def test_the_end_of_a_stream_that_was_stopped_has_2_s_to_leave(
+    path: Path, sockets: Sockets
+) -> None:
+    stop = threading.Event()
+    play_recording(
+        RecordingReader([path]),
+        settings(),
+        stop=stop,
+        progress=lambda frames, total: stop.set() if frames == 1 else None,
+    )
+    assert sockets.made["inproc://frames"].waits == [0, 2000, 2000]
+
+
+@pytest.mark.parametrize(("rate", "tries"), [(None, [100, 100, 100]), (1e6, [0])])
+def test_an_end_waits_for_room_where_nothing_may_be_lost(
+    path: Path, sockets: Sockets, rate: float | None, tries: list[int]
+) -> None:
+    asked: list[int | None] = []
+
+    def prepare(sender: FakeSender) -> None:
+        plain = sender.send_parts
+
+        def send(parts: Any, timeout_ms: int | None) -> bool:
+            if not bytes(parts[0]).startswith(b"end"):
+                return plain(parts, timeout_ms)
+            asked.append(timeout_ms)
+            return len(asked) > 2
+
+        sender.send_parts = send  # type: ignore[method-assign]
+
+    sockets.prepare = prepare
+    play_recording(RecordingReader([path]), settings(rate=rate, chosen=Range(stop=2)))
+    assert asked == tries
+
+
+def test_a_stop_while_subscribers_are_awaited_plays_nothing(path: Path, sockets: Sockets) -> None:
+    stop = threading.Event()
+    stop.set()
+    report = play_recording(RecordingReader([path]), settings(), stop=stop)
+    assert report == ReplayReport(interrupted=True)
+    assert not sockets.order
+
+
+def test_an_end_after_no_frame_of_its_own_is_played_all_the_same(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    cam, other = scene(), scene("cam", b"o" * 16)
+    ends = [("frames", other.end(7)), ("frames", cam.end(0)), ("frames", cam.end(0))]
+    path = write_recording(tmp_path / "ends.mcap", [("frames", cam.frame(0)), *ends])
+    play_recording(RecordingReader([path]), settings())
+    assert ids(sockets.sent("frames"), b"end") == [7, 0, 0]
+    sockets.made.clear()
+    path = write_recording(tmp_path / "other.mcap", [*ends[2:], ("frames", cam.frame(0)), ends[0]])
+    play_recording(RecordingReader([path]), settings())
+    assert ids(sockets.sent("frames"), b"end") == [0, 7, 0]  # its own is missing, and comes last
+
+
+def test_the_command_without_options_plays_all_once_at_the_recorded_times(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[PlaySettings] = []
+
+    def play(_: RecordingReader, settings: PlaySettings, **__: object) -> ReplayReport:
+        played.append(settings)
+        return ReplayReport()
+
+    monkeypatch.setattr(command_module, "play_recording", play)
+    app = typer.Typer()
+    app.command()(replay)
+    assert CliRunner().invoke(app, [str(path)]).exit_code == 0
+    channels = [Channel(f"tcp://127.0.0.1:{port}", bind=True) for port in (5550, 5551)]
+    plain: dict[str, Any] = {"rate": "recorded", "speed": 1.0, "loop": 1, "exact": False}
+    plain |= {"streams": [], "chosen": Range(0, None, None, None)}
+    plain |= {"expected_peers": 1, "wait_s": 10.0}
+    assert played == [PlaySettings(*channels, **plain)]
+    assert played == [PlaySettings(*channels, streams=[])]
+    assert CliRunner().invoke(app, [str(path), "--detections-connect"]).exit_code == 0
+    assert played[1].detections == Channel(channels[1].endpoint, bind=False)
 
 
 def test_times_are_kept_and_long_pauses_are_not(scene: Any, caplog: Any) -> None:

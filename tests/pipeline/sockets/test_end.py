@@ -3,7 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+import zmq
 
+from dscsnet.pipeline.errors import ChannelError
+from dscsnet.pipeline.sockets import Channel, Receiver, Sender
 from dscsnet.pipeline.sockets import end as end_module
 from dscsnet.pipeline.sockets.end import SLICE_MS, deadline_after, milliseconds_left, wait_slice
 
@@ -27,3 +30,11 @@ def test_what_is_left_of_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_no_wait_is_longer_than_a_slice(left: int, expected: int) -> None:
     assert wait_slice(left) == expected
+
+
+@pytest.mark.parametrize("end", [Sender, Receiver])
+def test_no_end_opens_in_a_context_that_is_over(end: type[Sender | Receiver]) -> None:
+    context = zmq.Context()
+    context.term()
+    with pytest.raises(ChannelError, match=r"^cannot open inproc://a: "):
+        end(Channel("inproc://a", bind=True), context=context)

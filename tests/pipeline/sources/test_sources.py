@@ -204,6 +204,19 @@ def test_colour_image_gives_its_luminance_and_one_warning(
     assert "luminance" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("times_ms", "rate_hz"), [([5], None), ([5, 45], 25.0), ([5, 5], None), ([5, 10, 55], 40.0)]
+)
+def test_a_rate_is_the_mean_of_two_times_or_more(
+    tmp_path: Path, times_ms: list[int], rate_hz: float | None
+) -> None:
+    frames = random_frames(np.uint16, count=len(times_ms))
+    times = np.array(times_ms) * 1_000_000
+    np.savez(tmp_path / "a.npz", frames=frames, timestamps_ns=times)
+    with open_source(tmp_path / "a.npz") as source:
+        assert source.rate_hz == rate_hz
+
+
 def test_two_channels_are_refused() -> None:
     with pytest.raises(SourceError, match="x: expected 1, 3 or 4 channels, got 2"):
         PixelConverter().convert(np.zeros((4, 5, 2), np.uint8), "x")

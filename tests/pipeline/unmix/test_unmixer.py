@@ -189,6 +189,21 @@ def test_defaults_are_the_nodes() -> None:
         assert given[name].default == value, name
 
 
+def test_the_least_numbers_are_taken() -> None:
+    least: dict[str, Any] = {"merge_radius": 0, "max_crops": 1, "crops_per_run": 1}
+    least |= {"oversampling": 1, "threads": 0, "device": 0}
+    for name, value in least.items():
+        with pytest.raises(
+            ValueError, match=f"^{name}: expected .*at least {value}, got {value - 1}"
+        ):
+            Unmixer(SIGMA, "field-mlp", **{name: value - 1})
+    image = scene().astype(np.uint16)
+    with Unmixer(SIGMA, "field-mlp", least_existence=1, **least) as unmixer:
+        flags = unmixer.frame(image, X, Y).spots.flags
+    truncated = SpotFlag.TRUNCATED.value
+    assert sorted((flags & truncated).tolist()) == [0, truncated, truncated]
+
+
 GOOD = np.zeros((20, 20), np.uint16)
 
 
