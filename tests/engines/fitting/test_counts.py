@@ -137,3 +137,15 @@ def test_the_likeliest_are_tried(stated: list[float], tried: list[int]) -> None:
     number = counts.rank_counts(np.log(np.maximum(stated, 1e-300)), OPTIONS, found)
     assert found.candidates[:number].tolist() == tried
     np.testing.assert_allclose(found.probability, stated, atol=1e-12)
+
+
+def test_no_more_are_tried_than_asked_for() -> None:
+    stated = np.log([0.1, 0.2, 0.3, 0.25, 0.15])
+    for alternatives in (1, 2, 3):
+        found, options = counts.make_search(3), OPTIONS._replace(alternatives=alternatives)
+        assert counts.rank_counts(stated, options, found) == alternatives
+
+
+def test_memory_is_for_every_number() -> None:
+    shapes = [each.shape for each in counts.make_search(3)]
+    assert shapes == [(6, 3), (5,), (4,), (4,), (4,), (4,), (4, 13)]

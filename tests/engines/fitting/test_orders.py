@@ -288,3 +288,5 @@ def test_a_crop_without_pixels_or_psf_is_left_alone(
         np.zeros((0, 1, 3)),
     )
     assert told.probability.sum() == pytest.approx(float(fitted))
+    assert told.probability.shape == (1, 2)
+    assert told.slots.shape == (6, 1, 1)

@@ -48,7 +48,7 @@ def test_a_table_is_as_large_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_samples_are_as_many_as_may_be() -> None:
     psf.check_number(np.zeros((1024, 2)), "it")
     for shape in ((1025, 2), (2, 1025)):
-        with pytest.raises(ModelError, match="^it must have at most 1024 samples a side"):
+        with pytest.raises(ModelError, match=r"^it must have at most 1024 samples a side"):
             psf.check_number(np.zeros(shape), "it")
     psf.check_number(np.zeros(()), "it")
 

@@ -1,4 +1,4 @@
-"""The thread that alone talks to the GPU: what it is asked for waits in one queue, under one lock."""
+"""The thread that alone talks to the GPU: what it is asked for waits in a queue, under a lock."""
 
 import queue
 import threading
