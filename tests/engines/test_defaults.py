@@ -5,10 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from dscsnet.engines import cold_start, model, table
 from dscsnet.engines.card import GridlessReadout, GridReadout, ModelCard, ScoreWeights
+from dscsnet.engines.compiled import folder
 from dscsnet.engines.fitting import RefineSettings
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
-from dscsnet.engines.runtimes import RuntimeOptions
+from dscsnet.engines.readouts import score
+from dscsnet.engines.runtimes import RuntimeOptions, split
+from dscsnet.engines.runtimes.tensorrt import graphs, runtime, worker
 
 DEFAULTS: dict[type[msgspec.Struct], list[Any]] = {
     ScoreWeights: [0.0, 1.0, 0.3, 0.3, 0.3, -0.5, -1.5],
@@ -32,6 +36,18 @@ def test_defaults_of_settings(kind: type[msgspec.Struct]) -> None:
 
 def test_defaults_of_runtimes() -> None:
     assert RuntimeOptions() == RuntimeOptions(threads=0, device=0, precision="fp16", cache=None)
+
+
+def test_bounds_and_patience_of_what_runs() -> None:
+    assert (model.MOST_GOLDEN_BYTES, model.MOST_SELECTION_BYTES) == (2**26, 2**23)
+    assert (split.BUCKETS, split.SMALL) == ((1, 8, 64, 256, 1024), 64)
+    assert (worker.PATIENCE_S, runtime.LANES) == (30.0, 2)
+    assert runtime.TOLERANCE == {"fp32": 1e-4, "fp16": 5e-3}
+    assert cold_start.LONGEST_WAIT_S == 120.0
+    assert folder.KEPT == 10
+    assert graphs.CAPTURE_THREAD_LOCAL == 1
+    assert table.MOST_SHOWN == 10
+    assert score.FURTHER_FROM == 0.02
 
 
 #: Of each setting what is just allowed, and what is not.
