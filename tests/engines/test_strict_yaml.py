@@ -8,7 +8,7 @@ from dscsnet.engines.strict_yaml import YamlError, decode_yaml
 def test_bounds_themselves_are_allowed() -> None:
     assert decode_yaml(b"#" * 2**20) is None
     assert len(decode_yaml(b"[" + b"1," * 19_999 + b"]")) == 19_999
-    with pytest.raises(YamlError, match="^more than 20000 values"):
+    with pytest.raises(YamlError, match=r"^more than 20000 values"):
         decode_yaml(b"[" + b"1," * 20_000 + b"]")
     # Lists that stand one after another are not nested.
     assert len(decode_yaml(b"[" + b"[], {a: []}, " * 40 + b"]")) == 80

@@ -149,3 +149,12 @@ def test_no_more_are_tried_than_asked_for() -> None:
 def test_memory_is_for_every_number() -> None:
     shapes = [each.shape for each in counts.make_search(3)]
     assert shapes == [(6, 3), (5,), (4,), (4,), (4,), (4,), (4, 13)]
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -np.inf])
+def test_what_is_not_known_is_impossible(unknown: float) -> None:
+    found = np.full(4, 7.0)
+    counts._normalise(np.array([800.0, unknown, 800 + math.log(3), unknown]), found)
+    np.testing.assert_allclose(found, [0.25, 0, 0.75, 0])
+    counts._normalise(np.full(4, unknown), found)
+    assert found.tolist() == [1, 0, 0, 0]

@@ -167,3 +167,9 @@ def test_occam_is_the_volume_that_the_data_leave(space: Any) -> None:
     module.invert_normal(space, values, TARGETS)
     inverse = np.tril(space.factor)
     np.testing.assert_allclose(inverse.T @ inverse, np.linalg.inv(normal), rtol=1e-8, atol=1e-12)
+
+
+def test_what_nothing_is_known_of_is_held_a_little(space: Any) -> None:
+    space.normal[:], space.precision[:] = 0, 0
+    module._factorise_damped(space, UNKNOWNS, 0.0)
+    np.testing.assert_allclose(np.diag(space.factor), 1e6)

@@ -290,3 +290,24 @@ def test_a_crop_without_pixels_or_psf_is_left_alone(
     assert told.probability.sum() == pytest.approx(float(fitted))
     assert told.probability.shape == (1, 2)
     assert told.slots.shape == (6, 1, 1)
+
+
+def test_memory_is_for_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[Any] = []
+    monkeypatch.setattr(
+        module, "_fit_orders", lambda space, orders, *_: shapes.extend(o.shape for o in orders)
+    )
+    monkeypatch.setattr(module, "_write", lambda *_: None)
+    told = module.search_orders(
+        np.zeros((1, SIZE, SIZE), np.float32),
+        np.ones((1, SIZE, SIZE), bool),
+        np.ones(1),
+        np.full((1, 2), 0.5),
+        spline.PsfTable(np.zeros((0, 0)), 1, 0.0),
+        OPTIONS,
+        np.zeros((2, MOST, 3)),
+    )
+    assert shapes == [(4, 13), (4,), (4,), (SIZE, SIZE), (2, 3, SIZE)]
+    assert [each.shape for each in told] == [(1,), (6, 1, 3), (1, 3), (1,), (1,), (1,), (1, 4)]
+    assert told.targets[0] == told.probability.sum() == 0
+    assert all(np.isnan(each).all() for each in told[1:6])

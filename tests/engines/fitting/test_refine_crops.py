@@ -160,3 +160,84 @@ def test_a_crop_without_targets_gives_level_and_misfit_alone() -> None:
     space.window[0] = 5
     module._write(space, search, 0, 0, 2.0, results)
     assert results.chi2[0] == 32.0
+
+
+def course(
+    monkeypatch: pytest.MonkeyPatch,
+    psf: tuple[float, float] = (0.5, 0.6),
+    opened: int = 9,
+    best: int = 2,
+    features: int = 0,
+    judged: bool = False,
+) -> tuple[list[str], Any]:
+    """What is done with one crop, and its results; the selection wants one target."""
+    done: list[str] = []
+
+    def note(name: str, answer: Any = None) -> Any:
+        def step(*given: Any) -> Any:
+            done.append(name)
+            if name == "judge":
+                assert given[2].shape == (2, 4)
+            if name == "write":
+                done[-1] += f" {given[2]}"
+            return answer
+
+        return step
+
+    for name, answer in (("open_window", opened), ("fit_counts", None), ("write", None)):
+        monkeypatch.setattr(module, f"_{name}", note(name, answer))
+    for name in ("fill_features", "weigh_counts", "judge"):
+        monkeypatch.setattr(module, name, note(name))
+    monkeypatch.setattr(module, "best_count", lambda *_: best)
+    monkeypatch.setattr(module, "likeliest", lambda *_: 1)
+    hidden, leave = (4, 3) if judged else (0, 0)
+    selection = module.Selection(
+        *(np.zeros((hidden, 5)), np.zeros(hidden), np.zeros((hidden, hidden)), np.zeros(hidden)),
+        *(np.zeros((leave, hidden)), np.zeros(leave)),
+    )
+    results = module.refine_crops(
+        np.zeros((1, SIZE, SIZE), np.float32),
+        np.ones((1, SIZE, SIZE), bool),
+        np.ones(1),
+        np.array([psf]),
+        np.ones((6, 1, 2)),
+        np.log([[0.1, 0.2, 0.6, 0.1]]),
+        OPTIONS,
+        np.zeros((0, 2, 3)),
+        spline.PsfTable(np.zeros((0, 0)), 1, 0.0),
+        np.zeros((1, 2)),
+        selection,
+        np.zeros((1, features)),
+    )
+    np.testing.assert_allclose(results.probability, [[0.1, 0.2, 0.6, 0.1]])
+    assert results.targets[0] == 2
+    shapes = [each.shape for each in results]
+    assert shapes == [(1,), (6, 1, 2), (1, 2), (1,), (1,), (1,), (1,), (1, 4)]
+    return done, results
+
+
+@pytest.mark.parametrize(
+    "psf", [(0.0, 0.6), (0.5, 0.0), (math.inf, 0.6), (0.5, math.inf), (math.nan, 0.6), (0.5, -1)]
+)
+def test_without_a_psf_the_network_has_the_word(
+    monkeypatch: pytest.MonkeyPatch, psf: tuple[float, float]
+) -> None:
+    done, results = course(monkeypatch, psf)
+    assert done == []
+    assert (results.slots == 1).all()
+    assert (results.covariance_xy == 0).all()
+    assert all(np.isnan(each).all() for each in results[3:7])
+
+
+def test_what_is_done_with_a_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = ["open_window", "fit_counts"]
+    assert course(monkeypatch, opened=0)[0] == ["open_window"]
+    assert course(monkeypatch, opened=1)[0] == [*begun, "weigh_counts", "write 2"]
+    assert course(monkeypatch, features=5)[0] == [
+        *(*begun, "fill_features", "weigh_counts", "write 2"),
+    ]
+    assert course(monkeypatch, features=5, judged=True)[0] == [
+        *(*begun, "fill_features", "judge", "write 1"),
+    ]
+    assert course(monkeypatch, features=5, best=0, judged=True)[0] == [*begun, "write 0"]
+    assert course(monkeypatch, features=5, best=0)[0] == [*begun, "weigh_counts", "write 0"]

@@ -124,3 +124,18 @@ def test_weights_are_floats_up_to_a_bound_and_for_a_slot_or_more() -> None:
 
 def test_the_number_of_features() -> None:
     assert (module.feature_number(5), module.feature_number(1)) == (67, 19)
+
+
+def test_a_perceptron_shares_what_is_not_nothing() -> None:
+    rng = np.random.default_rng(1)
+    shapes = [(4, FEATURES), (4,), (4, 4), (4,), (SLOTS + 1, 4), (SLOTS + 1,)]
+    selection = module.Selection(*(rng.normal(size=shape) for shape in shapes))
+    features, hidden = rng.normal(size=FEATURES), np.zeros((2, 4))
+    probability = np.array([0.3, 9, 9, 9, 9])
+    module.judge(selection, features, hidden, probability)
+    first = np.maximum(selection.enter @ features + selection.enter_bias, 0)
+    second = np.maximum(selection.middle @ first + selection.middle_bias, 0)
+    assert (first > 0).any()
+    assert (second == 0).any()
+    odds = np.exp(selection.leave @ second + selection.leave_bias)
+    np.testing.assert_allclose(probability, [0.3, *(0.7 * odds / odds.sum())])
