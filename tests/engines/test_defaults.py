@@ -12,6 +12,7 @@ from dscsnet.engines.fitting import RefineSettings
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.readouts import score
 from dscsnet.engines.runtimes import RuntimeOptions, split
+from dscsnet.engines.runtimes.onnx import OnnxRuntime
 from dscsnet.engines.runtimes.tensorrt import graphs, runtime, worker
 
 DEFAULTS: dict[type[msgspec.Struct], list[Any]] = {
@@ -43,6 +44,7 @@ def test_bounds_and_patience_of_what_runs() -> None:
     assert (split.BUCKETS, split.SMALL) == ((1, 8, 64, 256, 1024), 64)
     assert (worker.PATIENCE_S, runtime.LANES) == (30.0, 2)
     assert runtime.TOLERANCE == {"fp32": 1e-4, "fp16": 5e-3}
+    assert OnnxRuntime.tolerance.fget(None) == 1e-4  # type: ignore[attr-defined]
     assert cold_start.LONGEST_WAIT_S == 120.0
     assert folder.KEPT == 10
     assert graphs.CAPTURE_THREAD_LOCAL == 1
