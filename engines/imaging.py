@@ -79,17 +79,17 @@ def render(
     ):
         left, right = _window(xi, sigma_x, width)
         top, bottom = _window(yi, sigma_y, height)
-        if left < right and top < bottom:
-            column = gaussian_profile(yi, bottom - top, sigma_y, top)
-            row = gaussian_profile(xi, right - left, sigma_x, left)
-            image[top:bottom, left:right] += si * column[:, None] * row
+        column = gaussian_profile(yi, bottom - top, sigma_y, top)
+        row = gaussian_profile(xi, right - left, sigma_x, left)
+        image[top:bottom, left:right] += si * column[:, None] * row
     return image
 
 
 def _window(position: float, sigma: float, size: int) -> tuple[int, int]:
-    """Pixels [first, last) within the drawn extent of a target."""
+    """Pixels [first, last) within the drawn extent of a target; none: `last` is `first`."""
     reach = EXTENT_SIGMAS * sigma + 0.5
-    return max(0, math.ceil(position - reach)), min(size, math.floor(position + reach) + 1)
+    first = max(0, math.ceil(position - reach))
+    return first, max(first, min(size, math.floor(position + reach) + 1))
 
 
 def central_fraction(sigma_x: float, sigma_y: float | None = None) -> float:

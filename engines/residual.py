@@ -43,7 +43,7 @@ def reduced_chi2(
         (n,) sum of squared residuals over noise variance, divided by usable pixels less three
         parameters a target; NaN where no freedom or no noise estimate is left.
     """
-    number, size = pixels.shape[0], pixels.shape[1]
+    number, size, _ = pixels.shape
     result = np.empty(number)
     row, column = np.empty(size), np.empty(size)
     model = np.empty((size, size))

@@ -96,7 +96,7 @@ def _normalise(log_count: Float, probability: Float) -> None:
         probability[k] = math.exp(log_count[k] - greatest) if known else 0.0
         total += probability[k]
     if total == 0.0:
-        probability[0] = total = 1.0
+        probability[0], total = 1.0, 1.0
     for k in range(log_count.size):
         probability[k] /= total
 

@@ -98,7 +98,7 @@ def search_orders(
         table: of the PSF; an empty one: it is Gaussian.
         draws: (starts, most, 3) standard normal draws.
     """
-    number, size, most = pixels.shape[0], pixels.shape[1], draws.shape[1]
+    (number, size, _), most = pixels.shape, draws.shape[1]
     results = OrderResults(
         np.zeros(number, np.int64),
         np.full((6, number, most), np.nan),
@@ -243,7 +243,8 @@ def _add_peak(space: Workspace, orders: Orders, targets: int) -> None:
     """Put the last target where the matched filter finds most light left."""
     size, middle = space.size, space.size // 2
     reach = min(FILTER_REACH, middle)
-    best, best_x, best_y = -np.inf, middle, middle
+    best = -np.inf
+    best_x = best_y = middle
     for i in range(reach, size - reach):
         for j in range(reach, size - reach):
             light = norm = 0.0

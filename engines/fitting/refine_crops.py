@@ -80,7 +80,7 @@ def refine_crops(
         selection: judges by the features; without one the objectives choose.
         features: (n, features) of 0 to be filled; of (n, 0) where they are not wanted.
     """
-    number, size, most = pixels.shape[0], pixels.shape[1], slots.shape[2]
+    (number, size, _), most = pixels.shape, slots.shape[2]
     results = Results(
         np.zeros(number, np.int64),
         slots.copy(),

@@ -146,3 +146,57 @@ def test_without_a_start_it_compiles_at_once(folder: Folder) -> None:
     looked: list[Any] = []
     assert before_compiling(folder, lambda: looked.append(1)) is None
     assert looked == []
+
+
+def test_what_cannot_be_locked_is_tried_once(folder: Folder) -> None:
+    assert folder.writable is not None
+    (folder.writable / ".lock").mkdir()
+    looked: list[int] = []
+    with announced(lambda _text: None):
+        for _ in range(3):
+            before_compiling(folder, lambda: looked.append(1))
+    assert looked == [1]
+
+
+def test_who_has_the_lock_does_not_look_again(folder: Folder) -> None:
+    looked: list[int] = []
+    with announced(lambda _text: None):
+        for _ in range(3):
+            before_compiling(folder, lambda: looked.append(1))
+    assert looked == [1]
+
+
+def test_others_are_waited_for_two_minutes_asking_ten_times_a_second(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert folder.writable is not None
+    now, slept = [1000.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += 20 * seconds * 10
+
+    monkeypatch.setattr(cold_start.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cold_start.time, "sleep", sleep)
+    said: list[str] = []
+    with (folder.writable / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with announced(said.append):
+            before_compiling(folder, folder.look)
+    assert slept == [0.1] * 7  # of 20 s here: after 120 s it asks once more
+    assert sum("another process" in line for line in said) == 1
+
+
+def test_starts_are_inside_each_other(folder: Folder) -> None:
+    outer: list[str] = []
+    inner: list[str] = []
+    with announced(outer.append):
+        with announced(inner.append):
+            before_compiling(folder, folder.look)
+        assert is_free(folder)
+        before_compiling(folder, folder.look)
+        before_compiling(folder, folder.look)
+    assert "compiled 1 numerical loop in" in inner[-1]
+    assert "compiled 2 numerical loops in" in outer[-1]
+    before_compiling(folder, folder.look)
+    assert len(outer) == len(inner) == 2

@@ -51,3 +51,12 @@ def test_operator_columns_are_images_of_unit_targets(grid: Grid) -> None:
 def test_impossible_geometry_is_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"must be odd|must not exceed"):
         Grid(*sizes)
+
+
+@pytest.mark.parametrize("name", ["crop_size", "upsampling", "field_size"])
+def test_sides_are_odd_and_at_least_1(name: str) -> None:
+    assert getattr(Grid(**{"field_size": 1, name: 1}), name) == 1
+    for value in (-1, 0, 2):
+        with pytest.raises(ValueError, match=f"^{name} must be odd and at least 1, got {value}$"):
+            Grid(**{name: value})
+    assert Grid(9, 3, 9).field_size == 9

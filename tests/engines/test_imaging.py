@@ -61,3 +61,10 @@ def test_sigma_must_be_positive() -> None:
 def test_a_target_far_outside_along_either_axis_leaves_no_light(x: float, y: float) -> None:
     light = render([x], [y], [100.0], (11, 12), 0.6).sum()
     assert light == pytest.approx(100 if x == y == 5 else 0)
+
+
+def test_a_target_is_drawn_to_six_sigmas_and_half_a_pixel() -> None:
+    image = render([10.0], [10.0], [1.0], (21, 21), 0.5, 0.75)
+    rows, columns = (np.flatnonzero(image.any(axis)) for axis in (1, 0))
+    assert columns.tolist() == list(range(7, 14))  # 3.5 px
+    assert rows.tolist() == list(range(5, 16))  # 5 px

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dscsnet.engines.private_files import make_private, open_to_others, user_cache, write_whole
+from dscsnet.engines.private_files import (
+    is_only_ours,
+    make_private,
+    open_to_others,
+    user_cache,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -79,3 +85,13 @@ def test_half_a_file_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match="no space"):
         write_whole(path, b"new")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o720, 0o702])
+@pytest.mark.parametrize("sticky", [False, True])
+def test_what_belongs_to_others_is_never_ours(mode: int, sticky: bool) -> None:
+    for owner, ours in ((0, True), (os.geteuid(), True), (os.geteuid() + 4321, False)):
+        status = os.stat_result((mode, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+        assert is_only_ours(status, sticky) == (ours and (sticky or mode == 0o700))
+    mine = os.stat_result((mode, 0, 0, 1, os.geteuid(), 0, 0, 0, 0, 0))
+    assert is_only_ours(mine) == (mode == 0o700)

@@ -15,7 +15,13 @@ from dscsnet.engines.model import load_model
 from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime
 from dscsnet.engines.runtimes.split import SMALL, split
 from dscsnet.engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
-from tests.engines.tensorrt.fakes import FakeCuda, FakeGraphs, FakeTensorRt
+from tests.engines.tensorrt.fakes import (
+    Engine,
+    ExecutionContext,
+    FakeCuda,
+    FakeGraphs,
+    FakeTensorRt,
+)
 
 MODEL = "csist100k-mlp"
 BUCKETS = (1, 8, 64)
@@ -206,6 +212,32 @@ def test_a_refused_engine_says_why() -> None:
         rig.open()
     assert error.value.cause == "refused"
     rig.assert_all_freed()
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "words"),
+    [
+        ("set_optimization_profile_async", False, "the engine has no profile 0 for batches of 1"),
+        ("set_tensor_address", False, "no address accepted for crops"),
+        ("set_input_shape", False, "crops does not take batches of 1"),
+        ("infer_shapes", ["crops", "noise"], "shapes of crops, noise are not settled"),
+    ],
+)
+def test_a_context_that_cannot_be_set_up_says_why(
+    monkeypatch: pytest.MonkeyPatch, rig: Rig, step: str, answer: object, words: str
+) -> None:
+    monkeypatch.setattr(ExecutionContext, step, lambda *_: answer)
+    with pytest.raises(Unavailable, match=rf"^tensorrt_fake 1\.0: {words}: no reason") as caught:
+        rig.open()
+    assert caught.value.cause == "refused"
+    gc.collect()
+    assert rig.cuda.retained == 0
+
+
+def test_an_engine_without_contexts_says_so(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
+    monkeypatch.setattr(Engine, "create_execution_context", lambda *_: None)
+    with pytest.raises(Unavailable, match="no execution context for batches of 1: "):
+        rig.open()
 
 
 def test_too_little_memory_says_so_and_frees_what_it_had(rig: Rig) -> None:

@@ -1,0 +1,168 @@
+"""The engine of a model, with networks that are made up: what does not fit is told."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from dscsnet.engines.card import ModelCard
+from dscsnet.engines.engine import make_batch
+from dscsnet.engines.errors import GoldenCheckFailed, InferenceError, ModelError
+from dscsnet.engines.model import Model, load_model
+from dscsnet.engines.model_engine import (
+    ModelEngine,
+    _relative_error,
+    gives_further,
+    open_model_engine,
+)
+from dscsnet.engines.runtimes import RuntimeOptions
+
+
+class Recorded:
+    """A runtime that answers with golden outputs, row by row, changed as a test wants it."""
+
+    name, tolerance = "recorded", 1e-4
+
+    def __init__(self, model: Model) -> None:
+        self.golden, self.closed = model.golden(), 0
+        self.change: Any = lambda outputs: outputs
+
+    def run(self, inputs: Any) -> Any:
+        rows = np.arange(len(inputs["crops"])) % len(self.golden.inputs["crops"])
+        return self.change({name: each[rows] for name, each in self.golden.outputs.items()})
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def engine_of(name: str) -> ModelEngine:
+    model = load_model(name)
+    return ModelEngine(model, Recorded(model))
+
+
+def test_it_passes_its_check_and_closes_its_runtime() -> None:
+    engine = engine_of("field-mlp")
+    assert engine.golden_error() == 0
+    assert engine.check_golden().inputs["crops"].shape[1:] == (11, 11)
+    engine.close()
+    assert engine.runtime.closed == 1
+
+
+@pytest.mark.parametrize(("factor", "passes"), [(0.999 * 2**-13, True), (1.001 * 2**-13, False)])
+def test_the_check_allows_the_tolerance(factor: float, passes: bool) -> None:
+    engine = engine_of("field-mlp")
+    engine.runtime.tolerance = 2**-13
+
+    def change(outputs: Any) -> Any:
+        wrong = outputs["position"].astype(np.float64) * (1 + factor)
+        return outputs | {"position": wrong.astype(np.float32)}
+
+    engine.runtime.change = change
+    assert engine.golden_error() == pytest.approx(factor, rel=5e-4)
+    if passes:
+        engine.check_golden()
+    else:
+        with pytest.raises(GoldenCheckFailed, match=r"relative error 1\.2e-04, at most 1e-04"):
+            engine.check_golden()
+
+
+def test_an_error_that_tells_nothing_is_no_pass() -> None:
+    zeros, ones = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+    assert _relative_error(ones[:1], ones) == math.inf
+    assert math.isnan(_relative_error(zeros, zeros))
+    assert _relative_error(2 * ones, ones) == 1
+    engine = engine_of("field-mlp")
+    engine.runtime.change = lambda outputs: {k: v * np.float32("nan") for k, v in outputs.items()}
+    with pytest.raises(GoldenCheckFailed):
+        engine.check_golden()
+
+
+def batch_for(engine: ModelEngine, number: int) -> Any:
+    pixels = np.zeros((number, 11, 11), np.float32)
+    return make_batch(engine, pixels, np.ones(pixels.shape, bool), np.ones(number, np.float32))
+
+
+def test_missing_outputs_are_named_in_order() -> None:
+    engine = engine_of("field-mlp")
+    engine.runtime.change = lambda outputs: {"count": outputs["count"], "more": outputs["count"]}
+    names = "existence, log_intensity, log_sigma, position"
+    with pytest.raises(InferenceError, match=f"^the network has no output {names}$"):
+        engine.run(batch_for(engine, 2))
+
+
+@pytest.mark.parametrize("name", ["count", "existence", "position", "log_intensity", "log_sigma"])
+def test_outputs_of_other_shapes_or_types_are_refused(name: str) -> None:
+    engine = engine_of("field-mlp")
+    for change in (
+        lambda v: v.astype(np.float64),
+        lambda v: v[..., :-1],
+        lambda v: v[:-1],
+        lambda v: np.float32(1),
+    ):
+        engine.runtime.change = lambda outputs, change=change: (
+            outputs | {name: np.asarray(change(outputs[name]))}
+        )
+        with pytest.raises(InferenceError, match="the network's output "):
+            engine.run(batch_for(engine, 3))
+
+
+def test_no_crop_is_no_error_and_one_finite_crop_is_enough() -> None:
+    engine = engine_of("field-mlp")
+    assert len(engine.run(batch_for(engine, 0))["count"]) == 0
+
+    def spoil(outputs: Any) -> Any:
+        outputs["position"][:-1] = np.nan
+        return outputs
+
+    engine.runtime.change = spoil
+    engine.run(batch_for(engine, 3))
+    engine.runtime.change = lambda outputs: (
+        outputs | {"count": outputs["count"] * np.float32("nan")}
+    )
+    with pytest.raises(InferenceError, match="not finite for any crop of the batch"):
+        engine.run(batch_for(engine, 3))
+
+
+def test_a_selection_of_another_network_is_refused() -> None:
+    engine = engine_of("field-mlp")
+    batch = batch_for(engine, 2)
+    outputs = dict(engine.run(batch))
+    assert engine._selection.slots == 5
+    engine._selection = engine._selection._replace(leave_bias=np.zeros(5))
+    with pytest.raises(ModelError, match=r"^field-mlp: selection\.npz is for 4 slots, .* has 5$"):
+        engine.read(outputs, batch)
+
+
+def test_a_model_that_can_be_asked_for_further_targets() -> None:
+    assert gives_further(load_model("field-mlp").card.readout)
+    assert not gives_further(load_model("scene-compact").card.readout)
+
+
+def changed_card(model: Model, **changes: Any) -> Model:
+    plain = msgspec.to_builtins(model.card) | changes
+    return replace(model, card=msgspec.convert(plain, ModelCard))
+
+
+def test_golden_crops_are_of_the_cards_size() -> None:
+    model = load_model("field-mlp")
+    engine = ModelEngine(model, Recorded(model))
+    engine.model = changed_card(model, crop_size=13)
+    with pytest.raises(ModelError, match=r"golden crops: expected \(n, 13, 13\), got \(\d+, 11"):
+        engine.check_golden()
+
+
+def test_without_a_selection_there_is_none() -> None:
+    model = load_model("field-mlp")
+    files = {name: each for name, each in model.card.files.items() if name != "selection.npz"}
+    assert changed_card(model, files=files).selection().slots == -1
+    assert model.selection().slots == 5
+
+
+def test_the_psf_of_a_model_is_its_cards_width_along_both() -> None:
+    engine = open_model_engine("csist100k-mlp", "onnxruntime", options=RuntimeOptions(threads=1))
+    assert engine.psf == (engine.model.card.psf_sigma,) * 2
+    assert engine.sha256 == engine.model.card.files["model.onnx"]
+    engine.close()

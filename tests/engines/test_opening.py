@@ -1,0 +1,53 @@
+"""What opens engines and runtimes is handed what was asked for."""
+
+from typing import Any
+
+import pytest
+
+from dscsnet.engines import model_engine
+from dscsnet.engines.errors import ModelError
+from dscsnet.engines.opening import open_engine
+from dscsnet.engines.psf_fit_settings import PsfFitSettings
+from dscsnet.engines.runtimes import RuntimeOptions, choice
+
+
+def test_a_model_is_opened_with_the_threads_that_were_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(model_engine, "open_model_engine", lambda *a, **k: told.append((a, k)))
+    open_engine("some")
+    open_engine(
+        *("some", "torch"),
+        threads=3,
+        psf=(0.5, 0.6),
+        least_existence=0.1,
+        options=RuntimeOptions(threads=7, device=2, precision="fp32"),
+    )
+    (first, defaults), (second, given) = told
+    assert (first, second) == (("some", "auto"), ("some", "torch"))
+    assert defaults == {"psf": None, "least_existence": None, "options": RuntimeOptions()}
+    assert given["options"] == RuntimeOptions(threads=3, device=2, precision="fp32")
+    assert (given["psf"], given["least_existence"]) == ((0.5, 0.6), 0.1)
+
+
+def test_the_fit_takes_its_settings_before_a_width() -> None:
+    assert open_engine("psf-fit").psf == (0.5, 0.5)
+    assert open_engine("psf-fit", psf=(0.6, 0.7)).psf == (0.6, 0.7)
+    settings = PsfFitSettings(sigma_x=0.8)
+    assert open_engine("psf-fit", psf=(0.6, 0.7), psf_fit=settings).psf == (0.8, 0.8)
+
+
+def test_runtimes_are_tried_the_fastest_first() -> None:
+    assert [name for name, _ in choice.openers("auto")] == ["tensorrt", "torch", "onnxruntime"]
+    for name in ("tensorrt", "torch", "onnxruntime"):
+        assert choice.openers(name) == ((name, choice.OPENERS[name]),)
+    with pytest.raises(ModelError, match=r"there are auto, onnxruntime, tensorrt, torch$"):
+        choice.openers("none")
+
+
+def test_a_runtime_has_options_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setitem(choice.OPENERS, "torch", lambda model, options: told.append(options))
+    given = RuntimeOptions(threads=2)
+    choice.open_runtime("torch", None)  # type: ignore[arg-type]
+    choice.open_runtime("torch", None, given)  # type: ignore[arg-type]
+    assert told == [RuntimeOptions(), given]
