@@ -17,7 +17,6 @@ from dscsnet.pipeline.commands.progress import PLAIN_LINE_S
 if TYPE_CHECKING:
     from dscsnet.tools.simulation.scenes import Scenes
 
-
 app = typer.Typer(
     no_args_is_help=True, help="Write or look at crops with known targets, laid out as CSIST-100K."
 )
@@ -128,6 +127,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _plain_lines(what: str) -> Callable[[int, int], None]:
+    from dscsnet.pipeline.commands.progress import PLAIN_LINE_S
+
     next_at = time.monotonic() + PLAIN_LINE_S
 
     def tell(done: int, total: int) -> None:

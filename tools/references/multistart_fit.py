@@ -87,10 +87,10 @@ def _numbers(pixels: Float, noise: float, intensity: tuple[float, float], most: 
     """Numbers of targets whose light can be that of the crop, give or take its noise."""
     low, high = intensity
     light, slack = float(pixels.sum()), 3 * noise * pixels.shape[0]
-    fewest = max(0, math.ceil((light - slack) / high))
+    fewest = math.ceil((light - slack) / high)
     greatest = min(most, math.floor((light + slack) / low))
     if fewest > greatest:  # no number fits: the nearest
-        fewest = greatest = min(most, max(0, round(2 * light / (low + high))))
+        fewest = greatest = min(most, round(2 * light / (low + high)))
     return range(max(1, fewest), greatest + 1)
 
 

@@ -7,7 +7,10 @@ from scipy.optimize import least_squares
 from dscsnet.engines.imaging import render
 from dscsnet.tools.references.multistart_fit import (
     _damped_step,
+    _descend,
+    _light_spread,
     _linearise,
+    _numbers,
     _residuals,
     fit_crop,
     fit_crops,
@@ -124,3 +127,68 @@ def test_an_intensity_stays_only_where_it_pushes_against_its_bound(
     expected = np.zeros(6)
     expected[free] = np.linalg.solve(damped[np.ix_(free, free)], -gradient[free])
     np.testing.assert_allclose(step, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("light", "noise", "low", "expected"),
+    [
+        (0, 1.0, 220, []),
+        (-300, 1.0, 220, []),
+        (235, 1.0, 220, [1]),
+        (470, 1.0, 220, [2]),
+        (900, 1.0, 220, [4]),
+        (2000, 1.0, 220, [5]),  # more than there may be
+        (300, 0.1, 220, [1]),  # between one and two: the nearer
+        (400, 0.1, 220, [2]),
+        (100, 5.0, 50, [1, 2, 3, 4, 5]),
+        (600, 1.0, 100, [3, 4, 5]),
+        (350, 1.0, 100, [2, 3]),
+        (250, 0.0, 220, [1]),
+        (440, 0.0, 220, [2]),
+    ],
+)
+def test_numbers_of_targets_that_the_light_allows(
+    light: float, noise: float, low: float, expected: list[int]
+) -> None:
+    pixels = np.full((11, 11), light / 121)
+    pixels[0, 0] += light - pixels.sum()
+    assert list(_numbers(pixels, noise, (low, 250), 5)) == expected
+
+
+def test_starts_spread_as_the_light_does_beyond_the_psf() -> None:
+    lone = draw(np.array([[4.8, 5.3, 230.0]]))
+    center, spread = _light_spread(lone, SIGMA)
+    np.testing.assert_allclose(center, [4.8, 5.3], atol=0.01)
+    np.testing.assert_allclose(spread, 0.1, atol=0.05)
+    center, spread = _light_spread(draw(np.array([[4.0, 5.0, 230.0], [6.0, 5.0, 230.0]])), SIGMA)
+    np.testing.assert_allclose(center, 5, atol=1e-6)
+    np.testing.assert_allclose(spread, [1, 0.1], atol=0.02)
+    center, spread = _light_spread(draw(np.array([[5.0, 3.0, 230.0], [5.0, 7.0, 230.0]])), SIGMA)
+    np.testing.assert_allclose(spread, [0.1, 2], atol=0.02)
+    center, spread = _light_spread(np.zeros((11, 11)), SIGMA)
+    np.testing.assert_allclose([*center, *spread], [0, 0, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "end_x", "end_y"),
+    [
+        (-0.9, 5.0, -0.5, 5.0),
+        (10.9, 5.0, 10.5, 5.0),
+        (5.0, -0.9, 5.0, -0.5),
+        (5.0, 10.9, 5.0, 10.5),
+    ],
+)
+def test_positions_stay_in_the_crop(x: float, y: float, end_x: float, end_y: float) -> None:
+    targets = np.array([[np.clip(x, 1, 9), np.clip(y, 1, 9), 230.0]])
+    _descend(targets, draw(np.array([[x, y, 235.0]])), SIGMA, *RANGE)
+    np.testing.assert_allclose(targets[0, :2], [end_x, end_y], atol=1e-3)
+
+
+@pytest.mark.parametrize(("true", "end"), [(150.0, 220.0), (400.0, 250.0), (231.0, 231.0)])
+def test_intensities_end_at_their_bounds(true: float, end: float) -> None:
+    targets = np.array([[5.1, 4.9, 235.0]])
+    misfit = _descend(targets, draw(np.array([[5.0, 5.0, true]])), SIGMA, *RANGE)
+    assert targets[0, 2] == pytest.approx(end, abs=0.01)
+    np.testing.assert_allclose(targets[0, :2], 5, atol=5e-3)
+    left = draw(targets) - draw(np.array([[5.0, 5.0, true]]))
+    assert misfit == pytest.approx((left**2).sum(), abs=1e-6)

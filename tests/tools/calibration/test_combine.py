@@ -1,0 +1,92 @@
+"""Means of spots and of tracks, and how far their errors are believed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dscsnet.tools.calibration import combine
+from dscsnet.tools.calibration.combine import Tracks, agree, log_widths, mean_tracks
+
+ROUND = np.array([0.25, 0.25, 0.0])
+SIGMA = 0.002  # of each element
+
+
+def errors(number: int) -> np.ndarray:
+    return np.broadcast_to(SIGMA**2 * np.eye(3), (number, 3, 3))
+
+
+def test_widths_and_their_errors() -> None:
+    error = np.array([[[4.0, 1.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 9.0]]]) * 1e-6
+    width, spread = log_widths(np.array([[0.3, 0.2, 0.1]]), error)
+    assert width[0] == pytest.approx(math.log(0.5))
+    assert spread[0] == pytest.approx(0.5 * math.sqrt(8e-6) / 0.5)
+    nothing, _ = log_widths(np.array([[-0.3, 0.2, 0.0]]), error)
+    assert nothing[0] == pytest.approx(0.5 * math.log(0.5e-6))
+
+
+@pytest.mark.parametrize(("away", "wider"), [(0.5, 1.0), (3.0, 6.0)])
+def test_the_error_of_a_track_grows_where_its_spots_disagree(away: float, wider: float) -> None:
+    spots = ROUND + np.array([[1.0, 0, 0], [-1.0, 0, 0]]) * away * SIGMA
+    tracks = mean_tracks(spots, errors(2), np.array([7, 7]))
+    assert len(tracks) == 1
+    np.testing.assert_allclose(tracks.covariance, [ROUND])
+    np.testing.assert_allclose(tracks.error, [wider * SIGMA**2 / 2 * np.eye(3)])
+    assert (tracks.number[0], tracks.spots[0], tracks.varies[0]) == (7, 2, False)
+
+
+def test_outliers_are_left_out_of_a_track_unless_most_are() -> None:
+    stray = ROUND + [30 * SIGMA, 0, 0]
+    tracks = mean_tracks(np.array([ROUND, ROUND, stray]), errors(3), np.zeros(3, int))
+    np.testing.assert_allclose(tracks.covariance, [ROUND])
+    corners = ROUND + 30 * SIGMA * np.eye(3)
+    tracks = mean_tracks(corners, errors(3), np.zeros(3, int))
+    np.testing.assert_allclose(tracks.covariance, [ROUND + 10 * SIGMA])
+
+
+@pytest.mark.parametrize(
+    ("deviation", "error", "varies"),
+    [(0.2, 0.01, True), (0.2, 0.15, False), (0.067, 0.001, False), (0.068, 0.001, True)],
+)
+def test_a_track_varies_where_its_width_does_beyond_noise(
+    deviation: float, error: float, varies: bool
+) -> None:
+    widths = np.array([-1.0, -1.0, 0.0, 1.0, 1.0]) * deviation
+    assert combine._varies(widths, np.full(5, error)) == varies
+    assert not combine._varies(widths[:4], np.full(4, error))
+
+
+@pytest.mark.parametrize(("number", "wider"), [(3, 1.0), (4, 4 * 9 / 9)])
+def test_the_common_error_grows_where_more_than_three_disagree(number: int, wider: float) -> None:
+    signs = np.array([1.0, -1.0, 1.0, -1.0])[:number, None]
+    spots = ROUND + signs * np.array([3 * SIGMA, 0, 0])
+    weights = np.linalg.inv(errors(number))
+    mean, error = combine._weighted(spots, weights, np.ones(number))
+    np.testing.assert_allclose(mean, spots.mean(axis=0))
+    np.testing.assert_allclose(error, wider * SIGMA**2 / number * np.eye(3))
+    mean, error = combine._weighted(np.tile(ROUND, (number, 1)), weights, np.ones(number))
+    np.testing.assert_allclose(error, SIGMA**2 / number * np.eye(3))
+
+
+def tracks_of(covariance: np.ndarray, varies: list[bool]) -> Tracks:
+    number = len(covariance)
+    ones = np.ones(number, np.int64)
+    return Tracks(np.arange(number), covariance, errors(number), ones, np.array(varies))
+
+
+def test_tracks_of_changing_width_count_only_where_there_are_no_others() -> None:
+    shapes = np.tile(ROUND, (4, 1))
+    some = agree(tracks_of(shapes, [False, False, False, True]))
+    assert some.member[3] == 0
+    assert (some.member[:3] > 0.5).all()
+    every = agree(tracks_of(shapes, [True] * 4))
+    assert (every.member > 0.5).all()
+    np.testing.assert_allclose(every.covariance, ROUND)
+
+
+def test_a_track_of_another_form_is_none_of_them() -> None:
+    shapes = np.tile(ROUND, (9, 1))
+    shapes[0] += [0.03, -0.03, 0.0]  # as wide on the whole, and elliptical
+    found = agree(tracks_of(shapes, [False] * 9))
+    assert found.member[0] == 0
+    np.testing.assert_allclose(found.covariance, ROUND)
