@@ -85,7 +85,7 @@ def _densities(
     beyond = sigma / excess - away / sigma
     # for large arguments the tail underflows beside an exponential that overflows
     tail = np.exp(np.minimum(0.5 * (sigma / excess) ** 2 - away / excess, 50.0))
-    direct = tail * normal_tail(beyond) / excess
+    direct = tail * normal_tail(np.minimum(beyond, 4.0)) / excess
     asymptotic = normal * sigma / (excess * np.maximum(beyond, 4.0))
     wide = np.where(beyond < 4.0, direct, asymptotic)
     odd = np.full_like(widths, ODD_SHARE / ODD_RANGE)
@@ -97,7 +97,7 @@ def _cost(widths: Float, errors: Float, point: Float) -> float:
     center, scatter, share, excess = _natural(point)
     total = sum(_densities(widths, errors, center, scatter, share, excess))
     prior = 0.5 * (scatter / USUAL_SCATTER) ** 2 - math.log(share * (1 - share))
-    return prior - float(np.log(total).sum())
+    return prior - float(np.log(np.maximum(total, 1e-300)).sum())
 
 
 def _descend(widths: Float, errors: Float, point: Float) -> tuple[Float, float]:

@@ -200,7 +200,7 @@ def _patches(
     if rounded:
         deviation = np.maximum(deviation, math.sqrt(ROUNDING))
     inside = np.abs(values) <= CLIP * deviation
-    number = inside.sum(axis=1)  # half of the pixels at least
+    number = np.maximum(inside.sum(axis=1), 1)
     variance = np.where(inside, values, 0.0).astype(np.float64)
     return Patches(place, means, (variance**2).sum(axis=1) / number / CLIPPED_VARIANCE)
 

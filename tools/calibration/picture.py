@@ -110,7 +110,7 @@ def _draw_widths(
     edges = np.linspace(low - margin, high + margin, BINS + 1)
     every, _ = np.histogram(spots.sigma, edges)
     used, _ = np.histogram(spots.sigma[spots.used], edges)
-    axes = Axes(place, (edges[0], edges[-1]), (0, 1.1 * float(every.max())))
+    axes = Axes(place, (edges[0], edges[-1]), (0, 1.1 * float(max(every.max(), 1))))
     bars(picture, axes, edges, every.astype(float), QUIET)
     bars(picture, axes, edges, used.astype(float), RESOLVED)
     if psf is not None:

@@ -127,7 +127,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _plain_lines(what: str) -> Callable[[int, int], None]:
-    from dscsnet.pipeline.commands.progress import PLAIN_LINE_S
 
     next_at = time.monotonic() + PLAIN_LINE_S
 

@@ -57,10 +57,13 @@ def targets_window(view: CropView) -> Window:
 
 
 def squares(colours: Picture, window: Window) -> Picture:
-    """Enlarge a part of a crop, which it holds, to (PANEL, PANEL, 3), every pixel a square."""
+    """Enlarge a part of a crop to (PANEL, PANEL, 3), every pixel a square."""
     left, top, side = window
     steps = (np.arange(PANEL) + 0.5) * side / PANEL
-    column, row = (np.floor(first + steps + 0.5).astype(int) for first in (left, top))
+    last = len(colours) - 1
+    column, row = (
+        np.clip(np.floor(first + steps + 0.5).astype(int), 0, last) for first in (left, top)
+    )
     enlarged: Picture = colours[row[:, None], column[None, :]]
     return enlarged
 
