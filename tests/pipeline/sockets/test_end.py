@@ -38,3 +38,16 @@ def test_no_end_opens_in_a_context_that_is_over(end: type[Sender | Receiver]) ->
     context.term()
     with pytest.raises(ChannelError, match=r"^cannot open inproc://a: "):
         end(Channel("inproc://a", bind=True), context=context)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bind", "kept"),
+    [
+        *(("tcp://127.0.0.1:9", False, True), ("tcp://127.0.0.1:*", True, False)),
+        *(("inproc://a", False, False), ("inproc://a", True, False)),
+    ],
+)
+def test_only_a_connection_to_elsewhere_is_kept(endpoint: str, bind: bool, kept: bool) -> None:
+    with zmq.Context() as context, Receiver(Channel(endpoint, bind=bind), context=context) as end:
+        assert (end._keeper is not None) == kept
+        assert not end.renew_connection()
