@@ -121,3 +121,9 @@ def test_of_an_ellipse_the_widths_are_those_along_the_image() -> None:
     )
     turned = PsfFitEngine(PsfFitSettings(sigma_x=0.5, sigma_y=0.9, angle=45.0)).psf
     assert turned == pytest.approx((math.sqrt((0.25 + 0.81) / 2),) * 2)
+
+
+def test_of_two_wrong_widths_the_first_is_told() -> None:
+    for value in (-1.0, 1e3):
+        with pytest.raises(ValueError, match=r"^sigma_x must be"):
+            PsfFitSettings(sigma_x=value, sigma_y=value)
