@@ -23,7 +23,7 @@ def hit_log_odds(sigma_x: Float, sigma_y: Float) -> Float:
     """Log-odds that an error with Student's t tails in the plane is within `HIT_DISTANCE`."""
     variance = np.maximum((sigma_x**2 + sigma_y**2) / 2, 1e-12)
     miss = 0.5 * TAIL * np.log1p(HIT_DISTANCE**2 / (TAIL * variance))  # -ln P(miss)
-    return np.log(np.expm1(miss))
+    return np.log(np.expm1(np.minimum(miss, 700.0)))
 
 
 def log_odds(probability: Float) -> Float:

@@ -36,7 +36,7 @@ def test_the_error_of_a_track_grows_where_its_spots_disagree(away: float, wider:
 
 
 def test_outliers_are_left_out_of_a_track_unless_most_are() -> None:
-    stray = np.add(ROUND, [30 * SIGMA, 0, 0])
+    stray = ROUND + np.array([30 * SIGMA, 0, 0])
     tracks = mean_tracks(np.array([ROUND, ROUND, stray]), errors(3), np.zeros(3, int))
     np.testing.assert_allclose(tracks.covariance, [ROUND])
     corners = ROUND + 30 * SIGMA * np.eye(3)

@@ -1,4 +1,4 @@
-"""The three kinds of widths against SciPy's densities; where the search for the mode begins."""
+"""The three kinds of widths against SciPy, and where the search for the narrow mode begins."""
 
 import math
 

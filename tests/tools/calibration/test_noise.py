@@ -44,7 +44,7 @@ def test_a_slope_is_no_noise_and_bad_pixels_are_no_patch() -> None:
 
 
 def test_few_whole_counts_off_are_rounding() -> None:
-    """Where most pixels are alike the others are no outliers, if counts are whole."""
+    """Of whole counts that are mostly alike the others are no outliers."""
     image = np.zeros((18, 18))
     image[4::6, 4::6] = 1
     assert patches_of(image, 0.2).variance[0] == 0

@@ -9,6 +9,7 @@ import pytest
 
 from dscsnet.pipeline.errors import SourceError
 from dscsnet.tools.drawing.canvas import RESOLVED
+from dscsnet.tools.show import answers_picture as module
 from dscsnet.tools.show.answers_picture import (
     CROP,
     MARGIN,
@@ -97,3 +98,17 @@ def test_spots_outside_of_the_frame_are_passed_over() -> None:
     targets = AnswerTargets([0, 1], [20.0, 1e6], [10.0, 3.0], [5.0, None])
     picture = draw_answers([(0, np.ones((30, 40)), Answer(0, "ok", spots, targets))])
     assert picture.shape == draw_answers([(0, np.ones((30, 40)), answer())]).shape
+
+
+def test_the_three_with_most_light_in_the_frame_are_enlarged() -> None:
+    spots = AnswerSpots(
+        [5.0, 6.0, 7.0, 39.4, 39.6, -0.6, 8.0],
+        [29.4, -0.4, 7.0, 8.0, 8.0, 8.0, 29.6],
+        *([1] * 7, [None] * 7, [0] * 7),
+    )
+    targets = AnswerTargets(
+        [1, 0, 3, 3, 4, 5, 6], [1.0] * 7, [1.0] * 7, [30.0, 50.0, 20.0, 20.0, 900.0, 900.0, None]
+    )
+    assert module._strongest(Answer(0, "ok", spots, targets), (30, 40)) == [0, 3, 1]
+    inside = [module._inside(Answer(0, "ok", spots, targets), k, (30, 40)) for k in range(7)]
+    assert inside == [True, True, True, True, False, False, False]
