@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines.array_files import Archive, ArrayFileError
 from dscsnet.engines.card import ModelCard
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.files.arrays import Archive, ArrayFileError
+from dscsnet.engines.files.strict_yaml import YamlError, decode_yaml
 from dscsnet.engines.fitting import NO_SELECTION, Selection, selection_of
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
 
 SHIPPED = Path(__file__).parent / "weights"
 CARD = "model.yaml"

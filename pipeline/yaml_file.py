@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.engines.files.strict_yaml import YamlError, decode_yaml
 from dscsnet.pipeline.errors import ConfigError
 
 T = TypeVar("T")

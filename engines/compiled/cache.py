@@ -21,7 +21,7 @@ from numba.core.serialize import dumps
 from dscsnet.engines import cold_start
 from dscsnet.engines.compiled.fingerprint import fingerprint
 from dscsnet.engines.compiled.folder import ENDING, LoopFolder, loop_folder
-from dscsnet.engines.private_files import is_only_ours, write_whole
+from dscsnet.engines.files.private import is_only_ours, write_whole
 
 MAGIC = b"dscsnet loop 1\n"
 DIGEST_BYTES = 32

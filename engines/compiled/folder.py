@@ -20,7 +20,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from dscsnet.engines.private_files import make_private, open_to_others, user_cache
+from dscsnet.engines.files.private import make_private, open_to_others, user_cache
 
 log = logging.getLogger(__name__)
 

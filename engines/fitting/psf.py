@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines.array_files import ArrayFileError, map_array
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.files.arrays import ArrayFileError, map_array
+from dscsnet.engines.files.images import ImageFileError, read_image
 from dscsnet.engines.fitting.spline import PsfTable
-from dscsnet.engines.image_files import ImageFileError, read_image
 
 #: Stands for the Gaussian along the axes.
 NO_TABLE = PsfTable(np.zeros((0, 0)), 1, 0.0)

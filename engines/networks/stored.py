@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.files.strict_yaml import YamlError, decode_yaml
 from dscsnet.engines.networks.config import NetworkConfig
 from dscsnet.engines.networks.deployed import Deployed, Normalisation
 from dscsnet.engines.networks.offgrid import OffGridConfig, OffGridNetwork
 from dscsnet.engines.networks.registry import AnyNetworkConfig, build
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
 
 #: What is raised for files that are missing, damaged, or do not belong together.
 UNUSABLE = (

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines.array_files import ArrayFileError, map_array
-from dscsnet.engines.image_files import ImageFileError, read_image
+from dscsnet.engines.files.arrays import ArrayFileError, map_array
+from dscsnet.engines.files.images import ImageFileError, read_image
 from dscsnet.pipeline.errors import ConfigError
 
 EXPECTED = "expected a one-channel image (PNG, TIFF, BMP) or a 2-D .npy array of numbers"

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines import image_files
-from dscsnet.engines.image_files import Content
+from dscsnet.engines.files import images
+from dscsnet.engines.files.images import Content
 from dscsnet.pipeline.errors import InputError, SourceError
 from dscsnet.pipeline.messages.bounds import Limits
 from dscsnet.pipeline.messages.pixels import exact_pixels, wire_dtype
@@ -72,8 +72,8 @@ class PixelConverter:
 def decode_image(content: Content, where: str) -> NDArray[np.generic]:
     """Decode the content of one image file as it is stored, colour included; or SourceError."""
     try:
-        return image_files.decode_image(content)
-    except image_files.ImageFileError as error:
+        return images.decode_image(content)
+    except images.ImageFileError as error:
         raise SourceError(
             f"{where}: damaged, or not an image of the kind that its name says: {error}"
         ) from None

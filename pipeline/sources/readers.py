@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines.array_files import Archive, ArrayFileError, map_array
+from dscsnet.engines.files.arrays import Archive, ArrayFileError, map_array
 from dscsnet.pipeline.errors import SourceError
 from dscsnet.pipeline.sources.pixels import PixelConverter, check_stored, decode_image
 from dscsnet.pipeline.sources.tiff import TIFF_SUFFIXES, TiffPages

@@ -26,7 +26,7 @@ from dscsnet.engines.model_engine import ModelEngine, open_model_engine
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
 from dscsnet.engines.runtimes.driver import DRIVER
-from tests.engines.runtime_contract import RuntimeContract
+from tests.engines.runtimes.runtime_contract import RuntimeContract
 
 SHIPPED = shipped_models()
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.engines.files.strict_yaml import YamlError, decode_yaml
 from dscsnet.pipeline.config import NodeConfig, load_config
 from dscsnet.pipeline.errors import ConfigError, MessageError
 from dscsnet.pipeline.messages.bounds import Limits, check_bounds

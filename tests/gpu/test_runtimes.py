@@ -9,7 +9,7 @@ import pytest
 
 from dscsnet.engines.model import load_model
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
-from tests.engines.runtime_contract import RuntimeContract
+from tests.engines.runtimes.runtime_contract import RuntimeContract
 
 pytestmark = pytest.mark.gpu
 

@@ -17,13 +17,13 @@ from onnx.reference import ReferenceEvaluator
 
 from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.estimates import Estimates
+from dscsnet.engines.files.strict_yaml import decode_yaml
 from dscsnet.engines.model import Model, load_model
 from dscsnet.engines.model_engine import ModelEngine
 from dscsnet.engines.networks.stored import RECIPE
 from dscsnet.engines.runtimes import RuntimeOptions, open_runtime
 from dscsnet.engines.runtimes.base import Arrays
 from dscsnet.engines.runtimes.tensorrt import network_bytes
-from dscsnet.engines.strict_yaml import decode_yaml
 from dscsnet.tools.export.model_folder import protocol_crops
 from dscsnet.tools.measures.average_precision import Points, average_precision
 from dscsnet.tools.training.config import stored_train_config

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from dscsnet.engines.errors import ModelError
-from dscsnet.engines.private_files import make_private, open_to_others, user_cache, write_whole
+from dscsnet.engines.files.private import make_private, open_to_others, user_cache, write_whole
 
 PLAN, NOTE = ".engine", ".json"
 

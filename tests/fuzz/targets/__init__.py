@@ -59,7 +59,7 @@ _MODEL = (
     "dscsnet.engines.model",
     "dscsnet.engines.model_engine",
     "dscsnet.engines.card",
-    "dscsnet.engines.strict_yaml",
+    "dscsnet.engines.files.strict_yaml",
 )
 _RECORDING = (
     *(f"dscsnet.pipeline.recording.{name}" for name in ("reader", "scan", "layout")),
@@ -99,14 +99,14 @@ TARGETS = {
                 "dscsnet.pipeline.yaml_file",
                 "dscsnet.pipeline.config",
                 "dscsnet.pipeline.sockets.channel",
-                "dscsnet.engines.strict_yaml",
+                "dscsnet.engines.files.strict_yaml",
             ),
             mutators.yaml_tree,
         ),
         Target(
             "detector_config",
             "configs",
-            ("dscsnet.detector_stub.config", "dscsnet.engines.strict_yaml"),
+            ("dscsnet.detector_stub.config", "dscsnet.engines.files.strict_yaml"),
             mutators.yaml_tree,
         ),
         Target(

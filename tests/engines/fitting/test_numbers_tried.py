@@ -6,7 +6,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from dscsnet.engines.fitting import Refined
-from tests.engines.test_fitting import EXACT, SLOTS, crowded, fit, images, slots
+from tests.engines.fitting.test_fits import EXACT, SLOTS, crowded, fit, images, slots
 
 Float = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ import pytest
 
 from dscsnet.engines.compiled.folder import KEPT, _bases, folder_name, kernel_sources, sweep
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def tree(root: Path, factor: int = 2) -> Path:
     """The project's own decorators, and two modules of loops of which one inlines the other."""
-    for part in ("compiled", "__init__.py", "cold_start.py", "private_files.py"):
+    for part in ("compiled", "__init__.py", "cold_start.py", "files"):
         source, target = ROOT / "engines" / part, root / "dscsnet" / "engines" / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dscsnet.engines import array_files
-from dscsnet.engines.array_files import Archive, ArrayFileError, map_array
+from dscsnet.engines.files import arrays
+from dscsnet.engines.files.arrays import Archive, ArrayFileError, map_array
 
 
 def test_bounds() -> None:
-    assert array_files.MOST_BYTES == 2**31
-    assert array_files.MOST_AXES == 8
+    assert arrays.MOST_BYTES == 2**31
+    assert arrays.MOST_AXES == 8
 
 
 def test_what_there_is_is_listed_in_order_and_not_endlessly(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dscsnet.engines.private_files import (
+from dscsnet.engines.files.private import (
     is_only_ours,
     make_private,
     open_to_others,

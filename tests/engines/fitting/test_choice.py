@@ -9,7 +9,7 @@ from msgspec import structs
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.fitting import NO_SELECTION, Refined, Selection, refine, selection_of
 from dscsnet.engines.fitting.selection import EVIDENCE, LEAST_LOG, feature_number
-from tests.engines.test_fitting import EXACT, SIZE, SLOTS, crowded, images, slots
+from tests.engines.fitting.test_fits import EXACT, SIZE, SLOTS, crowded, images, slots
 
 FEATURES = feature_number(SLOTS)
 #: All counts are fitted to the whole crop, so that fits of one and of several counts are the same.

@@ -17,7 +17,7 @@ from dscsnet.engines.networks.stored import WEIGHTS, load_network  # noqa: E402
 from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime  # noqa: E402
 from dscsnet.engines.runtimes.split import BUCKETS  # noqa: E402
 from dscsnet.engines.runtimes.torch_runtime import TOLERANCE, halve_layers, open_torch  # noqa: E402
-from tests.engines.runtime_contract import RuntimeContract  # noqa: E402
+from tests.engines.runtimes.runtime_contract import RuntimeContract  # noqa: E402
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="would take the GPU")

@@ -15,7 +15,7 @@ from dscsnet.engines.model import load_model
 from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime
 from dscsnet.engines.runtimes.split import SMALL, split
 from dscsnet.engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
-from tests.engines.tensorrt.fakes import (
+from tests.engines.runtimes.tensorrt.fakes import (
     Engine,
     ExecutionContext,
     FakeCuda,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
+from dscsnet.engines.files.strict_yaml import YamlError, decode_yaml
 
 
 def test_bounds_themselves_are_allowed() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from dscsnet.engines.array_files import Archive, ArrayFileError, map_array
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.files.arrays import Archive, ArrayFileError, map_array
+from dscsnet.engines.files.images import ImageFileError, decode_image, read_image
+from dscsnet.engines.files.strict_yaml import YamlError, decode_yaml
 from dscsnet.engines.fitting.psf import elliptical_table, read_samples, sampled_table
-from dscsnet.engines.image_files import ImageFileError, decode_image, read_image
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
-from dscsnet.engines.strict_yaml import YamlError, decode_yaml
 
 ARRAYS = [
     np.arange(24, dtype=np.uint16).reshape(2, 3, 4),
