@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dscsnet.engines.networks.config import GridConfig
+from dscsnet.engines.networks.layers import full_precision
 
 
 class GridNetwork(nn.Module):
@@ -49,7 +50,8 @@ class StartedNetwork(GridNetwork):
     def first_estimate(self, crops: Tensor) -> Tensor:
         """Q y: (B, n, n) crops to (B, 1, m, m) fields."""
         cells = self.config.grid.field_cells
-        return (crops.flatten(1) @ self.start).unflatten(1, (1, cells, cells))
+        estimate = full_precision(torch.matmul, crops.flatten(1), self.start)
+        return estimate.unflatten(1, (1, cells, cells))
 
     @torch.no_grad()
     def fit_start(self, crops: Tensor, grids: Tensor, ridge: float = 1e-3) -> None:

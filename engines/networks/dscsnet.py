@@ -15,6 +15,7 @@ from dscsnet.engines.networks.layers import (
     DataStep,
     DynamicConvolution,
     PositiveScalar,
+    full_precision,
     soft_threshold,
 )
 
@@ -34,10 +35,10 @@ class SparseTransform(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, z: Tensor) -> Tensor:
-        features = functional.silu(self.first(z))
+        features = functional.silu(full_precision(self.first, z))
         for convolution in self.between:
             features = functional.silu(features + convolution(features))
-        return self.last(features)
+        return full_precision(self.last, features)
 
 
 class Stage(nn.Module):
@@ -73,9 +74,9 @@ class ThresholdGenerator(nn.Module):
 
     def forward(self, delta: Tensor) -> Tensor:
         # The two parallel convolutions of eq. 15 are the halves of one.
-        branches = self.branches(functional.silu(self.features(delta)))
+        branches = self.branches(functional.silu(full_precision(self.features, delta)))
         maps = torch.cat([branches.mean(1, keepdim=True), branches.amax(1, keepdim=True)], 1)
-        return functional.softplus(self.attention(maps))
+        return functional.softplus(full_precision(self.attention, maps))
 
 
 class InformationReorganization(nn.Module):
@@ -101,7 +102,7 @@ class InformationReorganization(nn.Module):
         fused = torch.stack(sharpened, -1) @ shares
         sparse_input = soft_threshold(back_projection, self.threshold())
         features = functional.silu(self.first(torch.cat([fused, sparse_input], 1)))
-        return back_projection + self.last(features)
+        return back_projection + full_precision(self.last, features)
 
 
 class DSCSNet(StartedNetwork):
@@ -124,12 +125,12 @@ class DSCSNet(StartedNetwork):
 
     def forward(self, crops: Tensor) -> Tensor:
         y = crops.unsqueeze(1)
-        spectrum = self.data.to_spectrum(y)
+        spectrum = full_precision(self.data.to_spectrum, y)
         x = self.first_estimate(crops)
         z, beta = self.stages[0](x, torch.zeros_like(x), torch.zeros_like(x))
         codes = [z]
         for stage, penalty in zip(self.stages[1:], self.penalties[:-1], strict=True):
-            x = self.data.update(spectrum, z - beta, penalty())
+            x = full_precision(self.data.update, spectrum, z - beta, penalty())
             z, beta = stage(x, z, beta)
             codes.append(z)
         return self.embed(self._reconstruct(y, beta - z, codes))
@@ -137,9 +138,9 @@ class DSCSNet(StartedNetwork):
     def _reconstruct(self, y: Tensor, delta: Tensor, codes: list[Tensor]) -> Tensor:
         """Final reconstruction, eq. 14."""
         penalty = self.penalties[-1]()
-        source = self.data.adjoint(y)
+        source = full_precision(self.data.adjoint, y)
         if self.config.threshold_generator:
             delta = soft_threshold(delta, self.threshold_generator(delta))
         if self.config.reorganization:
             source = self.reorganization(source, codes[-self.config.fused_stages :])
-        return self.data.solve(source - penalty * delta, penalty).squeeze(1)
+        return full_precision(self.data.solve, source - penalty * delta, penalty).squeeze(1)

@@ -1,10 +1,25 @@
 """Building blocks: the imaging operator, exact ADMM steps, input-dependent convolution."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dscsnet.engines.geometry import Grid
+
+
+def full_precision(function: Callable[..., Any], *values: Tensor) -> Any:
+    """A function of tensors in float32, also where mixed precision is on around it.
+
+    For what rounding to 8 bits would spoil: exact steps, and layers behind which none comes.
+    """
+    device = values[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return function(*values)
+    with torch.autocast(device, enabled=False):
+        return function(*(value.float() for value in values))
 
 
 class DataStep(nn.Module):

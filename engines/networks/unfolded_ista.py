@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dscsnet.engines.networks.base import StartedNetwork
 from dscsnet.engines.networks.config import GridConfig
-from dscsnet.engines.networks.layers import DataStep
+from dscsnet.engines.networks.layers import DataStep, full_precision
 
 #: Weight of the symmetry term against the data term, as ISTA-Net's authors chose it.
 SYMMETRY_WEIGHT = 0.01
@@ -53,7 +53,9 @@ class UnfoldedISTA(StartedNetwork):
     def _unfold(self, crops: Tensor, mismatches: list[Tensor] | None) -> Tensor:
         y, x = crops.unsqueeze(1), self.first_estimate(crops)
         for size, proximal in zip(self.step_sizes, self.proximal_steps, strict=True):
-            residual = self.data.forward_model(x) - y
-            x = x - size * self.unit_step * self.data.adjoint(residual)
+            x = x - size * self.unit_step * full_precision(self._gradient, x, y)
             x = proximal(x, mismatches)
         return self.embed(x.squeeze(1))
+
+    def _gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.data.adjoint(self.data.forward_model(x) - y)

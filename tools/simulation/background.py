@@ -14,12 +14,12 @@ PLACES = 8
 
 
 class Backgrounds:
-    """Draws backgrounds of crops of one size."""
+    """Draws backgrounds of crops of one size, where the generator is."""
 
     def __init__(self, size: int, generator: torch.Generator) -> None:
-        self.size, self.generator = size, generator
+        self.size, self.generator, self.device = size, generator, generator.device
         self.clouds = _smooth_fields(generator)
-        axis = torch.arange(size).float() - size // 2
+        axis = torch.arange(size, device=self.device).float() - size // 2
         self.x, self.y = axis[None, None, :], axis[None, :, None]
 
     def draw(self, batch: int, *, empty: Tensor, structure: float) -> Tensor:
@@ -38,8 +38,8 @@ class Backgrounds:
     def _clouds(self, batch: int, peaky: Tensor) -> Tensor:
         """Pieces of smooth fields; where `peaky`, centred near the brightest of several places."""
         reach = FIELD_SIDE - self.size
-        which = torch.randint(FIELDS, (batch, 1), generator=self.generator)
-        corner = torch.randint(reach, (batch, PLACES, 2), generator=self.generator)
+        which = self._integers(FIELDS, batch, 1)
+        corner = self._integers(reach, batch, PLACES, 2)
         row, column = corner[..., 0], corner[..., 1]
         middle = self.size // 2
         height = self.clouds[which, row + middle, column + middle]
@@ -47,9 +47,9 @@ class Backgrounds:
             around = self.clouds[which, row + middle + down, column + middle + right]
             height = height - 0.25 * around
         place = torch.where(peaky, height.argmax(1), 0)
-        index = torch.arange(batch)
+        index = torch.arange(batch, device=self.device)
         row, column = row[index, place], column[index, place]
-        steps = torch.arange(self.size)
+        steps = torch.arange(self.size, device=self.device)
         piece = self.clouds[
             which[..., None],
             (row[:, None] + steps)[:, :, None],
@@ -78,7 +78,7 @@ class Backgrounds:
         short = self._log_uniform(0.9, 3.0, batch)[:, None, None]
         ratio = self._log_uniform(1.0, 8.0, batch)[:, None, None]
         # Nothing here may look like one target or a few: it is long, or wide, or flat.
-        length = torch.maximum(short * ratio, torch.tensor(1.6))
+        length = (short * ratio).clamp_min(1.6)
         radius2 = (across / short).square() + (along / length).square()
         flat = self._uniform(batch, 1, 1) < 0.35
         shape = torch.where(flat, torch.sigmoid((1.5 - radius2.sqrt()) * 6), (-radius2 / 2).exp())
@@ -90,7 +90,10 @@ class Backgrounds:
         return self.x * angle.cos() + self.y * angle.sin()
 
     def _uniform(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator)
+        return torch.rand(*shape, generator=self.generator, device=self.device)
+
+    def _integers(self, end: int, *shape: int) -> Tensor:
+        return torch.randint(end, shape, generator=self.generator, device=self.device)
 
     def _log_uniform(self, low: float, high: float, batch: int) -> Tensor:
         return low * (high / low) ** self._uniform(batch)
@@ -98,12 +101,15 @@ class Backgrounds:
 
 def _smooth_fields(generator: torch.Generator) -> Tensor:
     """(FIELDS, side, side) Gaussian random fields of unit variance, ever smoother."""
-    along, down = torch.fft.rfftfreq(FIELD_SIDE), torch.fft.fftfreq(FIELD_SIDE)
+    along, down = (
+        frequencies(FIELD_SIDE, device=generator.device)
+        for frequencies in (torch.fft.rfftfreq, torch.fft.fftfreq)
+    )
     frequency2 = along.square()[None] + down.square()[:, None]
     low, high = CORRELATION
     fields = []
-    for length in torch.logspace(math.log10(low), math.log10(high), FIELDS):
-        white = torch.randn(FIELD_SIDE, FIELD_SIDE, generator=generator)
+    for length in torch.logspace(math.log10(low), math.log10(high), FIELDS).to(generator.device):
+        white = torch.randn(FIELD_SIDE, FIELD_SIDE, generator=generator, device=generator.device)
         smooth = torch.exp(-2 * (math.pi * length) ** 2 * frequency2)
         field = torch.fft.irfft2(torch.fft.rfft2(white) * smooth, s=white.shape)
         fields.append((field - field.mean()) / field.std())

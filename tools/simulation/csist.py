@@ -12,6 +12,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from dscsnet.tools.simulation.positions import PositionTable
 from dscsnet.tools.simulation.scenes import ROUNDING, Scenes, render
 from dscsnet.tools.simulation.source import NOISE_ERROR, GivenCrops
 
@@ -72,6 +73,8 @@ class Simulator:
             a minimum separation are rare (one draw of five targets in about 10^5), so a pool of
             exact draws is made once and refreshed by Metropolis moves, which keep the
             distribution. With `exact` no move is made and every position is drawn once.
+        at_once: from the second batch on never wait for the device, so that a training step with
+            its draw can be one CUDA graph; other crops than without. None: unless on a CPU.
     """
 
     def __init__(
@@ -82,12 +85,15 @@ class Simulator:
         device: str = "cpu",
         pool: int = 20000,
         exact: bool = False,
+        at_once: bool | None = None,
     ) -> None:
         self.protocol, self.device = protocol, torch.device(device)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self.exact = exact
+        self.at_once = self.device.type != "cpu" if at_once is None else at_once
         self.pool_size = pool
         self.pools: dict[int, Tensor] = {}
+        self._table: PositionTable | None = None
 
     def draw(self, batch: int) -> Scenes:
         """One batch of `batch` crops."""
@@ -108,7 +114,7 @@ class Simulator:
     def give(self, batch: int, *, estimate_noise: bool = False) -> GivenCrops:
         """See `CropStream`."""
         scenes = self.draw(batch)
-        noise = torch.hypot(scenes.noise, torch.tensor(ROUNDING, device=self.device))
+        noise = torch.hypot(scenes.noise, torch.full_like(scenes.noise, ROUNDING))
         psf = noise.new_full((batch, 2), self.protocol.psf_sigma)
         if estimate_noise:
             error = NOISE_ERROR * self._normal(batch)
@@ -130,7 +136,7 @@ class Simulator:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a stored state."""
         self.generator.set_state(state["generator"].cpu())
-        self.pools = state["pools"]
+        self.pools, self._table = state["pools"], None
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)
@@ -202,10 +208,13 @@ class Simulator:
     def _in_pixel(self, count: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """Uniform in the central pixel under the minimum separation."""
         batch, center = len(count), float(self.protocol.crop_size // 2)
-        position = torch.full((batch, most, 2), center, device=self.device)
-        for k in range(1, most + 1):
-            rows = (count == k).nonzero()[:, 0]
-            position[rows, :k] = center + self._pixel_positions(k, len(rows))
+        if self.at_once and not self.exact:
+            position = center + self._pixel_positions_at_once(count, most)
+        else:
+            position = torch.full((batch, most, 2), center, device=self.device)
+            for k in range(1, most + 1):
+                rows = (count == k).nonzero()[:, 0]
+                position[rows, :k] = center + self._pixel_positions(k, len(rows))
         if not self.exact:
             # The square's symmetries keep the distribution and multiply the pool by eight.
             flips = 2 * (self._uniform(batch, 1, 2) < 0.5) - 1
@@ -219,12 +228,24 @@ class Simulator:
         """(number, count, 2) offsets from the centre of the pixel."""
         if self.exact:
             return self._exact_positions(count, number)
-        if count not in self.pools:
-            self.pools[count] = self._exact_positions(count, self.pool_size)
-        pool = self.pools[count]
+        pool = self._pool(count)
         self._move(pool)
         chosen = torch.randint(len(pool), (number,), generator=self.generator, device=self.device)
         return pool[chosen]
+
+    def _pixel_positions_at_once(self, count: Tensor, most: int) -> Tensor:
+        """(B, most, 2) offsets for crops of all numbers of targets; 0 where absent."""
+        if self._table is None:
+            self._table = PositionTable({k: self._pool(k) for k in range(1, most + 1)})
+            self.pools = self._table.pools
+        for pool in self.pools.values():
+            self._move(pool)
+        return self._table.take(count, self._uniform(len(count)))
+
+    def _pool(self, count: int) -> Tensor:
+        if count not in self.pools:
+            self.pools[count] = self._exact_positions(count, self.pool_size)
+        return self.pools[count]
 
     def _exact_positions(self, count: int, number: int) -> Tensor:
         """Rejection sampling, pair by pair so that most draws are discarded early."""
@@ -245,14 +266,15 @@ class Simulator:
         number, count = pool.shape[:2]
         size = min(window, number)
         first, member = (
-            int(torch.randint(n, (1,), generator=self.generator, device=self.device))
+            torch.randint(n, (1,), generator=self.generator, device=self.device)
             for n in (number - size + 1, count)
         )
-        old = pool[first : first + size]
+        rows = first + torch.arange(size, device=self.device)
+        old = pool[rows]
+        one = old.index_select(1, member)[:, 0]
         step = 0.15 * self._normal(size, 2)
         jump = self._uniform(size, 2) - 0.5
-        moved = torch.where(self._uniform(size, 1) < 0.4, jump, old[:, member] + step)
-        gap = (old - moved[:, None]).norm(dim=-1)
-        gap[:, member] = torch.inf
+        moved = torch.where(self._uniform(size, 1) < 0.4, jump, one + step)
+        gap = (old - moved[:, None]).norm(dim=-1).index_fill(1, member, torch.inf)
         legal = (gap >= self.protocol.min_separation).all(1) & (moved.abs() <= 0.5).all(1)
-        old[:, member] = torch.where(legal[:, None], moved, old[:, member])
+        pool[rows, member] = torch.where(legal[:, None], moved, one)

@@ -27,14 +27,16 @@ class FieldRun:
     Args:
         seed: of the run.
         processes: 0: none.
-        pinned: page-locked, for a GPU to fetch.
+        device: of the network, where crops are made unless processes make them.
     """
 
     def __init__(
-        self, protocol: FieldProtocol, seed: int, processes: int = 0, *, pinned: bool = False
+        self, protocol: FieldProtocol, seed: int, processes: int = 0, *, device: str = "cpu"
     ) -> None:
-        self.protocol, self.seed, self.processes, self.pinned = protocol, seed, processes, pinned
-        self._simulator = FieldSimulator(protocol, seed=seed + 1)
+        self.protocol, self.seed, self.processes = protocol, seed, processes
+        self.pinned = torch.device(device).type == "cuda"
+        self._simulator = FieldSimulator(protocol, seed=seed + 1, device=device)
+        self.at_once = self._simulator.at_once and not processes
         self._feed: Iterator[GivenCrops] | None = None
         self._drawn = 0  # batches taken from a feed
 
@@ -47,6 +49,11 @@ class FieldRun:
             self._feed = field_feed(self.protocol, batch, seed, self.processes, pinned=self.pinned)
         self._drawn += 1
         return next(self._feed)
+
+    @property
+    def generator(self) -> torch.Generator:
+        """See `TrainingCrops`."""
+        return self._simulator.generator
 
     def start_crops(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of a simulator of their own."""

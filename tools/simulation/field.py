@@ -16,9 +16,10 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from dscsnet.engines.imaging import central_fraction
 from dscsnet.pipeline.cropping.background import subtract_backgrounds
 from dscsnet.tools.simulation.background import Backgrounds
+from dscsnet.tools.simulation.batch_background import BatchBackground
+from dscsnet.tools.simulation.positions import PositionTable
 from dscsnet.tools.simulation.scenes import ROUNDING, render
 from dscsnet.tools.simulation.source import GivenCrops
 
@@ -111,32 +112,49 @@ class FieldScenes:
 
 
 class FieldSimulator:
-    """Draws batches of a field protocol, on the CPU; seeded."""
+    """Draws batches of a field protocol.
 
-    def __init__(self, protocol: FieldProtocol, *, seed: int) -> None:
-        self.protocol = protocol
-        self.generator = torch.Generator().manual_seed(seed)
+    Args:
+        seed: fixes every batch drawn, in order.
+        device: where crops are made.
+        at_once: from the second batch on never wait for the device, so that a training step with
+            its draw can be one CUDA graph; other crops than without. None: unless on a CPU.
+    """
+
+    def __init__(
+        self,
+        protocol: FieldProtocol,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        at_once: bool | None = None,
+    ) -> None:
+        self.protocol, self.device = protocol, torch.device(device)
+        self.at_once = self.device.type != "cpu" if at_once is None else at_once
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self.backgrounds = Backgrounds(protocol.crop_size, self.generator)
         self.center = protocol.crop_size // 2
         self.pools: dict[int, Tensor] = {}
+        self._table: PositionTable | None = None
+        self._batch_background = BatchBackground(protocol.crop_size, self.device)
 
     def draw(self, batch: int) -> FieldScenes:
         """One batch of `batch` crops."""
         p = self.protocol
         noise = self._log_uniform(p.noise, batch)
-        true_noise = torch.hypot(noise, torch.tensor(ROUNDING))
+        true_noise = torch.hypot(noise, torch.full_like(noise, ROUNDING))
         count = self._counts(batch)
         x, y = self._positions(count)
-        present = torch.arange(x.shape[1]) < count[:, None]
+        present = self._first(x.shape[1], count)
         psf, wing = self._psf(batch)
-        fraction = torch.tensor([central_fraction(*pair) for pair in psf.tolist()])
+        fraction = torch.erf(0.5 / (2**0.5 * psf.double())).prod(1).float()
         intensity = self._snr(batch, x.shape[1]) * (true_noise / fraction)[:, None] * present
         light = self._render(x, y, intensity, psf, wing) + self._neighbour(
             psf, wing, true_noise / fraction
         )
         background = self.backgrounds.draw(batch, empty=count == 0, structure=p.structure)
         values = self._expose(light, background * true_noise[:, None, None], noise)
-        crops, estimated = _as_the_node_sees(values)
+        crops, estimated = self._as_the_node_sees(values)
         told = psf * torch.exp(self._told_error(batch))
         return FieldScenes(crops, estimated, told, x, y, intensity, present, psf, true_noise)
 
@@ -155,6 +173,14 @@ class FieldSimulator:
         some = scenes.present.any(1)
         return light[some], scenes.true_noise[some], scenes.true_psf[some]
 
+    def _as_the_node_sees(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, n, n) whole counts to counts above background, and (B,) noise."""
+        if self.at_once:
+            return self._batch_background.subtract(values)
+        counts = values.double().numpy()
+        pixels, background, _ = subtract_backgrounds(counts, np.ones(counts.shape, bool), True)
+        return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(background[:, 3]))
+
     def _expose(self, light: Tensor, background: Tensor, noise: Tensor) -> Tensor:
         """Whole counts, with read and shot noise and defective pixels."""
         batch = len(light)
@@ -167,8 +193,8 @@ class FieldSimulator:
 
     def _defects(self, batch: int, size: int) -> Tensor:
         """(B, n, n) brightness of hot and dead pixels over the noise."""
-        result = torch.zeros(batch, size * size)
-        where = torch.randint(size * size, (batch, 1), generator=self.generator)
+        result = torch.zeros(batch, size * size, device=self.device)
+        where = self._integers(0, size * size, batch, 1)
         height = self._log_uniform((5.0, 200.0), batch)
         sign = torch.where(self._uniform(batch) < 0.2, -1.0, 1.0)
         bad = self._happens(self.protocol.hot_pixels, batch)
@@ -176,30 +202,44 @@ class FieldSimulator:
 
     def _counts(self, batch: int) -> Tensor:
         p = self.protocol
-        count = torch.randint(1, p.most + 1, (batch,), generator=self.generator)
+        count = self._integers(1, p.most + 1, batch)
         kind = self._uniform(batch)
-        crowd = torch.randint(CROWD[0], CROWD[1] + 1, (batch,), generator=self.generator)
+        crowd = self._integers(CROWD[0], CROWD[1] + 1, batch)
         count = torch.where(kind < p.empty + p.crowded, crowd, count)
         return torch.where(kind < p.empty, 0, count)
 
     def _positions(self, count: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) x and y, crop px."""
         p, batch = self.protocol, len(count)
-        most = CROWD[1] if p.crowded else p.most
-        offset = torch.zeros(batch, most, 2)
-        for k in range(1, most + 1):
-            rows = (count == k).nonzero()[:, 0]
-            if len(rows):
-                pool = self._pool(k)
-                chosen = torch.randint(len(pool), (len(rows),), generator=self.generator)
-                offset[rows, :k] = pool[chosen]
+        offset = self._offsets_at_once(count) if self.at_once else self._offsets(count)
         angle = 2 * math.pi * self._uniform(batch, 1)
         cosine, sine = angle.cos(), angle.sin()
         shift = p.cluster_offset * (2 * self._uniform(batch, 2) - 1)
         x = self.center + shift[:, :1] + cosine * offset[..., 0] - sine * offset[..., 1]
         y = self.center + shift[:, 1:] + sine * offset[..., 0] + cosine * offset[..., 1]
-        present = torch.arange(most) < count[:, None]
+        present = self._first(offset.shape[1], count)
         return torch.where(present, x, self.center), torch.where(present, y, self.center)
+
+    @property
+    def _most(self) -> int:
+        """Targets of the fullest crops."""
+        return CROWD[1] if self.protocol.crowded else self.protocol.most
+
+    def _offsets(self, count: Tensor) -> Tensor:
+        """(B, T, 2) offsets from the cluster's centre, px, one number of targets after another."""
+        offset = torch.zeros(len(count), self._most, 2)
+        for k in range(1, self._most + 1):
+            rows = (count == k).nonzero()[:, 0]
+            if len(rows):
+                pool = self._pool(k)
+                offset[rows, :k] = pool[self._integers(0, len(pool), len(rows))]
+        return offset
+
+    def _offsets_at_once(self, count: Tensor) -> Tensor:
+        """The same without waiting for the device: all numbers from one table."""
+        if self._table is None:
+            self._table = PositionTable({k: self._pool(k) for k in range(1, self._most + 1)})
+        return self._table.take(count, self._uniform(len(count)))
 
     def _pool(self, count: int) -> Tensor:
         """(POOL, count, 2) offsets from the cluster's centre, by rejection."""
@@ -263,11 +303,18 @@ class FieldSimulator:
         counts = self._snr(batch, 1) * (unit * there)[:, None]
         return self._render(self.center + x, self.center + y, counts, psf, wing)
 
+    def _first(self, most: int, count: Tensor) -> Tensor:
+        """(B, most) True for the first `count` of each row."""
+        return torch.arange(most, device=self.device) < count[:, None]
+
     def _uniform(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self.generator)
+        return torch.rand(*shape, generator=self.generator, device=self.device)
 
     def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
+        return torch.randn(*shape, generator=self.generator, device=self.device)
+
+    def _integers(self, low: int, end: int, *shape: int) -> Tensor:
+        return torch.randint(low, end, shape, generator=self.generator, device=self.device)
 
     def _log_uniform(self, limits: Range, batch: int) -> Tensor:
         low, high = limits
@@ -280,10 +327,3 @@ class FieldSimulator:
 def _render(x: Tensor, y: Tensor, intensity: Tensor, psf: Tensor, size: int) -> Tensor:
     """(B, T) targets with a PSF of its own for each crop to (B, n, n)."""
     return render(x, y, intensity, size, psf[:, :1, None], psf[:, 1:, None])
-
-
-def _as_the_node_sees(values: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, n, n) whole counts to counts above background, and (B,) noise."""
-    counts = values.double().numpy()
-    pixels, background, _ = subtract_backgrounds(counts, np.ones(counts.shape, bool), True)
-    return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(background[:, 3]))

@@ -64,7 +64,17 @@ class CropStream(Protocol):
 
 
 class TrainingCrops(CropStream, Protocol):
-    """The crops that a network is trained with, from its start on."""
+    """The crops that a network is trained with, from its start on.
+
+    Attributes:
+        at_once: batches are drawn on the device and, but for the first, without waiting for it.
+    """
+
+    at_once: bool
+
+    @property
+    def generator(self) -> torch.Generator:
+        """What all draws are made with."""
 
     def start_crops(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Light alone to fit a network's start to, at most `number` crops.

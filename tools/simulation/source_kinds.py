@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from msgspec.structs import replace
 
 from dscsnet.pipeline.errors import ConfigError
@@ -61,7 +60,7 @@ class CsistSource:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """Crops as a real sensor gives them; made on the CPU."""
+    """Crops as a real sensor gives them."""
 
     protocol: FieldProtocol
 
@@ -85,8 +84,7 @@ class FieldSource:
 
     def training(self, seed: int, *, device: str, pool: int, processes: int = 0) -> FieldRun:
         """See `CropSource`."""
-        pinned = torch.device(device).type == "cuda"
-        return FieldRun(self.protocol, seed, processes, pinned=pinned)
+        return FieldRun(self.protocol, seed, processes, device=device)
 
     def validation(self, crops: int, *, device: str) -> dict[str, GivenCrops]:
         """One set of twice so many crops."""

@@ -1,5 +1,10 @@
 """Training of the grid networks: the squared error of the cells' counts (eq. 23 of the paper)."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +39,7 @@ class GridObjective:
         assert isinstance(model, Deployed), "a grid network is one"
         self.model = model.to(device)
         self.predict = self.model.network.with_auxiliary_loss
+        self.precision: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def start(self) -> None:
         # Drawn for every network, for it fills the simulator's pools outside any time budget.
@@ -55,15 +61,20 @@ class GridObjective:
         crops = self.model.inputs(given.crops, scale)
         labels = self.model.normalise(self._labels(given), scale)
         # Summed over cells, so that its size does not depend on the grid (eq. 23 up to a factor).
-        grids, auxiliary = self.predict(crops)
+        with self.precision():
+            grids, auxiliary = self.predict(crops)
         return (grids - labels).square().sum((1, 2)).mean() + auxiliary
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """CSO-mAP by the paper's ranking."""
-        stream = self.config.source.stream(VALIDATION_SEED, pool=None, device=self.device)
-        given = stream.give(VALIDATION_CROPS)
+        given = self._validation
         result = average_precision(self._read(model, given), true_points(given))
         return {"cso_map": result.cso_map}
+
+    @cached_property
+    def _validation(self) -> GivenCrops:
+        stream = self.config.source.stream(VALIDATION_SEED, pool=None, device=self.device)
+        return stream.give(VALIDATION_CROPS)
 
     def _labels(self, truth: Truth) -> Tensor:
         return render_grid(truth, self.network.crop_size, self.network.upsampling)

@@ -1,6 +1,8 @@
 """What a training run optimises: the data it draws, its loss, and what it is measured by."""
 
-from typing import Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +24,12 @@ class Objective(Protocol):
     Attributes:
         model: the network that is trained.
         crops: what it is trained with.
+        precision: context of the network's own arithmetic; drawing and loss are not in it.
     """
 
     model: nn.Module
     crops: TrainingCrops
+    precision: Callable[[], AbstractContextManager[Any]]
 
     def start(self) -> None:
         """Prepare the network before the first step of a run."""

@@ -1,6 +1,9 @@
 """Training of the off-grid networks: the likelihood of the true targets."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +33,7 @@ class OffGridObjective:
         assert isinstance(model, OffGridNetwork), "an off-grid network is one"
         self.model = model.to(device)
         self.predict: Callable[..., Distribution] = self.model
+        self.precision: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.matrices = assignments(network.slots, torch.device(device))
 
     def start(self) -> None:
@@ -41,18 +45,20 @@ class OffGridObjective:
 
     def loss(self, batch: int) -> Tensor:
         given = self.crops.give(batch, estimate_noise=True).to(self.device)
-        distribution = self.predict(given.crops, given.noise, given.psf)
+        with self.precision():
+            distribution = self.predict(given.crops, given.noise, given.psf)
         log_intensity = torch.log(given.intensity.clamp_min(1e-6))
         truth = (given.x, given.y, log_intensity, given.present)
         return set_loss(distribution, *truth, self.matrices)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """CSO-mAP of the network's own means, ranked by the probability of a hit."""
-        validation = self.config.source.validation(VALIDATION_CROPS, device=self.device)
-        return {
-            f"cso_map{name}": self._measure(model, given.to(self.device))
-            for name, given in validation.items()
-        }
+        return {f"cso_map{name}": self._measure(model, it) for name, it in self._validation.items()}
+
+    @cached_property
+    def _validation(self) -> dict[str, GivenCrops]:
+        sets = self.config.source.validation(VALIDATION_CROPS, device=self.device)
+        return {name: given.to(self.device) for name, given in sets.items()}
 
     @torch.no_grad()
     def _measure(self, model: nn.Module, given: GivenCrops) -> float:

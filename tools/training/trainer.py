@@ -26,8 +26,14 @@ from dscsnet.tools.training.checkpoint import (
 from dscsnet.tools.training.config import TrainConfig, stored_train_config
 from dscsnet.tools.training.curves import draw_run
 from dscsnet.tools.training.objective import make_objective
+from dscsnet.tools.training.step import GraphedStep, Step
 
 log = logging.getLogger(__name__)
+
+#: On a GPU a thousand steps take seconds, and a validation about one.
+VALIDATE_EVERY_S = 20.0
+#: Steps after which a GPU is waited for, so that the time budget counts what was done.
+WAIT_EVERY = 50
 
 
 class Trainer:
@@ -37,9 +43,10 @@ class Trainer:
         folder: holds `checkpoint.pt` and `curve.csv`; an existing checkpoint is resumed.
         device: where to train.
         compiled: compile the network first; takes minutes and about doubles the speed.
-        mixed_precision: compute what stands it in bfloat16; weights and their averages stay
-            float32. For GPUs: a CPU without such units gets slower.
-        data_processes: that draw field crops, for a GPU that would wait for them.
+        mixed_precision: compute what stands it in bfloat16; weights and their averages, drawing
+            and loss stay float32. For GPUs: a CPU without such units gets slower.
+        data_processes: that draw field crops; 0: they are drawn on the device.
+        graphed: on a GPU that draws its own crops, replay each step as one CUDA graph.
     """
 
     def __init__(
@@ -51,29 +58,30 @@ class Trainer:
         compiled: bool = False,
         mixed_precision: bool = False,
         data_processes: int = 0,
+        graphed: bool = True,
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
         folder.mkdir(parents=True, exist_ok=True)
-        settings = config.optimisation
         self.objective = make_objective(config, device, data_processes)
         self.model = self.objective.model
+        on_gpu = torch.device(device).type == "cuda"
+        if on_gpu:
+            self.model.to(memory_format=torch.channels_last)
         if compiled:
             self.objective.compile()
-        self.mixed_precision = mixed_precision
+        if mixed_precision:
+            kind = torch.device(device).type
+            self.objective.precision = lambda: torch.autocast(kind, torch.bfloat16)
+        self.validate_every_s = VALIDATE_EVERY_S if on_gpu else 0.0
         self.progress = Progress()
-        decayed = [p for p in self.model.parameters() if p.dim() > 1]
-        others = [p for p in self.model.parameters() if p.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            betas=(0.9, 0.98),
-        )
-        if self.checkpoint.exists():
-            self._restore()
-        else:
+        resumes = self.checkpoint.exists()
+        if not resumes:
             self._begin()
-            self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+        kind_of_step = GraphedStep if on_gpu and graphed and self.objective.crops.at_once else Step
+        self.step = kind_of_step(self.objective, config.optimisation, self.average)
+        if resumes:
+            self._restore()
 
     def _begin(self) -> None:
         """Weights of the model that the configuration starts from, or new ones."""
@@ -126,22 +134,24 @@ class Trainer:
             log.info("%s: finished before", self.config.name)
             return
         log.info("%s: training, %.0f %% done", self.config.name, 100 * self.fraction)
-        saved = time.monotonic()
-        running = 0.0
+        saved = validated = time.monotonic()
         while self.fraction < 1:
             before = self._clock()
-            loss = self._step()
+            self.advance()
             self.progress.seconds += self._clock() - before
-            running = loss if running == 0 else 0.99 * running + 0.01 * loss
             total = self.config.optimisation.crops
             tell(int(self.fraction * total), total)
-            if self.progress.step % validate_every == 0:
-                self._validate(running)
+            if (
+                self.progress.step % validate_every == 0
+                and time.monotonic() - validated >= self.validate_every_s
+            ):
+                self._validate()
+                validated = time.monotonic()
             if time.monotonic() - saved > save_every_s:
                 self.save()
                 saved = time.monotonic()
         if not self.finished:
-            self._validate(running)
+            self._validate()
         self.save()
         draw_run(self.folder)
 
@@ -167,7 +177,7 @@ class Trainer:
             "config": msgspec.to_builtins(self.config),
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.step.optimiser.state_dict(),
             **self.objective.crops.state(),
             "progress": vars(self.progress),
         }
@@ -183,8 +193,9 @@ class Trainer:
                 f"{self.checkpoint}: of an earlier version; it can be exported but not go on"
             )
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        for name, values in self.average.items():
+            values.copy_(state["average"][name])
+        self.step.restore(state["optimiser"])
         self.objective.crops.restore(state)
         self.progress = Progress(**state["progress"])
 
@@ -193,34 +204,19 @@ class Trainer:
         warm = min(1.0, (self.progress.step + 1) / max(1, settings.warm_up))
         return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.fraction))
 
-    def _step(self) -> float:
-        settings = self.config.optimisation
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
-        kind = torch.device(self.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.mixed_precision):
-            loss = self.objective.loss(settings.batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-        self.optimiser.step()
-        self.progress.step += 1
-        self._update_average()
-        return float(loss.detach())
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
+    def advance(self) -> None:
+        """One step."""
         # A short memory at first, so that the random start is forgotten.
-        step = self.progress.step
+        step = self.progress.step + 1
         decay = min(self.config.optimisation.averaging, step / (step + 10))
-        values = self.model.state_dict()
-        # In one call: a GPU would spend more time on starting a hundred small ones.
-        torch._foreach_lerp_(
-            [self.average[name] for name in values], list(values.values()), 1 - decay
-        )
+        self.step.run(self._learning_rate(), decay)
+        self.progress.step = step
+        if step % WAIT_EVERY == 0:
+            self.step.wait()
 
-    def _validate(self, loss: float) -> None:
+    def _validate(self) -> None:
         """One row of the curve: figures on fresh crops with the averaged weights."""
+        loss = float(self.step.running)
         figures = self.objective.measure(self.average_model())
         row = {
             "step": self.progress.step,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dscsnet.engines.networks.layers import full_precision
 from dscsnet.engines.networks.offgrid.config import OffGridConfig
 from dscsnet.engines.networks.offgrid.inputs import Inputs
 
@@ -58,6 +59,8 @@ class ResidualBlocks(nn.Module):
 class Head(nn.Module):
     """(B, inputs) features to a `Distribution`."""
 
+    typical: Tensor
+
     def __init__(self, config: OffGridConfig, inputs: int, width: int, depth: int) -> None:
         super().__init__()
         self.config = config
@@ -65,6 +68,8 @@ class Head(nn.Module):
         self.blocks = ResidualBlocks(width, depth)
         self.leave = nn.Linear(width, config.slots + 2 + config.slots * PER_SLOT)
         self.leave.weight.data *= 0.3
+        sigmas = [config.position_sigma, config.position_sigma, config.intensity_sigma]
+        self.register_buffer("typical", torch.tensor(sigmas).log(), persistent=False)
         # The slots begin apart, or they would all learn the same.
         start = torch.zeros(config.slots, PER_SLOT)
         angle = torch.arange(config.slots) * 2 * math.pi / max(config.slots - 1, 1)
@@ -73,20 +78,17 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, inputs: Inputs) -> Distribution:
         config = self.config
-        output = self.leave(self.blocks(self.enter(features)))
+        output = full_precision(self.leave, self.blocks(full_precision(self.enter, features)))
         count = output[:, : config.slots + 2]
         slots = output[:, config.slots + 2 :].unflatten(1, (config.slots, PER_SLOT))
         offset = config.position_step * slots[..., 1:3]
         if not self.training:
             offset = offset.clamp(-config.reach, config.reach)
-        typical = slots.new_tensor(
-            [config.position_sigma, config.position_sigma, config.intensity_sigma]
-        ).log()
         base = torch.log(inputs.unit) + (0.0 if config.unit else START_LN_COUNTS)
         return Distribution(
             count=count,
             existence=slots[..., 0],
             position=config.crop_size // 2 + offset,
             log_intensity=base + config.intensity_step * slots[..., 3],
-            log_sigma=typical + slots[..., 4:].clamp(*SIGMA_RANGE),
+            log_sigma=self.typical + slots[..., 4:].clamp(*SIGMA_RANGE),
         )

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dscsnet.engines.networks.layers import full_precision
 from dscsnet.engines.networks.offgrid.config import OffGridConfig
 from dscsnet.engines.networks.offgrid.inputs import Inputs, over_noise
 
@@ -30,7 +31,7 @@ class WhitenedPixels(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         pixels = inputs.pixels.flatten(1)
-        along = (pixels - self.mean) @ self.axes
+        along = full_precision(torch.matmul, pixels - self.mean, self.axes)
         white = along / torch.sqrt(self.variance + inputs.noise.square())
         # With the counts known, the axes tell the targets apart better than pixels do; where they
         # are not, clutter and hot pixels are seen best pixel by pixel.

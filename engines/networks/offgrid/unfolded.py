@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dscsnet.engines.imaging import gaussian_profile
-from dscsnet.engines.networks.layers import PositiveScalar, soft_threshold
+from dscsnet.engines.networks.layers import PositiveScalar, full_precision, soft_threshold
 from dscsnet.engines.networks.offgrid.config import OffGridConfig, UnfoldedTrunk
 from dscsnet.engines.networks.offgrid.inputs import Inputs, over_noise
 
@@ -54,12 +54,12 @@ class OperatorTable(nn.Module):
 class DataTerm:
     """The exact x-update of a batch of crops, eq. 8, and what is left of the crop after it."""
 
-    def __init__(self, table: OperatorTable, inputs: Inputs) -> None:
-        left_x, singular_x, right_x = table(inputs.psf[:, 0])
-        self.left_y, singular_y, self.right_y = table(inputs.psf[:, 1])
+    def __init__(self, table: OperatorTable, pixels: Tensor, psf: Tensor) -> None:
+        left_x, singular_x, right_x = table(psf[:, 0])
+        self.left_y, singular_y, self.right_y = table(psf[:, 1])
         self.left_x, self.right_x = left_x, right_x
         self.gain = singular_y[:, :, None] * singular_x[:, None, :]
-        self.spectrum = self.left_y.mT @ inputs.pixels @ left_x
+        self.spectrum = self.left_y.mT @ pixels @ left_x
 
     def update(self, prior: Tensor, penalty: Tensor) -> Tensor:
         """(ΦᵀΦ + ρI)⁻¹ (Φᵀ y + ρ w); w (B, m, m), ρ (B, 1, 1)."""
@@ -101,7 +101,7 @@ class Stage(nn.Module):
         gained = self.enter(torch.cat(maps, 1)) * self.gains(context)[:, :, None, None]
         features = functional.silu(gained)
         features = features + functional.silu(self.middle(features))
-        step, threshold = self.leave(features).unbind(1)
+        step, threshold = full_precision(self.leave, features).unbind(1)
         moved = self.pull * target - step
         if self.keep is not None:
             moved = moved + self.keep * z
@@ -129,16 +129,19 @@ class UnfoldedFeatures(nn.Module):
         self.size = trunk.reduced * (trunk.cells // 2) ** 2 + config.window**2 + CONTEXT
 
     def forward(self, inputs: Inputs) -> Tensor:
-        # Half a unit makes the typical cell small beside 1, where the features are linear.
-        data = DataTerm(self.table, inputs._replace(pixels=0.5 * inputs.pixels))
+        data = full_precision(self._data_term, inputs.pixels, inputs.psf)
         x = inputs.pixels.new_zeros(inputs.pixels.shape[0], self.cells, self.cells)
         z, beta, features = x, x, None
         for stage, penalty in zip(self.stages, self.penalties, strict=True):
-            rho = penalty(inputs.context).clamp(-9.0, 3.0).exp()[:, :, None]
-            x = data.update(z - beta, rho)
+            rho = full_precision(penalty, inputs.context).clamp(-9.0, 3.0).exp()[:, :, None]
+            x = full_precision(data.update, z - beta, rho)
             z, beta, features = stage(x, z, beta, features, inputs.context)
         assert features is not None
         maps = torch.cat([features, x[:, None], z[:, None], beta[:, None]], 1)
         reduced = functional.silu(self.reduce(maps)).flatten(1)
-        residual = over_noise(2 * data.residual(z).flatten(1), inputs.noise)
+        residual = over_noise(2 * full_precision(data.residual, z).flatten(1), inputs.noise)
         return torch.cat([reduced, 0.45 * residual, inputs.context], 1)
+
+    def _data_term(self, pixels: Tensor, psf: Tensor) -> DataTerm:
+        # Half a unit makes the typical cell small beside 1, where the features are linear.
+        return DataTerm(self.table, 0.5 * pixels, psf)

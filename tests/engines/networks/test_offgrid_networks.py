@@ -119,7 +119,8 @@ class TestDataTerm:
         # Widths that the table holds exactly.
         self.psf = torch.tensor([[0.5, 0.5], [0.45, 0.8], [0.9, 0.62]])
         self.inputs = make_inputs(self.config, crops.double(), noise.double(), self.psf.double())
-        self.data = DataTerm(OperatorTable(self.config, UNFOLDED).double(), self.inputs)
+        table = OperatorTable(self.config, UNFOLDED).double()
+        self.data = DataTerm(table, self.inputs.pixels, self.inputs.psf)
 
     def operator(self, crop: int) -> np.ndarray:
         """Dense Φ, (121, 144), row by row of pixels and of cells."""

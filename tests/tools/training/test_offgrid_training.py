@@ -95,7 +95,10 @@ def test_it_learns_and_a_resumed_run_gives_the_same_weights(
     torch.manual_seed(0)
     whole = Trainer(config, tmp_path / "whole")
     start = {name: value.clone() for name, value in whole.model.state_dict().items()}
-    losses = [whole._step() for _ in range(STEPS)]
+    losses = []
+    for _ in range(STEPS):
+        whole.advance()
+        losses.append(float(whole.step.loss))
     assert np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.3
 
@@ -104,7 +107,7 @@ def test_it_learns_and_a_resumed_run_gives_the_same_weights(
     for name, value in start.items():
         torch.testing.assert_close(first.model.state_dict()[name], value, rtol=0, atol=0)
     for _ in range(15):
-        first._step()
+        first.advance()
     first.save()
     torch.manual_seed(1)
     resumed = Trainer(config, tmp_path / "parts")
@@ -126,7 +129,7 @@ def test_an_exported_model_is_the_network(trunk: str, protocol: str, tmp_path: P
     config = make_config(trunk, protocol)
     trainer = Trainer(config, tmp_path / "run")
     for _ in range(5):
-        trainer._step()
+        trainer.advance()
     trainer.save()
     folder = tmp_path / "model"
     card = export_model(read_run(trainer.folder), folder)
@@ -171,7 +174,7 @@ def test_a_run_begins_with_the_weights_of_a_model(tmp_path: Path) -> None:
     for name, value in begun.model.state_dict().items():
         torch.testing.assert_close(value, shipped[name], rtol=0, atol=0)
         torch.testing.assert_close(begun.average[name], value, rtol=0, atol=0)
-    begun._step()
+    begun.advance()
     begun.save()
     resumed = Trainer(config, tmp_path / "run")
     assert resumed.progress.step == 1

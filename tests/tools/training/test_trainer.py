@@ -69,7 +69,7 @@ def test_it_learns_and_writes_its_curve(trained: Trainer) -> None:
 def test_a_resumed_run_gives_the_same_weights(trained: Trainer, tmp_path: Path) -> None:
     trainer = Trainer(CONFIG, tmp_path)
     for _ in range(25):
-        trainer._step()
+        trainer.advance()
     trainer.save()
     resumed = Trainer(CONFIG, tmp_path)
     assert resumed.progress.step == 25
