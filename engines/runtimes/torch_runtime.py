@@ -4,6 +4,7 @@ On a GPU each batch size is captured as a CUDA graph once, so a batch costs one 
 """
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ try:
     from torch import Tensor, nn
 
     from dscsnet.engines.networks.stored import RECIPE, WEIGHTS, load_network
+    from dscsnet.engines.runtimes.torch_precision import no_hidden_rounding
 except ModuleNotFoundError as error:
     raise Unavailable(
         f'{error.name} is not installed: install "dscsnet[train]"', "no_library"
@@ -124,23 +126,40 @@ class TorchRuntime:
         return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
     def _capture(self) -> None:
-        # Rounding of fp32 products to TF32 would be ten times the tolerance.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        with torch.cuda.device(self._device), torch.inference_mode():
-            for bucket in reversed(self._buckets):  # the largest first: the rest shares its memory
+        with torch.cuda.device(self._device), torch.inference_mode(), no_hidden_rounding():
+            shared = _Shared(torch.cuda.Stream(self._device), torch.cuda.graph_pool_handle())
+            for bucket in reversed(self._buckets):  # the largest first: the rest fits in its memory
                 shapes = [(bucket, *shape) for shape in self._shapes.values()]
-                self._graphs[bucket] = _Captured(self._network, shapes, self._device)
+                self._graphs[bucket] = _Captured(self._network, shapes, self._device, shared)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the graphs of a network share: they never run at once.
+
+    Attributes:
+        stream: PyTorch shares memory between graphs of one stream only.
+        pool: where their working memory lies.
+    """
+
+    stream: Any
+    pool: Any
 
 
 class _Captured:
     """One batch size: page-locked arrays, their copies on the GPU, and a graph of it all."""
 
     def __init__(
-        self, network: nn.Module, shapes: list[tuple[int, ...]], device: torch.device
+        self,
+        network: nn.Module,
+        shapes: list[tuple[int, ...]],
+        device: torch.device,
+        shared: _Shared,
     ) -> None:
         self._host_inputs = [torch.ones(shape, pin_memory=True) for shape in shapes]
-        inputs = [value.to(device) for value in self._host_inputs]
-        stream = torch.cuda.Stream(device)
+        self._stream = stream = shared.stream
+        with torch.cuda.stream(stream):
+            inputs = [value.to(device) for value in self._host_inputs]
         # Libraries set themselves up in the first runs, which cannot be captured.
         with torch.cuda.stream(stream):
             for _ in range(3):
@@ -148,8 +167,10 @@ class _Captured:
         stream.synchronize()
         self._host_results = [torch.empty(r.shape, pin_memory=True) for r in results]
         self._graph = torch.cuda.CUDAGraph()
-        self._stream = stream
-        with torch.cuda.graph(self._graph, stream=stream):
+        # Thread-local: the engine that this one is to replace works on in another thread.
+        with torch.cuda.graph(
+            self._graph, pool=shared.pool, stream=stream, capture_error_mode="thread_local"
+        ):
             for value, host in zip(inputs, self._host_inputs, strict=True):
                 value.copy_(host, non_blocking=True)
             for host, value in zip(self._host_results, _as_tuple(network(*inputs)), strict=True):

@@ -1,0 +1,41 @@
+"""What PyTorch may round on a GPU behind a network's back, and how that is forbidden."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+Setting = tuple[Any, str, Any]
+
+
+@contextmanager
+def no_hidden_rounding() -> Iterator[None]:
+    """Products of fp32 in fp32, sums of products of fp16 in fp32; afterwards all is as it was.
+
+    The settings are the process's, so that they hold no longer than a graph takes to record:
+    the kernels that it holds are chosen by then.
+    """
+    before = [(place, name, getattr(place, name)) for place, name, _ in _settings()]
+    _apply(_settings())
+    try:
+        yield
+    finally:
+        _apply(before)
+
+
+def _settings() -> list[Setting]:
+    product, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    sums = [
+        (product, "allow_fp16_reduced_precision_reduction", False),
+        (product, "allow_bf16_reduced_precision_reduction", False),
+    ]
+    # TF32 rounds to 10 bits: ten times the tolerance. PyTorch 2.9 warns of the older names.
+    if hasattr(product, "fp32_precision"):
+        return [*sums, *((p, "fp32_precision", "ieee") for p in (product, convolution.conv))]
+    return [*sums, (product, "allow_tf32", False), (convolution, "allow_tf32", False)]
+
+
+def _apply(settings: list[Setting]) -> None:
+    for place, name, value in settings:
+        setattr(place, name, value)
