@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.errors import InferenceError
 from dscsnet.engines.runtimes.base import Arrays, Unavailable, batch_size
+from dscsnet.engines.runtimes.driver import DriverError
 from dscsnet.engines.runtimes.tensorrt.build import BuildSettings
 from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
 from dscsnet.engines.runtimes.tensorrt.lane import Lane, bindings_of
@@ -52,7 +53,8 @@ class TensorRtRuntime:
         self._device = cuda.Device(device)
         self._outputs: dict[str, tuple[int, ...]] = {}
         self._inputs: dict[str, tuple[int, ...]] = {}
-        errors = (cuda.Error,)
+        # Graphs go past pycuda, and say in their own way that the GPU is lost.
+        errors = (cuda.Error, DriverError)
         try:
             self._worker = Worker(partial(self._open, plan), settings.buckets, errors)
         except errors as error:

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from dscsnet.engines.errors import InferenceError
-
 Work = Callable[[], None]
+
+
+#: What every function of the driver answers once the GPU is lost.
+LOST = 700
 
 
 class CudaError(Exception):
@@ -37,11 +39,11 @@ class Stream:
     def synchronize(self) -> None:
         self.cuda.note("wait")
         self.run()
+        self.cuda.check()
 
     def run(self, until: int | None = None) -> None:
         assert self.recording is None, "no waiting during a capture"
-        if self.cuda.broken:
-            raise CudaError(self.cuda.broken)
+        self.cuda.check()
         number = len(self.waiting) if until is None else until
         work, self.waiting = self.waiting[:number], self.waiting[number:]
         for step in work:
@@ -53,6 +55,10 @@ class Event:
         self.cuda, self.flags, self.place = cuda, flags, None
 
     def record(self, stream: Stream) -> None:
+        self.cuda.check()
+        self.noted(stream)
+
+    def noted(self, stream: Stream) -> None:
         self.place = (stream, len(stream.waiting))
 
     def synchronize(self) -> None:
@@ -107,7 +113,12 @@ class Context:
 
 
 class FakeCuda:
-    """Looks like `pycuda.driver`."""
+    """Looks like `pycuda.driver`.
+
+    Attributes:
+        broken: the GPU is lost, and what pycuda says of it.
+        memory_left: allocations that still succeed.
+    """
 
     Error = CudaError
     event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
@@ -121,7 +132,7 @@ class FakeCuda:
         self.memory: dict[int, np.ndarray] = {}
         self.retained = 0
         self.broken = ""
-        self.out_of_memory = False
+        self.memory_left = 1_000_000
         outer = self
 
         class Device:
@@ -150,6 +161,22 @@ class FakeCuda:
         self.calls[what] += 1
         self.order.append(what)
 
+    @property
+    def code(self) -> int:
+        """What the driver's functions answer."""
+        return LOST if self.broken else 0
+
+    def check(self) -> None:
+        """As pycuda does after every call of the driver."""
+        if self.broken:
+            raise CudaError(self.broken)
+
+    def use_memory(self, function: str) -> None:
+        self.check()
+        if not self.memory_left:
+            raise CudaError(f"{function} failed: out of memory")
+        self.memory_left -= 1
+
     def Stream(self) -> Stream:
         self.note("stream")
         return Stream(self)
@@ -160,16 +187,17 @@ class FakeCuda:
 
     def pagelocked_zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         self.note("pagelocked")
+        self.use_memory("cuMemHostAlloc")
         return np.asarray(HostMemory(self, np.zeros(shape, dtype)))
 
     def mem_alloc(self, size: int) -> DeviceMemory:
         self.note("alloc")
-        if self.out_of_memory:
-            raise CudaError("cuMemAlloc failed: out of memory")
+        self.use_memory("cuMemAlloc")
         return DeviceMemory(self, size)
 
     def memcpy_htod_async(self, target: DeviceMemory, source: np.ndarray, stream: Stream) -> None:
         self.note("copy in")
+        self.check()
 
         def work() -> None:
             target.bytes[: source.nbytes] = source.reshape(-1).view(np.uint8)
@@ -178,6 +206,7 @@ class FakeCuda:
 
     def memcpy_dtoh_async(self, target: np.ndarray, source: DeviceMemory, stream: Stream) -> None:
         self.note("copy out")
+        self.check()
 
         def work() -> None:
             target.reshape(-1).view(np.uint8)[:] = source.bytes[: target.nbytes]
@@ -185,38 +214,62 @@ class FakeCuda:
         stream.add(work)
 
 
-class FakeGraph:
-    def __init__(self, cuda: FakeCuda, work: list[Work]) -> None:
-        self.cuda, self.work = cuda, work
+class FakeDriver:
+    """Looks like the driver's library, as ctypes loads it, so that the real `Graphs` work on it.
 
-    def launch(self, stream: int) -> None:
-        self.cuda.note("launch")
-        if self.cuda.broken:
-            raise CudaError(self.cuda.broken)
-        for step in self.work:
-            self.cuda.streams[stream].add(step)
-
-    def close(self) -> None:
-        self.cuda.live["graph"] -= 1
-
-
-class FakeGraphs:
-    """Looks like `Graphs`; `refuse`: sizes that cannot be recorded are not known, so all are."""
+    Args:
+        refuse: no recording can be made a graph.
+    """
 
     def __init__(self, cuda: FakeCuda, *, refuse: bool = False) -> None:
         self.cuda, self.refuse = cuda, refuse
+        self.recordings: dict[int, list[Work]] = {}
 
-    def record(self, stream: int, work: Callable[[], None]) -> FakeGraph:
+    def cuStreamBeginCapture_v2(self, stream: Any, mode: Any) -> int:
         self.cuda.note("record")
-        if self.refuse:
-            raise InferenceError("cuStreamEndCapture: CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
-        target = self.cuda.streams[stream]
+        assert mode.value == 1, "other threads may work"
+        target = self.cuda.streams[stream.value]
         assert not target.waiting, "set-up must have ended before a capture"
         target.recording = []
-        work()
-        recorded, target.recording = target.recording, None
+        return self.cuda.code
+
+    def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:
+        target = self.cuda.streams[stream.value]
+        graph._obj.value = self._keep(target.recording)
+        target.recording = None
+        return 901 if self.refuse else self.cuda.code
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        executable._obj.value = self._keep(self.recordings[graph.value])
         self.cuda.live["graph"] += 1
-        return FakeGraph(self.cuda, recorded)
+        return self.cuda.code
+
+    def cuGraphDestroy(self, graph: Any) -> int:
+        del self.recordings[graph.value]
+        return self.cuda.code
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:
+        self.cuda.live["graph"] -= 1
+        return self.cuGraphDestroy(executable)
+
+    def cuGraphLaunch(self, executable: Any, stream: Any) -> int:
+        self.cuda.note("launch")
+        for step in self.recordings[executable.value]:
+            self.cuda.streams[stream.value].add(step)
+        return self.cuda.code
+
+    def cuGetErrorName(self, code: Any, name: Any) -> int:
+        names = {
+            LOST: b"CUDA_ERROR_ILLEGAL_ADDRESS",
+            901: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+        }
+        name._obj.value = names[code.value]
+        return 0
+
+    def _keep(self, work: list[Work]) -> int:
+        handle = 1 + max(self.recordings, default=0)
+        self.recordings[handle] = work
+        return handle
 
 
 class ExecutionContext:
@@ -248,8 +301,8 @@ class ExecutionContext:
         cuda = self.engine.cuda
         cuda.note("execute")
         assert self.memory >= self.engine.get_device_memory_size_for_profile_v2(self.profile)
-        if self.engine.refusals:
-            self.engine.refusals -= 1
+        if self.engine.refusals or cuda.broken:
+            self.engine.refusals = max(0, self.engine.refusals - 1)
             return False
         cuda.streams[stream].add(self.compute)
         return True
