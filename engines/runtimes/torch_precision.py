@@ -1,5 +1,6 @@
 """What PyTorch may round on a GPU behind a network's back, and how that is forbidden."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import torch
 
 Setting = tuple[Any, str, Any]
+
+#: One at a time, or the second would take the first's settings for those to go back to.
+_ALONE = threading.RLock()
 
 
 @contextmanager
@@ -16,12 +20,13 @@ def no_hidden_rounding() -> Iterator[None]:
     The settings are the process's, so that they hold no longer than a graph takes to record:
     the kernels that it holds are chosen by then.
     """
-    before = [(place, name, getattr(place, name)) for place, name, _ in _settings()]
-    _apply(_settings())
-    try:
-        yield
-    finally:
-        _apply(before)
+    with _ALONE:
+        before = [(place, name, getattr(place, name)) for place, name, _ in _settings()]
+        _apply(_settings())
+        try:
+            yield
+        finally:
+            _apply(before)
 
 
 def _settings() -> list[Setting]:

@@ -1,5 +1,7 @@
 """Nothing is rounded behind a network's back while it is recorded, and nothing is left changed."""
 
+import threading
+import time
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +43,32 @@ def test_products_and_sums_are_exact_until_the_end() -> None:
         # The older names must still be readable: PyTorch raises where old and new disagree.
         assert torch.backends.cudnn.allow_tf32
         assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_of_two_at_once_one_waits() -> None:
+    """Else the end of the first would undo the settings of the second."""
+    before, within, entered, go = settings(), [], threading.Event(), threading.Event()
+
+    def first() -> None:
+        with no_hidden_rounding():
+            entered.set()
+            go.wait(60)
+
+    def second() -> None:
+        entered.wait(60)
+        with no_hidden_rounding():
+            within.append((go.is_set(), settings()["product"]))
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    entered.wait(60)
+    time.sleep(0.05)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert within == [(True, "ieee")]
+    assert settings() == before
 
 
 def test_before_torch_2_9_the_older_names_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

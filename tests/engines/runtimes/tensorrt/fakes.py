@@ -19,6 +19,8 @@ Work = Callable[[], None]
 
 #: What every function of the driver answers once the GPU is lost.
 LOST = 700
+#: Addresses that the driver gives are multiples of this.
+ALIGNMENT = 256
 
 
 class CudaError(Exception):
@@ -82,7 +84,9 @@ class HostMemory:
 
 class DeviceMemory:
     def __init__(self, cuda: "FakeCuda", size: int) -> None:
-        self.cuda, self.bytes = cuda, np.zeros(size, np.uint8)
+        room = np.zeros(size + ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        self.cuda, self.bytes = cuda, room[start : start + size]
         cuda.memory[int(self)] = self.bytes
         cuda.live["device"] += 1
 
