@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.errors import InferenceError
 from dscsnet.engines.runtimes.base import Arrays
+from dscsnet.engines.runtimes.tensorrt.contexts import Contexts, can_be_recorded
 from dscsnet.engines.runtimes.tensorrt.graphs import Graph, Graphs
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Lane:
     Args:
         cuda: `pycuda.driver`.
         graphs: None: work is enqueued piece by piece.
+        contexts: makes those of the engine.
         buckets: batch sizes, rising, in the order of the engine's profiles.
 
     Raises:
@@ -73,7 +75,7 @@ class Lane:
         trt: ModuleType,
         cuda: Any,
         graphs: Graphs | None,
-        engine: Any,
+        contexts: Contexts,
         buckets: tuple[int, ...],
     ) -> None:
         self._cuda = cuda
@@ -81,13 +83,13 @@ class Lane:
         # A wait that sleeps: the cores have frames to receive meanwhile.
         flags = cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
         self._done = cuda.Event(flags)
-        self._bindings = bindings_of(trt, engine)
+        self._bindings = bindings_of(trt, contexts.engine)
         self._held: list[Any] = []
         self._slots: dict[str, Slot] = {}
         self._contexts: dict[int, Any] = {}
         self._graphs: dict[int, Graph] = {}
         try:
-            self._set_up(trt, graphs, engine, buckets)
+            self._set_up(graphs, contexts, buckets)
         except BaseException:
             with contextlib.suppress(cuda.Error, InferenceError):
                 self.close()
@@ -114,28 +116,33 @@ class Lane:
 
     def close(self) -> None:
         """Free all of it; what still runs is waited for."""
-        self._stream.synchronize()
-        for graph in self._graphs.values():
-            graph.close()
-        self._graphs.clear()
-        self._contexts.clear()
-        self._slots.clear()
+        try:
+            self._stream.synchronize()
+            for graph in self._graphs.values():
+                graph.close()
+        finally:
+            # On a lost GPU, too: they go before the engine, and that before the device's context.
+            self._contexts.clear()
+            self._graphs.clear()
+            self._slots.clear()
         while self._held:
             self._held.pop().free()
 
-    def _set_up(
-        self, trt: ModuleType, graphs: Graphs | None, engine: Any, buckets: tuple[int, ...]
-    ) -> None:
+    def _set_up(self, graphs: Graphs | None, contexts: Contexts, buckets: tuple[int, ...]) -> None:
         for binding in self._bindings:
             self._slots[binding.name] = self._slot(binding, buckets[-1])
         # The contexts of one lane never run at once, so they share their working memory.
+        engine = contexts.engine
         sizes = [engine.get_device_memory_size_for_profile_v2(i) for i in range(len(buckets))]
         size = max(*sizes, 256)
         workspace = self._alloc(size)
         for profile, bucket in enumerate(buckets):
-            self._contexts[bucket] = context = self._context(trt, engine, bucket)
+            context = contexts.make()
+            if context is None:
+                raise InferenceError(f"no execution context for batches of {bucket}")
             context.set_device_memory(int(workspace), size)
             self._bind(context, profile, bucket)
+            self._contexts[bucket] = context
         for bucket in buckets:
             self._first_run(graphs, bucket)
 
@@ -147,13 +154,6 @@ class Lane:
     def _alloc(self, size: int) -> Any:
         self._held.append(self._cuda.mem_alloc(size))
         return self._held[-1]
-
-    def _context(self, trt: ModuleType, engine: Any, bucket: int) -> Any:
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = engine.create_execution_context(strategy)
-        if context is None:
-            raise InferenceError(f"no execution context for batches of {bucket}")
-        return context
 
     def _bind(self, context: Any, profile: int, bucket: int) -> None:
         """Batches of this size, in our memory."""
@@ -175,11 +175,14 @@ class Lane:
         self._stream.synchronize()
         if graphs is None:
             return
+        if not can_be_recorded(self._contexts[bucket], self._stream.handle):
+            log.warning("batches of %d run without a CUDA graph: TensorRT cannot", bucket)
+            return
         try:
             self._graphs[bucket] = graphs.record(self._stream.handle, lambda: self._enqueue(bucket))
         except (InferenceError, self._cuda.Error) as error:
             self._stream.synchronize()  # raises the driver's error if the GPU is lost
-            log.warning("batches of %d run without a CUDA graph: %s", bucket, error)
+            log.warning("batches of %d run without a CUDA graph: %s", bucket, str(error))
 
     def _start_without_graph(self, bucket: int) -> None:
         try:

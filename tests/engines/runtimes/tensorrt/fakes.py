@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakMethod, WeakSet
 
 import numpy as np
 import onnxruntime
@@ -113,6 +114,7 @@ class Context:
         self.cuda.stacks[threading.get_ident()] -= 1
 
     def detach(self) -> None:
+        assert not len(self.cuda.contexts), "contexts of an engine outlive the device's"
         self.cuda.retained -= 1
 
 
@@ -134,6 +136,7 @@ class FakeCuda:
         self.order: list[str] = []
         self.streams: dict[int, Stream] = {}
         self.memory: dict[int, np.ndarray] = {}
+        self.contexts: WeakSet[ExecutionContext] = WeakSet()
         self.retained = 0
         self.broken = ""
         self.memory_left = 1_000_000
@@ -239,9 +242,11 @@ class FakeDriver:
 
     def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:
         target = self.cuda.streams[stream.value]
-        graph._obj.value = self._keep(target.recording)
-        target.recording = None
-        return 901 if self.refuse else self.cuda.code
+        recorded, target.recording = target.recording, None
+        if self.refuse:
+            return 901
+        graph._obj.value = self._keep(recorded)
+        return self.cuda.code
 
     def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
         executable._obj.value = self._keep(self.recordings[graph.value])
@@ -281,6 +286,7 @@ class ExecutionContext:
         self.engine, self.profile, self.memory = engine, -1, 0
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
+        engine.cuda.contexts.add(self)
 
     def set_device_memory(self, address: int, size: int) -> None:
         assert len(self.engine.cuda.memory[address]) >= size
@@ -308,7 +314,12 @@ class ExecutionContext:
         if self.engine.refusals or cuda.broken:
             self.engine.refusals = max(0, self.engine.refusals - 1)
             return False
-        cuda.streams[stream].add(self.compute)
+        compute = WeakMethod(self.compute)  # a graph does not keep what it was recorded from
+
+        def work() -> None:
+            compute()()
+
+        cuda.streams[stream].add(work)
         return True
 
     def compute(self) -> None:
@@ -328,6 +339,7 @@ class Engine:
 
     def __init__(self, cuda: FakeCuda, plan: bytes, buckets: tuple[int, ...]) -> None:
         self.cuda, self.buckets, self.refusals, self.contexts = cuda, buckets, 0, 0
+        self.config: RuntimeConfig | None = None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(plan, options)
@@ -355,10 +367,50 @@ class Engine:
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
         return 1000 * self.buckets[profile]
 
-    def create_execution_context(self, strategy: str) -> ExecutionContext:
-        assert strategy == "user"
+    def create_execution_context(self, strategy: Any) -> ExecutionContext:
+        assert strategy == ("user" if self.config is None else self.config)
         self.contexts += 1
         return ExecutionContext(self)
+
+    def create_runtime_config(self) -> "RuntimeConfig":
+        self.config = RuntimeConfig()
+        return self.config
+
+
+class RuntimeCache:
+    """Looks like `IRuntimeCache`; it begins with the kernels of one driver and GPU."""
+
+    def __init__(self) -> None:
+        self.content = b"kernels"
+
+    def deserialize(self, content: bytes) -> bool:
+        fits = content.startswith(b"kernels")
+        if fits:
+            self.content = content
+        return fits
+
+    def serialize(self) -> memoryview:
+        return memoryview(self.content)
+
+
+class RuntimeConfig:
+    """Looks like `IRuntimeConfig` of TensorRT-RTX."""
+
+    takes_cache = True
+
+    def __init__(self) -> None:
+        self.strategy = self.dynamic_shapes_kernel_specialization_strategy = ""
+        self.cache: RuntimeCache | None = None
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return self.takes_cache
 
 
 class FakeTensorRt:
@@ -387,3 +439,11 @@ class FakeTensorRt:
             return self.engines[-1]
 
         return SimpleNamespace(deserialize_cuda_engine=deserialize)
+
+
+class FakeRtx(FakeTensorRt):
+    """Looks like the module `tensorrt_rtx`."""
+
+    __name__ = "tensorrt_rtx_fake"
+    ComputeCapability = SimpleNamespace()
+    DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")

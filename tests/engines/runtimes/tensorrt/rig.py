@@ -4,6 +4,7 @@ from collections import Counter
 
 from dscsnet.engines.model import load_model
 from dscsnet.engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
+from dscsnet.engines.runtimes.tensorrt.contexts import KeptKernels
 from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
 from tests.engines.runtimes.tensorrt.fakes import FakeCuda, FakeDriver, FakeTensorRt
 
@@ -21,8 +22,9 @@ class Rig:
         self.plan = load_model(MODEL).network_path.read_bytes() if plan is None else plan
         self.graphs = Graphs(FakeDriver(self.cuda, refuse=refuse)) if graphs else None  # type: ignore[arg-type]
 
-    def open(self) -> TensorRtRuntime:
-        return TensorRtRuntime(self.trt, self.cuda, self.graphs, self.plan, SETTINGS)
+    def open(self, kernels: KeptKernels | None = None) -> TensorRtRuntime:
+        given = (self.trt, self.cuda, self.graphs, self.plan, SETTINGS)
+        return TensorRtRuntime(*given, kernels=kernels)
 
     def assert_all_freed(self) -> None:
         assert +self.cuda.live == Counter()
