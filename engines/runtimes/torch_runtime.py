@@ -3,6 +3,7 @@
 On a GPU each batch size is captured as a CUDA graph once, so a batch costs one launch.
 """
 
+import ctypes
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -101,8 +102,7 @@ class TorchRuntime:
                 raise InferenceError(f"torch: {first_line(error)}") from None
             except RuntimeError as error:
                 if self._device.type == "cuda":
-                    # Errors of kernels are sticky: the context is lost.
-                    self._broken = f"the GPU failed: {first_line(error)}"
+                    self._lose(f"the GPU failed: {first_line(error)}")
                     raise DeviceError(self._broken) from None
                 raise InferenceError(f"torch: {first_line(error)}") from None
         return dict(zip(self._outputs, results, strict=True))
@@ -110,8 +110,16 @@ class TorchRuntime:
     def close(self) -> None:
         """Free the graphs and the network."""
         with self._lock:
-            self._graphs.clear()
+            if not self._broken:
+                self._graphs.clear()
             self._broken = self._broken or "the engine is closed"
+
+    def _lose(self, reason: str) -> None:
+        """Errors of kernels are sticky: the context is lost, and with it all later batches."""
+        self._broken = reason
+        # Never freed: PyTorch's destructors raise on a lost GPU, which would end the process
+        # before it has said why.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._graphs))
 
     def _direct(self, inputs: Arrays) -> list[NDArray[np.float32]]:
         given = [torch.from_numpy(np.array(inputs[name])) for name in self._shapes]

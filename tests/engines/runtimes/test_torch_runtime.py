@@ -1,6 +1,9 @@
 """The PyTorch runtime on the CPU, how layers are halved, and its ways on a GPU that is made up."""
 
+import contextlib
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -150,6 +153,26 @@ def test_a_gpu_without_memory_is_tried_again_and_one_that_failed_is_not(gpu: Gpu
     runtime.close()
     with pytest.raises(DeviceError, match=r"^the GPU failed: illegal address$"):
         runtime.run(inputs)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_lies_on_a_lost_gpu_is_never_freed(gpu: Gpu, lost: bool) -> None:
+    """Else PyTorch would end the process."""
+
+    def graph_of_a_closed_engine() -> Any:
+        runtime = open_torch(load_model("csist100k-mlp"), RuntimeOptions(device=1))
+        if lost:
+            gpu.failure = RuntimeError("illegal address")
+            with contextlib.suppress(DeviceError):
+                runtime.run(load_model("csist100k-mlp").golden().inputs)
+            gpu.failure = None
+        graph = weakref.ref(runtime._graphs[1])
+        runtime.close()
+        return graph
+
+    graph = graph_of_a_closed_engine()
+    gc.collect()
+    assert (graph() is not None) == lost
 
 
 @pytest.mark.usefixtures("gpu")
