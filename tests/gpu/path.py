@@ -71,6 +71,9 @@ class Bench(Protocol):
     def lose(self) -> None:
         """Break the GPU: whatever comes fails."""
 
+    def disturb(self) -> None:
+        """Use the default stream, as other libraries in the process do."""
+
     def occupy(self, path: Path, seconds: float) -> None:
         """Have both lanes do something that takes so long."""
 
@@ -128,9 +131,12 @@ class PathContract:
                 finally:
                     opened.set()
             while not opened.is_set():
-                path.check(bench.buckets[-1] + 1, number)
+                if number == 1:
+                    bench.disturb()
+                else:
+                    path.check(bench.buckets[-1] + 1, number)
 
-        in_threads(either, 3)
+        in_threads(either, 4)
         path.check(3)
         path.runtime.close()
 

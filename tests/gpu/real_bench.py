@@ -50,6 +50,9 @@ class RealBench:
         with pytest.raises(RuntimeError):  # of the device: an index beyond the end
             torch.zeros(1, device=Card.device)[index].cpu()
 
+    def disturb(self) -> None:
+        assert torch.arange(10, device=Card.device).sum().item() == 45
+
     def occupy(self, path: Path, seconds: float) -> None:
         for lane in path.lanes:
             with torch.cuda.stream(torch.cuda.ExternalStream(lane._stream.handle)):

@@ -19,6 +19,10 @@ from dscsnet.engines.runtimes.tensorrt.graphs import Graph, Graphs
 
 log = logging.getLogger(__name__)
 
+#: A stream that does not wait for the default one (pycuda has no name for it). While a graph of any
+#: other stream is recorded, nobody in the process may use the default stream.
+NON_BLOCKING = 1
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -79,7 +83,7 @@ class Lane:
         buckets: tuple[int, ...],
     ) -> None:
         self._cuda = cuda
-        self._stream = cuda.Stream()
+        self._stream = cuda.Stream(NON_BLOCKING)
         # A wait that sleeps: the cores have frames to receive meanwhile.
         flags = cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
         self._done = cuda.Event(flags)

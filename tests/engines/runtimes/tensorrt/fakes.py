@@ -184,8 +184,9 @@ class FakeCuda:
             raise CudaError(f"{function} failed: out of memory")
         self.memory_left -= 1
 
-    def Stream(self) -> Stream:
+    def Stream(self, flags: int) -> Stream:
         self.note("stream")
+        assert flags == 1, "others use the default stream while a graph is recorded"
         return Stream(self)
 
     def Event(self, flags: int) -> Event:

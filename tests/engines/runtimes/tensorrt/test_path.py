@@ -57,6 +57,9 @@ class FakeBench:
     def lose(self) -> None:
         self.cuda.broken = "gone"
 
+    def disturb(self) -> None:
+        time.sleep(0.001)
+
     def occupy(self, path: Path, seconds: float) -> None:
         for lane in path.lanes:
             lane._done.synchronize = lambda: time.sleep(seconds)
