@@ -21,7 +21,7 @@ def no_hidden_rounding() -> Iterator[None]:
     the kernels that it holds are chosen by then.
     """
     with _ALONE:
-        before = [(place, name, getattr(place, name)) for place, name, _ in _settings()]
+        before = [(place, name, _now(place, name)) for place, name, _ in _settings()]
         _apply(_settings())
         try:
             yield
@@ -39,6 +39,12 @@ def _settings() -> list[Setting]:
     if hasattr(product, "fp32_precision"):
         return [*sums, *((p, "fp32_precision", "ieee") for p in (product, convolution.conv))]
     return [*sums, (product, "allow_tf32", False), (convolution, "allow_tf32", False)]
+
+
+def _now(place: Any, name: str) -> Any:
+    # In newer versions, to set how sums are rounded sets whether they are split, too.
+    splits = getattr(place, f"{name}_split_k", None) if name.startswith("allow") else None
+    return getattr(place, name) if splits is None else (getattr(place, name), splits)
 
 
 def _apply(settings: list[Setting]) -> None:

@@ -24,6 +24,18 @@ def settings() -> dict[str, Any]:
     }
 
 
+def test_how_sums_are_split_is_left_alone() -> None:
+    product = torch.backends.cuda.matmul
+    product.allow_fp16_reduced_precision_reduction = (False, False)
+    try:
+        with no_hidden_rounding():
+            assert not product.allow_fp16_reduced_precision_reduction
+        assert not product.allow_fp16_reduced_precision_reduction
+        assert not product.allow_fp16_reduced_precision_reduction_split_k
+    finally:
+        product.allow_fp16_reduced_precision_reduction = True
+
+
 def test_products_and_sums_are_exact_until_the_end() -> None:
     before, within = settings(), []
     assert before["fp16"]
