@@ -9,6 +9,7 @@ import logging
 from types import ModuleType
 from typing import Any, Protocol
 
+from dscsnet.engines.errors import InferenceError
 from dscsnet.engines.runtimes.tensorrt.library import is_rtx
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ class Contexts:
 
     Attributes:
         engine: as it was given.
+
+    Raises:
+        InferenceError: the library refuses.
     """
 
     def __init__(self, trt: ModuleType, engine: Any, kept: KeptKernels | None) -> None:
@@ -39,6 +43,8 @@ class Contexts:
         self._loaded = b""
         if is_rtx(trt):
             self._config = engine.create_runtime_config()
+            if self._config is None:
+                raise InferenceError("no runtime configuration")
             self._config.set_execution_context_allocation_strategy(self._strategy)
             self._config.dynamic_shapes_kernel_specialization_strategy = (
                 trt.DynamicShapesKernelSpecializationStrategy.EAGER
@@ -59,13 +65,14 @@ class Contexts:
 
     def _load(self) -> None:
         cache = self._config.create_runtime_cache()
-        if self._kept is not None and (content := self._kept.load()) is not None:
+        content = self._kept.load() if self._kept is not None else None
+        if cache is not None and content is not None:
             # It refuses what another driver, GPU or version compiled, and begins with nothing.
             if cache.deserialize(content):
                 self._loaded = content
             else:
                 log.info("kernels that were kept are compiled again: another driver or GPU")
-        if self._config.set_runtime_cache(cache):
+        if cache is not None and self._config.set_runtime_cache(cache):
             self._cache = cache
         else:
             log.warning("TensorRT-RTX takes no cache: its kernels are compiled at each start")

@@ -397,8 +397,6 @@ class RuntimeCache:
 class RuntimeConfig:
     """Looks like `IRuntimeConfig` of TensorRT-RTX."""
 
-    takes_cache = True
-
     def __init__(self) -> None:
         self.strategy = self.dynamic_shapes_kernel_specialization_strategy = ""
         self.cache: RuntimeCache | None = None
@@ -411,7 +409,7 @@ class RuntimeConfig:
 
     def set_runtime_cache(self, cache: RuntimeCache) -> bool:
         self.cache = cache
-        return self.takes_cache
+        return True
 
 
 class FakeTensorRt:

@@ -85,14 +85,30 @@ def test_kernels_of_another_driver_give_way(rig: Rig, caplog: pytest.LogCaptureF
     assert (shelf.content, shelf.written) == (b"kernels", 1)
 
 
-def test_a_library_that_takes_no_cache_works_without(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("step", "answer"), [("set_runtime_cache", False), ("create_runtime_cache", None)]
+)
+def test_a_library_without_a_cache_works_all_the_same(
+    rig: Rig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
+    answer: object,
 ) -> None:
-    monkeypatch.setattr(RuntimeConfig, "takes_cache", False)
+    monkeypatch.setattr(RuntimeConfig, step, lambda *_: answer)
     shelf = Shelf()
     run(rig, shelf)
     assert "takes no cache" in caplog.text
     assert shelf.written == 0
+
+
+def test_a_library_without_a_configuration_is_refused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "create_runtime_config", lambda _: None)
+    with pytest.raises(Unavailable, match="no runtime configuration"):
+        rig.open()
+    rig.assert_all_freed()
 
 
 def test_nothing_is_kept_that_cannot_be_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
