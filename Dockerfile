@@ -1,6 +1,9 @@
 # The node in a container: docker build --target cpu -t dscsnet . (or --target gpu)
 # How to run it: compose.yaml, docs/containers.md.
 
+ARG CUDA=13.0.2
+ARG EXTRA=gpu
+
 FROM python:3.11.13-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml setup.cfg README.md LICENSE ./
@@ -34,16 +37,19 @@ ENTRYPOINT ["dscsnet"]
 CMD ["node", "-c", "/etc/dscsnet/node.yaml"]
 
 # The GPU image needs a GPU while it is built (docs/containers.md): its engines are compiled then.
-FROM nvidia/cuda:12.6.3-devel-ubuntu24.04 AS gpu-build
+# TensorRT of the extra `gpu` is made for CUDA 13, whose driver is 580 or newer; for an older one:
+# --build-arg CUDA=12.6.3 --build-arg EXTRA=gpu-cu12.
+FROM nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS gpu-build
+ARG EXTRA
 # pycuda is compiled against CUDA's headers, which the final image does not have.
 RUN apt-get update && apt-get install --yes --no-install-recommends \
         python3.12-dev python3.12-venv g++ \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /wheels /wheels
 RUN python3.12 -m venv /opt/dscsnet/venv \
-    && /opt/dscsnet/venv/bin/pip install --no-cache-dir "$(echo /wheels/dscsnet-*.whl)[gpu]"
+    && /opt/dscsnet/venv/bin/pip install --no-cache-dir "$(echo /wheels/dscsnet-*.whl)[$EXTRA]"
 
-FROM nvidia/cuda:12.6.3-runtime-ubuntu24.04 AS gpu
+FROM nvidia/cuda:${CUDA}-runtime-ubuntu24.04 AS gpu
 RUN apt-get update && apt-get install --yes --no-install-recommends python3.12 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=gpu-build /opt/dscsnet/venv /opt/dscsnet/venv

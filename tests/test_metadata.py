@@ -36,3 +36,30 @@ def test_the_citation_names_no_version_of_its_own() -> None:
     assert citation["cff-version"] == "1.2.0"
     assert {"message", "title", "authors", "license"} <= set(citation)
     assert "version" not in citation
+
+
+def test_the_gpu_image_has_the_cuda_that_its_tensorrt_is_made_for() -> None:
+    """`tensorrt` is for CUDA 13 from version 11 on; each extra says for which it is."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = config["options.extras_require"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    pairs = [re.findall(r"^ARG (?:CUDA|EXTRA)=(\S+)$", dockerfile, re.MULTILINE)]
+    pairs += re.findall(r"--build-arg CUDA=(\S+) --build-arg EXTRA=([\w-]+)", dockerfile)
+    assert len(pairs) == 2
+    for cuda, extra in pairs:
+        (needed,) = (line for line in extras[extra].split() if line.startswith("tensorrt"))
+        assert needed.startswith("tensorrt>=11" if cuda.startswith("13.") else "tensorrt-cu12>=")
+    bases = re.findall(r"^FROM nvidia/cuda:(\S+?)-", dockerfile, re.MULTILINE)
+    assert bases == ["${CUDA}", "${CUDA}"]
+
+
+def test_both_nodes_of_compose_have_as_few_rights() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    node, on_gpu = services["node"], services["node-gpu"]
+    own = {"build", "image", "profiles", "mem_limit", "deploy"}
+    assert {k: v for k, v in node.items() if k not in own} == {
+        k: v for k, v in on_gpu.items() if k not in own
+    }
+    assert node["read_only"]
+    assert node["cap_drop"] == ["ALL"]

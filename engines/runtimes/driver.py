@@ -2,10 +2,15 @@
 
 import ctypes
 
+from dscsnet.engines.errors import InferenceError
 from dscsnet.engines.runtimes.base import Unavailable
 
 #: The driver's library; a machine without it has no usable NVIDIA GPU.
 DRIVER = "libcuda.so.1"
+
+
+class DriverError(InferenceError):
+    """A function of the driver failed; says which, and the driver's name of the error."""
 
 
 def require_driver() -> None:

@@ -3,7 +3,9 @@
 On a GPU each batch size is captured as a CUDA graph once, so a batch costs one launch.
 """
 
+import ctypes
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ try:
     from torch import Tensor, nn
 
     from dscsnet.engines.networks.stored import RECIPE, WEIGHTS, load_network
+    from dscsnet.engines.runtimes.torch_precision import no_hidden_rounding
 except ModuleNotFoundError as error:
     raise Unavailable(
         f'{error.name} is not installed: install "dscsnet[train]"', "no_library"
@@ -99,8 +102,7 @@ class TorchRuntime:
                 raise InferenceError(f"torch: {first_line(error)}") from None
             except RuntimeError as error:
                 if self._device.type == "cuda":
-                    # Errors of kernels are sticky: the context is lost.
-                    self._broken = f"the GPU failed: {first_line(error)}"
+                    self._lose(f"the GPU failed: {first_line(error)}")
                     raise DeviceError(self._broken) from None
                 raise InferenceError(f"torch: {first_line(error)}") from None
         return dict(zip(self._outputs, results, strict=True))
@@ -108,8 +110,16 @@ class TorchRuntime:
     def close(self) -> None:
         """Free the graphs and the network."""
         with self._lock:
-            self._graphs.clear()
+            if not self._broken:
+                self._graphs.clear()
             self._broken = self._broken or "the engine is closed"
+
+    def _lose(self, reason: str) -> None:
+        """Errors of kernels are sticky: the context is lost, and with it all later batches."""
+        self._broken = reason
+        # Never freed: PyTorch's destructors raise on a lost GPU, which would end the process
+        # before it has said why.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._graphs))
 
     def _direct(self, inputs: Arrays) -> list[NDArray[np.float32]]:
         given = [torch.from_numpy(np.array(inputs[name])) for name in self._shapes]
@@ -124,23 +134,40 @@ class TorchRuntime:
         return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
     def _capture(self) -> None:
-        # Rounding of fp32 products to TF32 would be ten times the tolerance.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        with torch.cuda.device(self._device), torch.inference_mode():
-            for bucket in reversed(self._buckets):  # the largest first: the rest shares its memory
+        with torch.cuda.device(self._device), torch.inference_mode(), no_hidden_rounding():
+            shared = _Shared(torch.cuda.Stream(self._device), torch.cuda.graph_pool_handle())
+            for bucket in reversed(self._buckets):  # the largest first: the rest fits in its memory
                 shapes = [(bucket, *shape) for shape in self._shapes.values()]
-                self._graphs[bucket] = _Captured(self._network, shapes, self._device)
+                self._graphs[bucket] = _Captured(self._network, shapes, self._device, shared)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the graphs of a network share: they never run at once.
+
+    Attributes:
+        stream: PyTorch shares memory between graphs of one stream only.
+        pool: where their working memory lies.
+    """
+
+    stream: Any
+    pool: Any
 
 
 class _Captured:
     """One batch size: page-locked arrays, their copies on the GPU, and a graph of it all."""
 
     def __init__(
-        self, network: nn.Module, shapes: list[tuple[int, ...]], device: torch.device
+        self,
+        network: nn.Module,
+        shapes: list[tuple[int, ...]],
+        device: torch.device,
+        shared: _Shared,
     ) -> None:
         self._host_inputs = [torch.ones(shape, pin_memory=True) for shape in shapes]
-        inputs = [value.to(device) for value in self._host_inputs]
-        stream = torch.cuda.Stream(device)
+        self._stream = stream = shared.stream
+        with torch.cuda.stream(stream):
+            inputs = [value.to(device) for value in self._host_inputs]
         # Libraries set themselves up in the first runs, which cannot be captured.
         with torch.cuda.stream(stream):
             for _ in range(3):
@@ -148,8 +175,10 @@ class _Captured:
         stream.synchronize()
         self._host_results = [torch.empty(r.shape, pin_memory=True) for r in results]
         self._graph = torch.cuda.CUDAGraph()
-        self._stream = stream
-        with torch.cuda.graph(self._graph, stream=stream):
+        # Thread-local: the engine that this one is to replace works on in another thread.
+        with torch.cuda.graph(
+            self._graph, pool=shared.pool, stream=stream, capture_error_mode="thread_local"
+        ):
             for value, host in zip(inputs, self._host_inputs, strict=True):
                 value.copy_(host, non_blocking=True)
             for host, value in zip(self._host_results, _as_tuple(network(*inputs)), strict=True):

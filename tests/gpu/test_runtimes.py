@@ -1,104 +1,109 @@
 """Runtimes on a real GPU: `make gpu`; skipped elsewhere."""
 
-import ctypes
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from dscsnet.engines.model import load_model
-from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
+from dscsnet.engines.model import Model, load_model
+from dscsnet.engines.runtimes import Runtime, RuntimeOptions
 from tests.engines.runtimes.runtime_contract import RuntimeContract
+from tests.gpu.cards import LONGEST_S, check_batch, free_memory, in_threads, open_on_gpu
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(LONGEST_S)]
 
 MODEL = "field-unfolded"
 BATCHES = 1000
 THREADS = 4
 
 
-def _half(kind: str) -> type[RuntimeContract]:
-    class Contract(RuntimeContract):
-        error, alone = 5e-3, 5e-3
-        options = RuntimeOptions(precision="fp16")
+class OnGpu(RuntimeContract):
+    """The contract, never on the CPU."""
 
-    Contract.kind = kind
-    return Contract
-
-
-def _single(kind: str) -> type[RuntimeContract]:
-    class Contract(RuntimeContract):
-        error, alone = 5e-5, 1e-4
-        options = RuntimeOptions(precision="fp32")
-
-    Contract.kind = kind
-    return Contract
+    @classmethod
+    def open(cls, model: Model) -> Runtime:
+        return open_on_gpu(cls.kind, model, cls.options)
 
 
-class TestTensorRtHalf(_half("tensorrt")):  # type: ignore[misc]
+class Half(OnGpu):
+    """In half precision."""
+
+    error, alone = 5e-3, 5e-3
+    options = RuntimeOptions(precision="fp16")
+
+
+class Single(OnGpu):
+    """In single precision."""
+
+    error, alone = 5e-5, 1e-4
+    options = RuntimeOptions(precision="fp32")
+
+
+class TestTensorRtHalf(Half):
     """TensorRT, fp16."""
 
+    kind = "tensorrt"
 
-class TestTensorRtSingle(_single("tensorrt")):  # type: ignore[misc]
+
+class TestTensorRtSingle(Single):
     """TensorRT, fp32."""
 
+    kind = "tensorrt"
 
-class TestTorchHalf(_half("torch")):  # type: ignore[misc]
+
+class TestTorchHalf(Half):
     """PyTorch with CUDA graphs, fp16."""
 
+    kind = "torch"
 
-class TestTorchSingle(_single("torch")):  # type: ignore[misc]
+
+class TestTorchSingle(Single):
     """PyTorch with CUDA graphs, fp32."""
 
+    kind = "torch"
 
-@pytest.fixture(params=["tensorrt", "torch"], name="runtime")
-def _runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    try:
-        runtime = open_runtime(request.param, load_model(MODEL))
-    except Unavailable as error:
-        pytest.skip(str(error))
+
+@pytest.fixture(params=["tensorrt", "torch"], name="kind", scope="module")
+def _kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(name="runtime", scope="module")
+def _runtime(kind: str) -> Iterator[Runtime]:
+    runtime = open_on_gpu(kind, load_model(MODEL), RuntimeOptions())
     yield runtime
     runtime.close()
 
 
-def free_memory() -> int:
-    """Bytes free on the device, as its runtime library tells."""
-    library = ctypes.CDLL("libcuda.so.1")
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    context, device = ctypes.c_void_p(), ctypes.c_int()
-    library.cuInit(0)
-    library.cuDeviceGet(ctypes.byref(device), 0)
-    library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
-    library.cuCtxPushCurrent_v2(context)
-    library.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
-    library.cuCtxPopCurrent_v2(ctypes.byref(context))
-    library.cuDevicePrimaryCtxRelease_v2(device)
-    return free.value
-
-
-@pytest.mark.timeout(600)
 def test_a_thousand_batches_of_random_sizes_from_several_threads(runtime: Runtime) -> None:
-    golden = load_model(MODEL).golden()
-    failures: list[str] = []
+    model = load_model(MODEL)
+    crops = len(model.golden().inputs["crops"])
 
     def many(seed: int) -> None:
         generator = np.random.default_rng(seed)
         for _ in range(BATCHES // THREADS):
-            rows = generator.integers(0, 16, int(generator.integers(1, 1500)))
-            outputs = runtime.run({name: value[rows] for name, value in golden.inputs.items()})
-            for name, values in outputs.items():
-                wanted = golden.outputs[name][rows]
-                error = np.linalg.norm(values - wanted) / np.linalg.norm(wanted)
-                if not error < 5e-3:
-                    failures.append(f"{name}: {error:.1e} for {len(rows)} crops")
+            rows = generator.integers(0, crops, int(generator.integers(1, 1500)))
+            check_batch(model, runtime, rows, 5e-3)
 
-    runtime.run({name: value[:1] for name, value in golden.inputs.items()})
+    check_batch(model, runtime, np.arange(1), 5e-3)
     before = free_memory()
-    threads = [threading.Thread(target=many, args=(seed,)) for seed in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    in_threads(many, THREADS)
     assert before - free_memory() < 2**20
+
+
+def test_an_engine_is_opened_while_another_works(kind: str, runtime: Runtime) -> None:
+    """As at a SIGHUP: the old engine answers until the new one has recorded its graphs."""
+    model, opened = load_model(MODEL), threading.Event()
+
+    def either(number: int) -> None:
+        if number == 0:
+            try:
+                open_on_gpu(kind, model, RuntimeOptions()).close()
+            finally:
+                opened.set()
+        while not opened.is_set():
+            check_batch(model, runtime, np.arange(100) % 16, 5e-3)
+
+    in_threads(either, 3)
+    check_batch(model, runtime, np.arange(100) % 16, 5e-3)

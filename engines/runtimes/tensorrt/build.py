@@ -13,6 +13,7 @@ from dscsnet.engines.runtimes.split import BUCKETS
 from dscsnet.engines.runtimes.tensorrt.library import (
     library_name,
     make_logger,
+    prepare,
     set_capability,
     strongly_typed,
 )
@@ -104,8 +105,7 @@ def compile_network(
     if not parser.parse(network):
         raise ModelError(f"{library_name(trt)} refuses the network: {_refusals(parser)}")
     config = builder.create_builder_config()
-    # TF32 would round fp32 products to 10 bits behind the network's back.
-    config.clear_flag(trt.BuilderFlag.TF32)
+    prepare(trt, config)
     if settings.capability:
         set_capability(trt, config, settings.capability)
     inputs = _tensors(definition.get_input, definition.num_inputs)

@@ -1,4 +1,7 @@
-"""Compiled engines on disk: found by all that they depend on, written whole or not at all."""
+"""Compiled engines on disk: found by all that they depend on, written whole or not at all.
+
+So are the kernels that TensorRT-RTX compiles for the GPU at hand when an engine first runs there.
+"""
 
 import fcntl
 import hashlib
@@ -8,13 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from dscsnet.engines.errors import ModelError
 from dscsnet.engines.files.private import make_private, open_to_others, user_cache, write_whole
 
-PLAN, NOTE = ".engine", ".json"
+NOTE = ".json"
+
+Kind = Literal["engine", "kernels"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class EngineKey:
         library: TensorRT's name and version.
         device: the GPU's name and compute capability, or the capabilities compiled for.
         precision, buckets: as in `BuildSettings`.
+        kind: the engine, or its kernels for one GPU; the ending of its file.
     """
 
     model: str
@@ -35,6 +42,7 @@ class EngineKey:
     device: str
     precision: str
     buckets: tuple[int, ...]
+    kind: Kind = "engine"
 
     @property
     def digest(self) -> str:
@@ -101,7 +109,7 @@ class EngineCache:
         return plan
 
     def find(self, key: EngineKey) -> bytes | None:
-        """The plan of this key if it is there and whole.
+        """What is kept under this key, if it is there and whole.
 
         Raises:
             ModelError: others can write to it.
@@ -119,18 +127,28 @@ class EngineCache:
         whole = known.key == key and hashlib.sha256(content).hexdigest() == known.sha256
         return content if whole else None
 
+    def put(self, key: EngineKey, content: bytes) -> None:
+        """Keep this in the place of what was kept under the key.
+
+        Raises:
+            ModelError: the folder cannot be written, or others can write to it.
+        """
+        self._make_folder()
+        with self._locked(key):
+            self._store(key, content)
+
     def entries(self) -> list[Note]:
-        """What is kept, by model and precision."""
+        """The engines that are kept, by model and precision."""
         found = []
         for path in sorted(self.folder.glob(f"*{NOTE}")):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Note))
             except (OSError, msgspec.DecodeError):
                 continue
-        return found
+        return [note for note in found if note.key.kind == "engine"]
 
     def _files(self, key: EngineKey) -> tuple[Path, Path]:
-        return self.folder / f"{key.stem}{PLAN}", self.folder / f"{key.stem}{NOTE}"
+        return self.folder / f"{key.stem}.{key.kind}", self.folder / f"{key.stem}{NOTE}"
 
     def _make_folder(self) -> None:
         try:

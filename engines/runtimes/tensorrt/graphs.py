@@ -6,8 +6,7 @@ pycuda has no graphs, so the six functions of the driver that they need are call
 import ctypes
 from collections.abc import Callable
 
-from dscsnet.engines.errors import InferenceError
-from dscsnet.engines.runtimes.driver import DRIVER
+from dscsnet.engines.runtimes.driver import DRIVER, DriverError
 
 #: Other threads may call what a capture forbids, as long as this one does not.
 CAPTURE_THREAD_LOCAL = 1
@@ -28,7 +27,7 @@ class Graph:
         """Start it; returns at once.
 
         Raises:
-            InferenceError: the driver refuses.
+            DriverError: the GPU is lost, or the driver refuses.
         """
         self._graphs.call(LAUNCH, self._executable, ctypes.c_void_p(stream))
 
@@ -51,7 +50,7 @@ class Graphs:
         """What `work` puts on the stream becomes a graph; none of it is executed.
 
         Raises:
-            InferenceError: something in it cannot be recorded.
+            DriverError: something in it cannot be recorded; or what `work` raises.
         """
         handle, recorded = ctypes.c_void_p(stream), ctypes.c_void_p()
         self.call(BEGIN, handle, ctypes.c_int(CAPTURE_THREAD_LOCAL))
@@ -68,10 +67,14 @@ class Graphs:
         return Graph(self, executable)
 
     def call(self, function: str, *arguments: object) -> None:
-        """One function of the driver, its error raised."""
+        """One function of the driver.
+
+        Raises:
+            DriverError: it failed.
+        """
         code = getattr(self._driver, function)(*arguments)
         if code:
-            raise InferenceError(f"{function}: {self._name_of(code)}")
+            raise DriverError(f"{function}: {self._name_of(code)}")
 
     def _name_of(self, code: int) -> str:
         name = ctypes.c_char_p()

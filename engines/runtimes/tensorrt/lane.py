@@ -3,6 +3,7 @@
 While one lane's kernels run, another's copies do: that is what two of them are for.
 """
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,9 +14,14 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.errors import InferenceError
 from dscsnet.engines.runtimes.base import Arrays
+from dscsnet.engines.runtimes.tensorrt.contexts import Contexts, can_be_recorded
 from dscsnet.engines.runtimes.tensorrt.graphs import Graph, Graphs
 
 log = logging.getLogger(__name__)
+
+#: A stream that does not wait for the default one (pycuda has no name for it). While a graph of any
+#: other stream is recorded, nobody in the process may use the default stream.
+NON_BLOCKING = 1
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,11 @@ class Slot:
     """One input or output in both memories.
 
     Attributes:
-        host: (largest bucket, ...) page-locked array, in the allocation `memory`.
+        host: (largest bucket, ...) page-locked array.
         device: the driver's allocation; `int()` is its address.
     """
 
     host: NDArray[Any]
-    memory: Any
     device: Any
 
 
@@ -62,6 +67,7 @@ class Lane:
     Args:
         cuda: `pycuda.driver`.
         graphs: None: work is enqueued piece by piece.
+        contexts: makes those of the engine.
         buckets: batch sizes, rising, in the order of the engine's profiles.
 
     Raises:
@@ -73,26 +79,25 @@ class Lane:
         trt: ModuleType,
         cuda: Any,
         graphs: Graphs | None,
-        engine: Any,
+        contexts: Contexts,
         buckets: tuple[int, ...],
     ) -> None:
         self._cuda = cuda
-        self._stream = cuda.Stream()
+        self._stream = cuda.Stream(NON_BLOCKING)
         # A wait that sleeps: the cores have frames to receive meanwhile.
         flags = cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
         self._done = cuda.Event(flags)
-        self._bindings = bindings_of(trt, engine)
-        self._slots = {b.name: self._slot(b, buckets[-1]) for b in self._bindings}
-        sizes = [engine.get_device_memory_size_for_profile_v2(i) for i in range(len(buckets))]
-        # The contexts of one lane never run at once, so they share their working memory.
-        self._workspace = cuda.mem_alloc(max(*sizes, 256))
-        self._contexts = {
-            bucket: self._context(trt, engine, profile, bucket, max(*sizes, 256))
-            for profile, bucket in enumerate(buckets)
-        }
+        self._bindings = bindings_of(trt, contexts.engine)
+        self._held: list[Any] = []
+        self._slots: dict[str, Slot] = {}
+        self._contexts: dict[int, Any] = {}
         self._graphs: dict[int, Graph] = {}
-        for bucket in buckets:
-            self._first_run(graphs, bucket)
+        try:
+            self._set_up(graphs, contexts, buckets)
+        except BaseException:
+            with contextlib.suppress(cuda.Error, InferenceError):
+                self.close()
+            raise
 
     def start(self, inputs: Arrays, first: int, last: int, bucket: int) -> None:
         """Copy rows first..last-1 in, and put one batch of the bucket's size on the stream."""
@@ -102,7 +107,7 @@ class Lane:
         if graph := self._graphs.get(bucket):
             graph.launch(self._stream.handle)
         else:
-            self._enqueue(bucket)
+            self._start_without_graph(bucket)
         self._done.record(self._stream)
 
     def finish(self, outputs: dict[str, NDArray[np.float32]], first: int, last: int) -> None:
@@ -115,27 +120,47 @@ class Lane:
 
     def close(self) -> None:
         """Free all of it; what still runs is waited for."""
-        self._stream.synchronize()
-        for graph in self._graphs.values():
-            graph.close()
-        self._graphs.clear()
-        self._contexts.clear()
-        for slot in self._slots.values():
-            slot.device.free()
-            slot.memory.free()
-        self._slots.clear()
-        self._workspace.free()
+        try:
+            self._stream.synchronize()
+            for graph in self._graphs.values():
+                graph.close()
+        finally:
+            # On a lost GPU, too: they go before the engine, and that before the device's context.
+            self._contexts.clear()
+            self._graphs.clear()
+            self._slots.clear()
+        while self._held:
+            self._held.pop().free()
+
+    def _set_up(self, graphs: Graphs | None, contexts: Contexts, buckets: tuple[int, ...]) -> None:
+        for binding in self._bindings:
+            self._slots[binding.name] = self._slot(binding, buckets[-1])
+        # The contexts of one lane never run at once, so they share their working memory.
+        engine = contexts.engine
+        sizes = [engine.get_device_memory_size_for_profile_v2(i) for i in range(len(buckets))]
+        size = max(*sizes, 256)
+        workspace = self._alloc(size)
+        for profile, bucket in enumerate(buckets):
+            context = contexts.make()
+            if context is None:
+                raise InferenceError(f"no execution context for batches of {bucket}")
+            context.set_device_memory(int(workspace), size)
+            self._bind(context, profile, bucket)
+            self._contexts[bucket] = context
+        for bucket in buckets:
+            self._first_run(graphs, bucket)
 
     def _slot(self, binding: Binding, rows: int) -> Slot:
         host = self._cuda.pagelocked_zeros((rows, *binding.shape), binding.dtype)
-        return Slot(host, host.base, self._cuda.mem_alloc(host.nbytes))
+        self._held.append(host.base)  # freed by us, not when the last array on it is let go
+        return Slot(host, self._alloc(host.nbytes))
 
-    def _context(self, trt: ModuleType, engine: Any, profile: int, bucket: int, memory: int) -> Any:
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = engine.create_execution_context(strategy)
-        if context is None:
-            raise InferenceError(f"no execution context for batches of {bucket}")
-        context.set_device_memory(int(self._workspace), memory)
+    def _alloc(self, size: int) -> Any:
+        self._held.append(self._cuda.mem_alloc(size))
+        return self._held[-1]
+
+    def _bind(self, context: Any, profile: int, bucket: int) -> None:
+        """Batches of this size, in our memory."""
         if not context.set_optimization_profile_async(profile, self._stream.handle):
             raise InferenceError(f"the engine has no profile {profile} for batches of {bucket}")
         for binding in self._bindings:
@@ -147,20 +172,30 @@ class Lane:
                 raise InferenceError(f"{binding.name} does not take batches of {bucket}")
         if missing := context.infer_shapes():
             raise InferenceError(f"shapes of {', '.join(missing)} are not settled")
-        return context
 
     def _first_run(self, graphs: Graphs | None, bucket: int) -> None:
         """Once without a graph, since the library sets itself up then; and then record one."""
-        self._enqueue(bucket)
+        self._start_without_graph(bucket)
         self._stream.synchronize()
         if graphs is None:
             return
-        try:
-            graph = graphs.record(self._stream.handle, lambda: self._enqueue(bucket))
-        except InferenceError as error:
-            log.warning("batches of %d run without a CUDA graph: %s", bucket, error)
+        if not can_be_recorded(self._contexts[bucket], self._stream.handle):
+            log.warning("batches of %d run without a CUDA graph: TensorRT cannot", bucket)
             return
-        self._graphs[bucket] = graph
+        try:
+            self._graphs[bucket] = graphs.record(self._stream.handle, lambda: self._enqueue(bucket))
+        except (InferenceError, self._cuda.Error) as error:
+            self._stream.synchronize()  # raises the driver's error if the GPU is lost
+            log.warning("batches of %d run without a CUDA graph: %s", bucket, str(error))
+
+    def _start_without_graph(self, bucket: int) -> None:
+        try:
+            self._enqueue(bucket)
+        except InferenceError:
+            # TensorRT does not tell a batch that it refuses from a GPU that is lost; waiting does,
+            # since it raises the driver's error.
+            self._stream.synchronize()
+            raise
 
     def _enqueue(self, bucket: int) -> None:
         for binding in self._bindings:

@@ -1,7 +1,7 @@
 """The one seam to TensorRT: `tensorrt` where it is installed, else `tensorrt_rtx`.
 
-Both offer the same parser, builder and execution calls. They differ in what this file hides: how a
-strongly typed network is asked for, and for which GPUs a machine without one can compile.
+Both offer the same parser, builder and execution calls. They differ in what this file and
+`contexts.py` hide: for which GPUs they compile, and when their kernels are made.
 """
 
 import importlib
@@ -15,6 +15,8 @@ from dscsnet.engines.runtimes.base import Unavailable
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
+#: What not every library and version has.
+SAME_CAPABILITY, USER_ALLOCATION = "SAME_COMPUTE_CAPABILITY", "REQUIRE_USER_ALLOCATION"
 
 
 def load_library() -> ModuleType:
@@ -69,6 +71,22 @@ def set_capability(trt: ModuleType, config: Any, capability: str) -> None:
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(known[capability], 0):
         raise ModelError(f"{library_name(trt)} refused compute capability {capability}")
+
+
+def serves_a_capability(trt: ModuleType) -> bool:
+    """Whether it is full TensorRT, and compiles for every GPU like the one at hand."""
+    return not is_rtx(trt) and hasattr(trt.HardwareCompatibilityLevel, SAME_CAPABILITY)
+
+
+def prepare(trt: ModuleType, config: Any) -> None:
+    """What is told to a builder apart from the network: each library what it knows."""
+    # TF32 would round fp32 products to 10 bits behind the network's back.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if serves_a_capability(trt):
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
+    if hasattr(trt.BuilderFlag, USER_ALLOCATION):
+        # Memory that the library took while a batch runs could not be recorded in a graph.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 def _members(trt: ModuleType) -> dict[str, Any]:

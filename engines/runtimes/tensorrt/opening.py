@@ -1,11 +1,12 @@
 """Opening the TensorRT runtime: library, device, compiled engine."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
+from dscsnet.engines.errors import ModelError
 from dscsnet.engines.model import Model
 from dscsnet.engines.runtimes.base import RuntimeOptions, Unavailable
 from dscsnet.engines.runtimes.tensorrt.build import (
@@ -16,7 +17,12 @@ from dscsnet.engines.runtimes.tensorrt.build import (
 )
 from dscsnet.engines.runtimes.tensorrt.cache import EngineCache, EngineKey
 from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
-from dscsnet.engines.runtimes.tensorrt.library import capabilities, library_name, load_library
+from dscsnet.engines.runtimes.tensorrt.library import (
+    capabilities,
+    library_name,
+    load_library,
+    serves_a_capability,
+)
 from dscsnet.engines.runtimes.tensorrt.runtime import TensorRtRuntime
 
 log = logging.getLogger(__name__)
@@ -35,7 +41,9 @@ def open_tensorrt(model: Model, options: RuntimeOptions, tell: Tell = log.info) 
     settings = BuildSettings(options.precision, capability=target.capability)
     cache = EngineCache(options.cache)
     plan = compiled_engine(trt, model, settings, target, cache, tell)
-    return TensorRtRuntime(trt, cuda, Graphs(), plan, settings, options.device)
+    key = engine_key(trt, model, sha256(plan).hexdigest(), settings, _one_gpu(device))
+    kernels = KernelFile(cache, replace(key, kind="kernels"))
+    return TensorRtRuntime(trt, cuda, Graphs(), plan, settings, options.device, kernels)
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,11 @@ class Target:
 
     @classmethod
     def of_device(cls, trt: ModuleType, device: Any) -> "Target":
-        """A GPU at hand. TensorRT-RTX's engines serve every GPU of a capability, others one."""
-        capability = ".".join(str(number) for number in device.compute_capability())
+        """A GPU at hand; where the library can, all of its compute capability."""
+        capability = _capability(device)
         if capability in capabilities(trt):
             return cls.of_capability(capability)
-        return cls(f"{device.name()} {capability}", None)
+        return cls(capability if serves_a_capability(trt) else _one_gpu(device), None)
 
     @classmethod
     def of_capability(cls, capability: str) -> "Target":
@@ -78,15 +86,62 @@ def compiled_engine(
         ModelError: the network cannot be compiled, or the cache cannot be used.
     """
     network = network_bytes(model, settings.precision)
-    key = EngineKey(
+    digest = sha256(network).hexdigest()
+    key = engine_key(trt, model, digest, settings, target.device)
+    return cache.get(key, lambda: compile_network(trt, network, settings, tell).plan)
+
+
+def engine_key(
+    trt: ModuleType, model: Model, network: str, settings: BuildSettings, device: str
+) -> EngineKey:
+    """The key under which something is kept of a model.
+
+    Args:
+        network: sha256 of what it was made from.
+        device: GPU or compute capability that it serves.
+    """
+    return EngineKey(
         model=model.card.name,
-        network=sha256(network).hexdigest(),
+        network=network,
         library=library_name(trt),
-        device=target.device,
+        device=device,
         precision=settings.precision,
         buckets=settings.buckets,
     )
-    return cache.get(key, lambda: compile_network(trt, network, settings, tell).plan)
+
+
+@dataclass(frozen=True)
+class KernelFile:
+    """Kernels that TensorRT-RTX compiled for a GPU, kept beside the engines.
+
+    Without them a node starts more slowly, so what is wrong with them is logged and no more.
+    """
+
+    cache: EngineCache
+    key: EngineKey
+
+    def load(self) -> bytes | None:
+        """What is kept; None: nothing that could be trusted."""
+        try:
+            return self.cache.find(self.key)
+        except ModelError as error:
+            log.warning("kernels are compiled again: %s", error)
+            return None
+
+    def store(self, content: bytes) -> None:
+        """Keep it."""
+        try:
+            self.cache.put(self.key, content)
+        except ModelError as error:
+            log.warning("kernels are not kept: %s", error)
+
+
+def _capability(device: Any) -> str:
+    return ".".join(str(number) for number in device.compute_capability())
+
+
+def _one_gpu(device: Any) -> str:
+    return f"{device.name()} {_capability(device)}"
 
 
 def find_device(cuda: Any, number: int) -> Any:

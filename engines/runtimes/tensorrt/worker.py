@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,8 +17,10 @@ from dscsnet.engines.errors import InferenceError
 from dscsnet.engines.runtimes.base import Arrays, DeviceError
 from dscsnet.engines.runtimes.split import split
 
-#: A batch that waits longer than this for the GPU is given up, s.
+#: A GPU that finishes nothing for so long is given up, s.
 PATIENCE_S = 30.0
+#: What a broken GPU is given to end in, s: it may hang.
+FAREWELL_S = 5.0
 
 
 class AnyLane(Protocol):
@@ -73,6 +76,7 @@ class Worker:
         self._buckets, self._device_errors = buckets, device_errors
         self._queue: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._broken: str | None = None
+        self._answered = time.monotonic()
         self._closing = self._ended = False
         self._lock = threading.Lock()
         opened: Future[None] = Future()
@@ -99,10 +103,19 @@ class Worker:
                 raise DeviceError(self._broken or "the engine is closed")
             for first, last, bucket in pieces:
                 self._queue.put(Piece(job, first, last, bucket))
-        try:
-            job.done.result(PATIENCE_S)
-        except TimeoutError:
-            raise DeviceError(f"the GPU has not answered for {PATIENCE_S:g} s") from None
+        self._wait(job)
+
+    def _wait(self, job: Job) -> None:
+        left = PATIENCE_S
+        while True:
+            try:
+                return job.done.result(left)
+            except TimeoutError:
+                # A long batch may take its time as long as its pieces come.
+                left = self._answered + PATIENCE_S - time.monotonic()
+                if left <= 0 and not job.done.done():
+                    self._break(f"the GPU has not answered for {PATIENCE_S:g} s")
+                    raise DeviceError(self._broken) from None
 
     def close(self) -> None:
         """Finish what was begun, free the lanes, end the thread."""
@@ -111,7 +124,7 @@ class Worker:
                 return
             self._closing = True
             self._queue.put(None)
-        self._thread.join(PATIENCE_S)
+        self._thread.join(FAREWELL_S if self._broken else PATIENCE_S)
 
     def _run(self, open_lanes: Any, opened: Future[None]) -> None:
         try:
@@ -171,6 +184,7 @@ class Worker:
         except Exception as error:  # a job at fault, like an array of a wrong shape
             _fail(job, InferenceError(f"TensorRT: {type(error).__name__}: {error}"))
         else:
+            self._answered = time.monotonic()
             return True
         return False
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dscsnet.engines.errors import InferenceError
-from dscsnet.engines.model import load_model, shipped_models
+from dscsnet.engines.model import Model, load_model, shipped_models
 from dscsnet.engines.model_engine import ModelEngine
-from dscsnet.engines.runtimes import RuntimeOptions, open_runtime
+from dscsnet.engines.runtimes import Runtime, RuntimeOptions, open_runtime
 
 
 class RuntimeContract:
@@ -28,9 +28,14 @@ class RuntimeContract:
     @classmethod
     def _engine(cls, request: pytest.FixtureRequest) -> Iterator[ModelEngine]:
         model = load_model(request.param)
-        engine = ModelEngine(model, open_runtime(cls.kind, model, cls.options))
+        engine = ModelEngine(model, cls.open(model))
         yield engine
         engine.close()
+
+    @classmethod
+    def open(cls, model: Model) -> Runtime:
+        """The runtime under test, with this model in it."""
+        return open_runtime(cls.kind, model, cls.options)
 
     def test_agrees_with_the_float64_reference(self, engine: ModelEngine) -> None:
         assert engine.golden_error() < self.error

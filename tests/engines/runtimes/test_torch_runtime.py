@@ -1,7 +1,9 @@
 """The PyTorch runtime on the CPU, how layers are halved, and its ways on a GPU that is made up."""
 
 import contextlib
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, o
 from dscsnet.engines.runtimes.split import BUCKETS  # noqa: E402
 from dscsnet.engines.runtimes.torch_runtime import TOLERANCE, halve_layers, open_torch  # noqa: E402
 from tests.engines.runtimes.runtime_contract import RuntimeContract  # noqa: E402
+from tests.engines.runtimes.torch_fakes import Gpu  # noqa: E402
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="would take the GPU")
@@ -92,44 +95,14 @@ def test_one_thread_at_a_time_executes_and_none_while_it_is_closed() -> None:
     assert not runtime._lock.locked()
 
 
-class Captured:
-    """In place of a CUDA graph: batches of one size, filled up, on the CPU."""
-
-    failure: Exception | None = None
-
-    def __init__(self, network: Any, shapes: list[tuple[int, ...]], device: Any) -> None:
-        self.network, self.shapes = network, shapes
-        assert device == torch.device("cuda:1")
-        assert torch.is_inference_mode_enabled()
-
-    def run(self, rows: list[np.ndarray]) -> list[np.ndarray]:
-        if Captured.failure is not None:
-            raise Captured.failure
-        given = [torch.ones(shape) for shape in self.shapes]
-        for tensor, values in zip(given, rows, strict=True):
-            assert len(values) <= len(tensor)
-            tensor[: len(values)] = torch.from_numpy(values)
-        with torch.inference_mode():
-            results = module._as_tuple(self.network(*given))
-        return [value.numpy()[: len(rows[0])] for value in results]
-
-    def none(self) -> list[np.ndarray]:
-        return [value[:0] for value in self.run([np.ones(s, np.float32) for s in self.shapes])]
+@pytest.fixture(name="gpu")
+def _gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    gpu = Gpu()
+    gpu.install(monkeypatch)
+    return gpu
 
 
-@pytest.fixture(name="gpus")
-def _gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two GPUs to PyTorch's mind."""
-    monkeypatch.setattr(Captured, "failure", None)
-    monkeypatch.setattr(module, "_Captured", Captured)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"made up {device}")
-    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
-
-
-@pytest.mark.usefixtures("gpus")
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_on_a_gpu_batches_are_cut_to_the_sizes_that_were_captured(precision: Any) -> None:
     model = load_model("field-mlp")
@@ -138,7 +111,6 @@ def test_on_a_gpu_batches_are_cut_to_the_sizes_that_were_captured(precision: Any
     assert runtime.name == f"torch {torch.__version__} {precision} on made up cuda:1"
     assert runtime.tolerance == {"fp32": 1e-4, "fp16": 5e-3}[precision]
     assert sorted(runtime._graphs) == list(BUCKETS)
-    assert next(iter(runtime._graphs)) == max(BUCKETS)  # whose memory the others share
     golden = model.golden()
     for number in (0, 1, 3, max(BUCKETS) + 2):
         rows = np.arange(number) % len(golden.inputs["crops"])
@@ -147,33 +119,63 @@ def test_on_a_gpu_batches_are_cut_to_the_sizes_that_were_captured(precision: Any
             assert found[name].shape == (number, *wanted.shape[1:])
             norm = np.linalg.norm(wanted[rows]) or 1.0
             assert np.linalg.norm(found[name] - wanted[rows]) <= runtime.tolerance * norm
-    # Rounded to 10 bits, products would be wrong by more than is allowed.
-    assert not torch.backends.cuda.matmul.allow_tf32
-    assert not torch.backends.cudnn.allow_tf32
     layers = [v.dtype for k, v in runtime._network.named_parameters() if k.endswith("weight")]
     assert (torch.float16 in layers) == (precision == "fp16")
 
 
-@pytest.mark.usefixtures("gpus")
-def test_a_gpu_without_memory_is_tried_again_and_one_that_failed_is_not() -> None:
+def test_graphs_share_their_memory_and_let_other_threads_work(gpu: Gpu) -> None:
+    runtime = open_torch(load_model("csist100k-mlp"), RuntimeOptions(device=1))
+    # The largest first: the others fit in its memory.
+    assert list(runtime._graphs) == sorted(BUCKETS, reverse=True)
+    assert len(gpu.captures) == len(BUCKETS)
+    for name in ("pool", "stream"):
+        assert len({id(getattr(capture, name)) for capture in gpu.captures}) == 1, name
+    for capture in gpu.captures:
+        # Another thread may wait for the engine that this one is to replace, and make memory.
+        assert capture.capture_error_mode == "thread_local"
+        assert capture.precision == ("ieee", "ieee")
+        assert not capture.rounded_sums
+
+
+def test_a_gpu_without_memory_is_tried_again_and_one_that_failed_is_not(gpu: Gpu) -> None:
     model = load_model("csist100k-mlp")
     runtime, inputs = open_torch(model, RuntimeOptions(device=1)), model.golden().inputs
-    Captured.failure = torch.cuda.OutOfMemoryError("no memory\nand so on")
+    gpu.failure = torch.cuda.OutOfMemoryError("no memory\nand so on")
     with pytest.raises(InferenceError, match=r"^torch: no memory$") as caught:
         runtime.run(inputs)
     assert not isinstance(caught.value, DeviceError)
-    Captured.failure = None
+    gpu.failure = None
     assert len(runtime.run(inputs)["count"]) == len(inputs["crops"])
-    Captured.failure = RuntimeError("illegal address\nand so on")
+    gpu.failure = RuntimeError("illegal address\nand so on")
     with pytest.raises(DeviceError, match=r"^the GPU failed: illegal address$"):
         runtime.run(inputs)
-    Captured.failure = None
+    gpu.failure = None
     runtime.close()
     with pytest.raises(DeviceError, match=r"^the GPU failed: illegal address$"):
         runtime.run(inputs)
 
 
-@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_lies_on_a_lost_gpu_is_never_freed(gpu: Gpu, lost: bool) -> None:
+    """Else PyTorch would end the process."""
+
+    def graph_of_a_closed_engine() -> Any:
+        runtime = open_torch(load_model("csist100k-mlp"), RuntimeOptions(device=1))
+        if lost:
+            gpu.failure = RuntimeError("illegal address")
+            with contextlib.suppress(DeviceError):
+                runtime.run(load_model("csist100k-mlp").golden().inputs)
+            gpu.failure = None
+        graph = weakref.ref(runtime._graphs[1])
+        runtime.close()
+        return graph
+
+    graph = graph_of_a_closed_engine()
+    gc.collect()
+    assert (graph() is not None) == lost
+
+
+@pytest.mark.usefixtures("gpu")
 def test_a_gpu_that_refuses_or_is_not_there_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,6 +12,7 @@ from dscsnet.engines.model import Model
 from dscsnet.engines.runtimes import DeviceError, Runtime, RuntimeOptions, Unavailable, open_runtime
 from dscsnet.pipeline.config import EngineSettings
 from dscsnet.pipeline.messages import Targets
+from tests.engines.runtimes.tensorrt.rig import MODEL, Rig
 
 Start = Callable[..., AbstractContextManager[Any]]
 FASTEST_FIRST = "dscsnet.engines.runtimes.choice.FASTEST_FIRST"
@@ -87,6 +88,25 @@ def test_a_lost_gpu_makes_the_node_unready(harness: Start, monkeypatch: pytest.M
     assert ready[0] == alive[0] == 503
     assert "the GPU failed" in ready[1]
     assert Dying.calls <= 2  # nothing is tried again piece by piece
+
+
+def test_a_gpu_lost_between_frames_is_noticed_at_the_first(
+    harness: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: from the driver's answer to the start of a graph, to the node's health."""
+    rig = Rig()
+    monkeypatch.setattr(FASTEST_FIRST, (("tensorrt", lambda *_: rig.open()),))
+    with harness(engine=EngineSettings(model=MODEL)) as node:
+        assert node.get("healthz")[0] == 200
+        rig.cuda.broken = "gone"
+        node.send_frame(0, np.full((40, 40), 100, np.uint16))
+        node.send_detections(0, [20.0], [20.0])
+        answer = node.receive()
+        alive, why = node.get("healthz")
+        rig.cuda.broken = ""  # so that all can be freed
+    reason = "the GPU failed: cuGraphLaunch: CUDA_ERROR_ILLEGAL_ADDRESS"
+    assert (answer.status, answer.reason) == ("error", reason)
+    assert (alive, reason in why) == (503, True)
 
 
 def test_gpu_settings_reach_the_runtime(harness: Start, monkeypatch: pytest.MonkeyPatch) -> None:

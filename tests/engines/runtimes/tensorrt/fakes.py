@@ -10,13 +10,18 @@ from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakMethod, WeakSet
 
 import numpy as np
 import onnxruntime
 
-from dscsnet.engines.errors import InferenceError
-
 Work = Callable[[], None]
+
+
+#: What every function of the driver answers once the GPU is lost.
+LOST = 700
+#: Addresses that the driver gives are multiples of this.
+ALIGNMENT = 256
 
 
 class CudaError(Exception):
@@ -37,11 +42,11 @@ class Stream:
     def synchronize(self) -> None:
         self.cuda.note("wait")
         self.run()
+        self.cuda.check()
 
     def run(self, until: int | None = None) -> None:
         assert self.recording is None, "no waiting during a capture"
-        if self.cuda.broken:
-            raise CudaError(self.cuda.broken)
+        self.cuda.check()
         number = len(self.waiting) if until is None else until
         work, self.waiting = self.waiting[:number], self.waiting[number:]
         for step in work:
@@ -53,6 +58,10 @@ class Event:
         self.cuda, self.flags, self.place = cuda, flags, None
 
     def record(self, stream: Stream) -> None:
+        self.cuda.check()
+        self.noted(stream)
+
+    def noted(self, stream: Stream) -> None:
         self.place = (stream, len(stream.waiting))
 
     def synchronize(self) -> None:
@@ -76,7 +85,9 @@ class HostMemory:
 
 class DeviceMemory:
     def __init__(self, cuda: "FakeCuda", size: int) -> None:
-        self.cuda, self.bytes = cuda, np.zeros(size, np.uint8)
+        room = np.zeros(size + ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        self.cuda, self.bytes = cuda, room[start : start + size]
         cuda.memory[int(self)] = self.bytes
         cuda.live["device"] += 1
 
@@ -103,11 +114,17 @@ class Context:
         self.cuda.stacks[threading.get_ident()] -= 1
 
     def detach(self) -> None:
+        assert not len(self.cuda.contexts), "contexts of an engine outlive the device's"
         self.cuda.retained -= 1
 
 
 class FakeCuda:
-    """Looks like `pycuda.driver`."""
+    """Looks like `pycuda.driver`.
+
+    Attributes:
+        broken: the GPU is lost, and what pycuda says of it.
+        memory_left: allocations that still succeed.
+    """
 
     Error = CudaError
     event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
@@ -119,9 +136,10 @@ class FakeCuda:
         self.order: list[str] = []
         self.streams: dict[int, Stream] = {}
         self.memory: dict[int, np.ndarray] = {}
+        self.contexts: WeakSet[ExecutionContext] = WeakSet()
         self.retained = 0
         self.broken = ""
-        self.out_of_memory = False
+        self.memory_left = 1_000_000
         outer = self
 
         class Device:
@@ -150,8 +168,25 @@ class FakeCuda:
         self.calls[what] += 1
         self.order.append(what)
 
-    def Stream(self) -> Stream:
+    @property
+    def code(self) -> int:
+        """What the driver's functions answer."""
+        return LOST if self.broken else 0
+
+    def check(self) -> None:
+        """As pycuda does after every call of the driver."""
+        if self.broken:
+            raise CudaError(self.broken)
+
+    def use_memory(self, function: str) -> None:
+        self.check()
+        if not self.memory_left:
+            raise CudaError(f"{function} failed: out of memory")
+        self.memory_left -= 1
+
+    def Stream(self, flags: int) -> Stream:
         self.note("stream")
+        assert flags == 1, "others use the default stream while a graph is recorded"
         return Stream(self)
 
     def Event(self, flags: int) -> Event:
@@ -160,16 +195,17 @@ class FakeCuda:
 
     def pagelocked_zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         self.note("pagelocked")
+        self.use_memory("cuMemHostAlloc")
         return np.asarray(HostMemory(self, np.zeros(shape, dtype)))
 
     def mem_alloc(self, size: int) -> DeviceMemory:
         self.note("alloc")
-        if self.out_of_memory:
-            raise CudaError("cuMemAlloc failed: out of memory")
+        self.use_memory("cuMemAlloc")
         return DeviceMemory(self, size)
 
     def memcpy_htod_async(self, target: DeviceMemory, source: np.ndarray, stream: Stream) -> None:
         self.note("copy in")
+        self.check()
 
         def work() -> None:
             target.bytes[: source.nbytes] = source.reshape(-1).view(np.uint8)
@@ -178,6 +214,7 @@ class FakeCuda:
 
     def memcpy_dtoh_async(self, target: np.ndarray, source: DeviceMemory, stream: Stream) -> None:
         self.note("copy out")
+        self.check()
 
         def work() -> None:
             target.reshape(-1).view(np.uint8)[:] = source.bytes[: target.nbytes]
@@ -185,38 +222,64 @@ class FakeCuda:
         stream.add(work)
 
 
-class FakeGraph:
-    def __init__(self, cuda: FakeCuda, work: list[Work]) -> None:
-        self.cuda, self.work = cuda, work
+class FakeDriver:
+    """Looks like the driver's library, as ctypes loads it, so that the real `Graphs` work on it.
 
-    def launch(self, stream: int) -> None:
-        self.cuda.note("launch")
-        if self.cuda.broken:
-            raise CudaError(self.cuda.broken)
-        for step in self.work:
-            self.cuda.streams[stream].add(step)
-
-    def close(self) -> None:
-        self.cuda.live["graph"] -= 1
-
-
-class FakeGraphs:
-    """Looks like `Graphs`; `refuse`: sizes that cannot be recorded are not known, so all are."""
+    Args:
+        refuse: no recording can be made a graph.
+    """
 
     def __init__(self, cuda: FakeCuda, *, refuse: bool = False) -> None:
         self.cuda, self.refuse = cuda, refuse
+        self.recordings: dict[int, list[Work]] = {}
 
-    def record(self, stream: int, work: Callable[[], None]) -> FakeGraph:
+    def cuStreamBeginCapture_v2(self, stream: Any, mode: Any) -> int:
         self.cuda.note("record")
-        if self.refuse:
-            raise InferenceError("cuStreamEndCapture: CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
-        target = self.cuda.streams[stream]
+        assert mode.value == 1, "other threads may work"
+        target = self.cuda.streams[stream.value]
         assert not target.waiting, "set-up must have ended before a capture"
         target.recording = []
-        work()
+        return self.cuda.code
+
+    def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:
+        target = self.cuda.streams[stream.value]
         recorded, target.recording = target.recording, None
+        if self.refuse:
+            return 901
+        graph._obj.value = self._keep(recorded)
+        return self.cuda.code
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        executable._obj.value = self._keep(self.recordings[graph.value])
         self.cuda.live["graph"] += 1
-        return FakeGraph(self.cuda, recorded)
+        return self.cuda.code
+
+    def cuGraphDestroy(self, graph: Any) -> int:
+        del self.recordings[graph.value]
+        return self.cuda.code
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:
+        self.cuda.live["graph"] -= 1
+        return self.cuGraphDestroy(executable)
+
+    def cuGraphLaunch(self, executable: Any, stream: Any) -> int:
+        self.cuda.note("launch")
+        for step in self.recordings[executable.value]:
+            self.cuda.streams[stream.value].add(step)
+        return self.cuda.code
+
+    def cuGetErrorName(self, code: Any, name: Any) -> int:
+        names = {
+            LOST: b"CUDA_ERROR_ILLEGAL_ADDRESS",
+            901: b"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+        }
+        name._obj.value = names[code.value]
+        return 0
+
+    def _keep(self, work: list[Work]) -> int:
+        handle = 1 + max(self.recordings, default=0)
+        self.recordings[handle] = work
+        return handle
 
 
 class ExecutionContext:
@@ -224,6 +287,7 @@ class ExecutionContext:
         self.engine, self.profile, self.memory = engine, -1, 0
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
+        engine.cuda.contexts.add(self)
 
     def set_device_memory(self, address: int, size: int) -> None:
         assert len(self.engine.cuda.memory[address]) >= size
@@ -248,10 +312,15 @@ class ExecutionContext:
         cuda = self.engine.cuda
         cuda.note("execute")
         assert self.memory >= self.engine.get_device_memory_size_for_profile_v2(self.profile)
-        if self.engine.refusals:
-            self.engine.refusals -= 1
+        if self.engine.refusals or cuda.broken:
+            self.engine.refusals = max(0, self.engine.refusals - 1)
             return False
-        cuda.streams[stream].add(self.compute)
+        compute = WeakMethod(self.compute)  # a graph does not keep what it was recorded from
+
+        def work() -> None:
+            compute()()
+
+        cuda.streams[stream].add(work)
         return True
 
     def compute(self) -> None:
@@ -271,6 +340,7 @@ class Engine:
 
     def __init__(self, cuda: FakeCuda, plan: bytes, buckets: tuple[int, ...]) -> None:
         self.cuda, self.buckets, self.refusals, self.contexts = cuda, buckets, 0, 0
+        self.config: RuntimeConfig | None = None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(plan, options)
@@ -298,10 +368,48 @@ class Engine:
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
         return 1000 * self.buckets[profile]
 
-    def create_execution_context(self, strategy: str) -> ExecutionContext:
-        assert strategy == "user"
+    def create_execution_context(self, strategy: Any) -> ExecutionContext:
+        assert strategy == ("user" if self.config is None else self.config)
         self.contexts += 1
         return ExecutionContext(self)
+
+    def create_runtime_config(self) -> "RuntimeConfig":
+        self.config = RuntimeConfig()
+        return self.config
+
+
+class RuntimeCache:
+    """Looks like `IRuntimeCache`; it begins with the kernels of one driver and GPU."""
+
+    def __init__(self) -> None:
+        self.content = b"kernels"
+
+    def deserialize(self, content: bytes) -> bool:
+        fits = content.startswith(b"kernels")
+        if fits:
+            self.content = content
+        return fits
+
+    def serialize(self) -> memoryview:
+        return memoryview(self.content)
+
+
+class RuntimeConfig:
+    """Looks like `IRuntimeConfig` of TensorRT-RTX."""
+
+    def __init__(self) -> None:
+        self.strategy = self.dynamic_shapes_kernel_specialization_strategy = ""
+        self.cache: RuntimeCache | None = None
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
 
 
 class FakeTensorRt:
@@ -330,3 +438,11 @@ class FakeTensorRt:
             return self.engines[-1]
 
         return SimpleNamespace(deserialize_cuda_engine=deserialize)
+
+
+class FakeRtx(FakeTensorRt):
+    """Looks like the module `tensorrt_rtx`."""
+
+    __name__ = "tensorrt_rtx_fake"
+    ComputeCapability = SimpleNamespace()
+    DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")

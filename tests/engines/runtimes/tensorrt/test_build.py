@@ -23,6 +23,7 @@ from dscsnet.engines.runtimes.tensorrt import (
 )
 from dscsnet.engines.runtimes.tensorrt import library as library_module
 from dscsnet.engines.runtimes.tensorrt.build import _monitor
+from dscsnet.engines.runtimes.tensorrt.library import prepare
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux only")
 onnx = pytest.importorskip("onnx")
@@ -107,7 +108,9 @@ class Refusing:
 
     def create_builder_config(self) -> SimpleNamespace:
         return SimpleNamespace(
-            clear_flag=lambda flag: None, add_optimization_profile=lambda profile: -1
+            clear_flag=lambda flag: None,
+            set_flag=lambda flag: None,
+            add_optimization_profile=lambda profile: -1,
         )
 
 
@@ -155,12 +158,38 @@ def test_an_engine_made_ahead_is_the_one_that_the_gpu_looks_for() -> None:
     assert Target.of_device(trt, Device((9, 0))) == Target("Some GPU 9.0", None)
 
 
-def test_full_tensorrt_compiles_for_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_tensorrt_compiles_for_gpus_like_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library_module, "is_rtx", lambda trt: False)
     assert capabilities(trt) == ()
-    assert Target.of_device(trt, Device((8, 6))) == Target("Some GPU 8.6", None)
+    # So an image that was built on one card serves the others of its compute capability.
+    assert Target.of_device(trt, Device((8, 6))) == Target("8.6", None)
+    ignored = {"clear_flag": lambda flag: None, "set_flag": lambda flag: None}
+    config = SimpleNamespace(**ignored)  # TensorRT-RTX's own refuses the level without a word
+    prepare(trt, config)
+    level = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
+    assert config.hardware_compatibility_level == level
     with pytest.raises(ModelError, match="only for this machine's GPU"):
         compile_network(trt, network("Relu"), BuildSettings("fp32", (1,), "8.6"))
+
+
+def test_older_tensorrt_compiles_for_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "is_rtx", lambda trt: False)
+    levels = SimpleNamespace(HardwareCompatibilityLevel=SimpleNamespace(NONE=0))
+    assert Target.of_device(levels, Device((8, 6))) == Target("Some GPU 8.6", None)
+
+
+def test_what_the_builder_is_told() -> None:
+    config = trt.Builder(library_module.make_logger(trt)).create_builder_config()
+    assert config.get_flag(trt.BuilderFlag.TF32)
+    prepare(trt, config)
+    assert not config.get_flag(trt.BuilderFlag.TF32)
+    assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.NONE
+    # Full TensorRT has no such flag.
+    told: list[str] = []
+    flags = SimpleNamespace(BuilderFlag=SimpleNamespace(TF32="TF32"), ComputeCapability=None)
+    prepare(flags, SimpleNamespace(clear_flag=told.append))
+    assert told == ["TF32"]
 
 
 def test_full_tensorrt_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ OTHER: dict[str, Any] = {
     "device": "8.9",
     "precision": "fp32",
     "buckets": (1, 8, 64),
+    "kind": "kernels",
 }
 
 
@@ -63,6 +64,15 @@ def test_whatever_changes_makes_another_engine(cache: EngineCache, field: str) -
     assert changed.digest != KEY.digest
     assert cache.get(changed, lambda: b"another") == b"another"
     assert cache.get(KEY, never) == b"plan"
+
+
+def test_what_is_put_takes_the_place_of_what_was(cache: EngineCache) -> None:
+    key = replace(KEY, kind="kernels")
+    for content in (b"kernels", b"more kernels"):
+        cache.put(key, content)
+        assert cache.find(key) == content
+    assert {path.suffix for path in cache.folder.iterdir()} == {".kernels", ".json", ".lock"}
+    assert cache.entries() == []  # they are no engines
 
 
 def shorten(path: Path) -> None:

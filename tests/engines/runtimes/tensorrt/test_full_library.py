@@ -38,8 +38,13 @@ LIBRARIES = {
         "getNvOnnxParserVersion",
     ),
 }
-#: Asked for only where `is_rtx` says that they are there.
-RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
+#: Asked for only where `is_rtx` or `hasattr` says that they are there.
+RTX_ONLY = {
+    *("ComputeCapability", "num_compute_capabilities", "set_compute_capability"),
+    *("DynamicShapesKernelSpecializationStrategy", "EAGER", "REQUIRE_USER_ALLOCATION"),
+    *("dynamic_shapes_kernel_specialization_strategy", "create_runtime_cache"),
+    "set_runtime_cache",
+}
 #: Class by class, and enumeration by enumeration, what a module offers.
 OFFERED = """
 import json, tensorrt_bindings as trt
@@ -116,12 +121,31 @@ def test_what_we_use_of_rtx_is_in_the_full_library(full: dict[str, list[str]]) -
         *("ICudaEngine.get_device_memory_size_for_profile_v2", "IBuilderConfig.progress_monitor"),
         *("NetworkDefinitionCreationFlag.STRONGLY_TYPED", "BuilderFlag.TF32"),
         "ExecutionContextAllocationStrategy.USER_MANAGED",
+        "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY",
     ],
 )
 def test_the_calls_that_carry_the_rest_are_there(full: dict[str, list[str]], name: str) -> None:
     group, _, attribute = name.partition(".")
     assert attribute in full[group]
     assert attribute in used_names()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("IRuntimeConfig.create_runtime_cache", "IRuntimeConfig.set_runtime_cache"),
+        "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+        "IRuntimeConfig.set_execution_context_allocation_strategy",
+        "DynamicShapesKernelSpecializationStrategy.EAGER",
+        *("IRuntimeCache.serialize", "IRuntimeCache.deserialize"),
+        *("ICudaEngine.create_runtime_config", "IExecutionContext.is_stream_capturable"),
+    ],
+)
+def test_what_is_called_of_rtx_alone_is_there(name: str) -> None:
+    """Nothing of it can be called without a GPU."""
+    group, _, attribute = name.partition(".")
+    assert hasattr(getattr(rtx, group), attribute)
+    assert attribute in used_names() | {"is_stream_capturable"}  # this one is asked for by name
 
 
 def test_full_tensorrt_is_told_from_rtx(full: dict[str, list[str]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dscsnet.engines.errors import InferenceError
+from dscsnet.engines.runtimes.driver import DriverError
 from dscsnet.engines.runtimes.tensorrt.graphs import Graphs
 
 GRAPH, EXECUTABLE = 0x1234_5678_9ABC, 0x7FFF_0000_1110
@@ -83,7 +84,7 @@ def test_errors_have_the_drivers_name(function: str) -> None:
 def test_a_launch_that_is_refused_is_an_error() -> None:
     graph = Graphs(Driver()).record(7, lambda: None)
     graph._graphs = Graphs(Driver(cuGraphLaunch=719))
-    with pytest.raises(InferenceError, match=r"^cuGraphLaunch: CUDA_ERROR_TEST$"):
+    with pytest.raises(DriverError, match=r"^cuGraphLaunch: CUDA_ERROR_TEST$"):
         graph.launch(7)
 
 

@@ -1,6 +1,5 @@
 """The TensorRT runtime against fakes: right numbers, overlap, no leaks, one clear error."""
 
-import gc
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,35 +14,8 @@ from dscsnet.engines.model import load_model
 from dscsnet.engines.runtimes import DeviceError, RuntimeOptions, Unavailable, open_runtime
 from dscsnet.engines.runtimes.split import SMALL, split
 from dscsnet.engines.runtimes.tensorrt import BuildSettings, TensorRtRuntime
-from tests.engines.runtimes.tensorrt.fakes import (
-    Engine,
-    ExecutionContext,
-    FakeCuda,
-    FakeGraphs,
-    FakeTensorRt,
-)
-
-MODEL = "csist100k-mlp"
-BUCKETS = (1, 8, 64)
-SETTINGS = BuildSettings("fp32", BUCKETS)
-
-
-class Rig:
-    """A runtime on fakes, with what they saw."""
-
-    def __init__(self, plan: bytes | None = None, *, graphs: bool = True, refuse: bool = False):
-        self.cuda = FakeCuda()
-        self.trt = FakeTensorRt(self.cuda, BUCKETS)
-        self.plan = load_model(MODEL).network_path.read_bytes() if plan is None else plan
-        self.graphs = FakeGraphs(self.cuda, refuse=refuse) if graphs else None
-
-    def open(self) -> TensorRtRuntime:
-        return TensorRtRuntime(self.trt, self.cuda, self.graphs, self.plan, SETTINGS)
-
-    def assert_all_freed(self) -> None:
-        assert +self.cuda.live == Counter()
-        assert +self.cuda.stacks == Counter()
-        assert self.cuda.retained == 0
+from tests.engines.runtimes.tensorrt.fakes import Engine, Event, ExecutionContext, FakeDriver
+from tests.engines.runtimes.tensorrt.rig import BUCKETS, MODEL, Rig
 
 
 @pytest.fixture(name="rig")
@@ -168,14 +140,71 @@ def test_a_failed_batch_leaves_the_next_alone() -> None:
 
 
 def test_a_dead_gpu_is_one_clear_error(rig: Rig, runtime: TensorRtRuntime) -> None:
-    rig.cuda.broken = "cuEventSynchronize failed:\nan illegal memory access"
-    with pytest.raises(
-        DeviceError, match=r"^the GPU failed: cuEventSynchronize failed: an illegal"
-    ):
-        runtime.run(crops(200))
+    launch = FakeDriver.cuGraphLaunch
+
+    def dies(driver: FakeDriver, executable: object, stream: object) -> int:
+        launch(driver, executable, stream)
+        rig.cuda.broken = "cuEventSynchronize failed:\nan illegal memory access"
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeDriver, "cuGraphLaunch", dies)
+        patch.setattr(Event, "record", Event.noted)
+        with pytest.raises(
+            DeviceError, match=r"^the GPU failed: cuEventSynchronize failed: an illegal"
+        ):
+            runtime.run(crops(200))
     with pytest.raises(DeviceError, match="illegal"):
         runtime.run(crops(1))
     rig.cuda.broken = ""  # so that the fixture can see everything freed
+
+
+def test_a_gpu_lost_between_batches_is_noticed_at_the_first(
+    rig: Rig, runtime: TensorRtRuntime
+) -> None:
+    """What fails then is the launch of a graph, which goes past pycuda."""
+    rig.cuda.broken = "gone"
+    with pytest.raises(
+        DeviceError, match=r"^the GPU failed: cuGraphLaunch: CUDA_ERROR_ILLEGAL_ADDRESS$"
+    ):
+        runtime.run(crops(1))
+    calls = rig.cuda.calls.total()
+    with pytest.raises(DeviceError, match="ILLEGAL_ADDRESS"):
+        runtime.run(crops(1))
+    assert rig.cuda.calls.total() == calls  # it is not even asked
+    rig.cuda.broken = ""
+
+
+def test_a_gpu_lost_while_a_batch_is_started_is_told_from_a_refused_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TensorRT answers both with False."""
+    rig = Rig(graphs=False)
+    runtime = rig.open()
+
+    def dies(*_: object) -> bool:
+        rig.cuda.broken = "cuStreamSynchronize failed: gone"
+        return False
+
+    monkeypatch.setattr(ExecutionContext, "execute_async_v3", dies)
+    with pytest.raises(DeviceError, match=r"^the GPU failed: cuStreamSynchronize failed: gone$"):
+        runtime.run(crops(1))
+    rig.cuda.broken = ""
+    runtime.close()
+    rig.assert_all_freed()
+
+
+def test_a_gpu_lost_while_a_graph_is_recorded_refuses_the_engine(
+    monkeypatch: pytest.MonkeyPatch, rig: Rig
+) -> None:
+    def dies(*_: object) -> int:
+        rig.cuda.broken = "cuStreamSynchronize failed: gone"
+        return rig.cuda.code
+
+    monkeypatch.setattr(FakeDriver, "cuGraphInstantiateWithFlags", dies)
+    with pytest.raises(Unavailable, match=r"^Fake GPU: cuStreamSynchronize failed: gone$"):
+        rig.open()
+    assert +rig.cuda.stacks == Counter()
 
 
 def test_a_dead_gpu_does_not_hinder_closing(caplog: pytest.LogCaptureFixture) -> None:
@@ -230,8 +259,7 @@ def test_a_context_that_cannot_be_set_up_says_why(
     with pytest.raises(Unavailable, match=rf"^tensorrt_fake 1\.0: {words}: no reason") as caught:
         rig.open()
     assert caught.value.cause == "refused"
-    gc.collect()
-    assert rig.cuda.retained == 0
+    rig.assert_all_freed()
 
 
 def test_an_engine_without_contexts_says_so(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
@@ -240,13 +268,16 @@ def test_an_engine_without_contexts_says_so(monkeypatch: pytest.MonkeyPatch, rig
         rig.open()
 
 
-def test_too_little_memory_says_so_and_frees_what_it_had(rig: Rig) -> None:
-    rig.cuda.out_of_memory = True
-    with pytest.raises(Unavailable, match="Fake GPU: cuMemAlloc failed: out of memory"):
+@pytest.mark.parametrize("enough_for", [0, 1, 2, 7, 12, 16, 17, 25])
+def test_too_little_memory_says_so_and_frees_what_it_had(rig: Rig, enough_for: int) -> None:
+    rig.cuda.memory_left = enough_for
+    with pytest.raises(
+        Unavailable, match=r"Fake GPU: cuMem(Host)?Alloc failed: out of memory"
+    ) as caught:
         rig.open()
-    gc.collect()
-    assert +rig.cuda.stacks == Counter()
-    assert rig.cuda.retained == 0
+    # At once, on the thread and in the context that it belongs to; no garbage collector has to.
+    rig.assert_all_freed()
+    assert caught.value.cause == "refused"
 
 
 @given(number=st.integers(0, 5000), sizes=st.sets(st.integers(2, 1200), max_size=5))

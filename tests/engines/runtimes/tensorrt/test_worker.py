@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -128,17 +129,71 @@ def test_what_waits_behind_a_dead_gpu_fails_and_the_end_is_still_seen() -> None:
     assert rig.worker._broken == "first"
 
 
-def test_a_gpu_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "dscsnet.engines.runtimes.tensorrt.worker.PATIENCE_S"
-    monkeypatch.setattr(module, 0.0)
+MODULE = "dscsnet.engines.runtimes.tensorrt.worker"
+
+
+def test_a_gpu_that_does_not_answer_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULE}.PATIENCE_S", 0.05)
     rig, go = Rig(), threading.Event()
     monkeypatch.setattr(Lane, "start", lambda *_: go.wait(60))
-    with pytest.raises(DeviceError, match=r"^the GPU has not answered for 0 s$"):
-        rig.execute(1)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=r"^the GPU has not answered for 0\.05 s$"):
+            rig.execute(1)
+        # From then on nobody waits.
+        monkeypatch.setattr(f"{MODULE}.PATIENCE_S", 60.0)
     go.set()
-    monkeypatch.setattr(module, 60.0)
     rig.worker.close()
     assert not rig.worker._thread.is_alive()
+
+
+def test_what_waits_behind_a_batch_that_hangs_fails_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{MODULE}.PATIENCE_S", 0.05)
+    rig, go = Rig(), threading.Event()
+    monkeypatch.setattr(Lane, "finish", lambda *_: go.wait(60))
+    failures: list[str] = []
+
+    def execute() -> None:
+        with pytest.raises(DeviceError, match="has not answered") as caught:
+            rig.execute(1)
+        failures.append(str(caught.value))
+
+    threads = [threading.Thread(target=execute) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 3
+    go.set()
+    rig.worker.close()
+
+
+def test_a_long_batch_has_the_time_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece is in time, all of them together are not."""
+    monkeypatch.setattr(f"{MODULE}.PATIENCE_S", 0.5)
+    rig = Rig()
+    monkeypatch.setattr(Lane, "start", lambda *_: time.sleep(0.05))
+    started = time.monotonic()
+    assert rig.execute(64 * 20).left == 0
+    assert time.monotonic() - started > 0.5
+    rig.worker.close()
+
+
+def test_a_gpu_that_hangs_does_not_keep_the_node_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{MODULE}.PATIENCE_S", 0.05)
+    monkeypatch.setattr(f"{MODULE}.FAREWELL_S", 0.05)
+    rig, go = Rig(), threading.Event()
+    monkeypatch.setattr(Lane, "start", lambda *_: go.wait(60))
+    with pytest.raises(DeviceError):
+        rig.execute(1)
+    monkeypatch.setattr(f"{MODULE}.PATIENCE_S", 60.0)
+    started = time.monotonic()
+    rig.worker.close()
+    assert time.monotonic() - started < 10
+    go.set()
 
 
 def test_what_cannot_be_opened_is_raised_where_it_was_asked_for() -> None:
