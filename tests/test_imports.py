@@ -49,7 +49,7 @@ ROOMS = {
         dataset references training trials
         field
         export
-        evaluation
+        evaluation gpu
         commands
         cli
     """,

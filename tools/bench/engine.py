@@ -60,13 +60,18 @@ def bench_engine(
         engine.close()
 
 
-def rate(run: Callable[[], object], crops: int) -> float:
-    """Crops a second of repeated calls; the best of three, since disturbances only slow down."""
+def rate(run: Callable[[], object], crops: int, seconds: float | None = None) -> float:
+    """Crops a second of repeated calls; the best of three, since disturbances only slow down.
+
+    Args:
+        seconds: of each of the three; None: `SECONDS`.
+    """
+    seconds = SECONDS if seconds is None else seconds
     run()
     best = 0.0
     for _ in range(3):
         calls, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < SECONDS:
+        while (elapsed := time.perf_counter() - started) < seconds:
             run()
             calls += 1
         best = max(best, calls * crops / elapsed)

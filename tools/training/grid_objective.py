@@ -38,7 +38,7 @@ class GridObjective:
         model = build_model(config.network, config.normalisation)
         assert isinstance(model, Deployed), "a grid network is one"
         self.model = model.to(device)
-        self.predict = self.model.network.with_auxiliary_loss
+        self._loss_of: Callable[..., Tensor] = self._loss
         self.precision: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def start(self) -> None:
@@ -53,16 +53,18 @@ class GridObjective:
         )
 
     def compile(self) -> None:
-        self.predict = torch.compile(self.predict)
+        self._loss_of = torch.compile(self._loss)
 
     def loss(self, batch: int) -> Tensor:
         given = self.crops.give(batch)
         scale = self.model.scale(given.crops)
         crops = self.model.inputs(given.crops, scale)
-        labels = self.model.normalise(self._labels(given), scale)
+        return self._loss_of(crops, self.model.normalise(self._labels(given), scale))
+
+    def _loss(self, crops: Tensor, labels: Tensor) -> Tensor:
         # Summed over cells, so that its size does not depend on the grid (eq. 23 up to a factor).
         with self.precision():
-            grids, auxiliary = self.predict(crops)
+            grids, auxiliary = self.model.network.with_auxiliary_loss(crops)
         return (grids - labels).square().sum((1, 2)).mean() + auxiliary
 
     def measure(self, model: nn.Module) -> dict[str, float]:

@@ -32,7 +32,7 @@ class OffGridObjective:
         model = build_model(config.network, config.normalisation)
         assert isinstance(model, OffGridNetwork), "an off-grid network is one"
         self.model = model.to(device)
-        self.predict: Callable[..., Distribution] = self.model
+        self._loss_of: Callable[..., Tensor] = self._loss
         self.precision: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.matrices = assignments(network.slots, torch.device(device))
 
@@ -41,12 +41,15 @@ class OffGridObjective:
         self.model.fit_start(*(values.to(self.device) for values in start))
 
     def compile(self) -> None:
-        self.predict = torch.compile(self.model)
+        self._loss_of = torch.compile(self._loss)
 
     def loss(self, batch: int) -> Tensor:
         given = self.crops.give(batch, estimate_noise=True).to(self.device)
+        return self._loss_of(given)
+
+    def _loss(self, given: GivenCrops) -> Tensor:
         with self.precision():
-            distribution = self.predict(given.crops, given.noise, given.psf)
+            distribution: Distribution = self.model(given.crops, given.noise, given.psf)
         log_intensity = torch.log(given.intensity.clamp_min(1e-6))
         truth = (given.x, given.y, log_intensity, given.present)
         return set_loss(distribution, *truth, self.matrices)

@@ -123,11 +123,13 @@ class Trainer:
         *,
         save_every_s: float = 60.0,
         validate_every: int = 1000,
+        stop_at: float = math.inf,
         tell: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Train to the end, saving as it goes; nothing is done for a run that is finished.
 
         Args:
+            stop_at: by `time.monotonic`: save and return then, to go on another time.
             tell: takes how far the schedule has come, in crops of so many.
         """
         if self.finished:
@@ -135,7 +137,7 @@ class Trainer:
             return
         log.info("%s: training, %.0f %% done", self.config.name, 100 * self.fraction)
         saved = validated = time.monotonic()
-        while self.fraction < 1:
+        while self.fraction < 1 and time.monotonic() < stop_at:
             before = self._clock()
             self.advance()
             self.progress.seconds += self._clock() - before
@@ -150,10 +152,11 @@ class Trainer:
             if time.monotonic() - saved > save_every_s:
                 self.save()
                 saved = time.monotonic()
-        if not self.finished:
+        if self.fraction == 1 and not self.finished:
             self._validate()
         self.save()
-        draw_run(self.folder)
+        if self.progress.curve:
+            draw_run(self.folder)
 
     def _clock(self) -> float:
         """Seconds.

@@ -1,35 +1,31 @@
-"""`python -m dscsnet.tools.bench.gpu FOLDER`: everything that only a GPU can show, in one run.
+"""Every shipped model on a GPU, by runtime, beside eager and compiled PyTorch and DISTA-Net.
 
-The tests that need one, agreement with the float64 reference, crops a second by batch size beside
-eager PyTorch and DISTA-Net, the latency of 64 crops, and the share of the device's arithmetic.
+Agreement with the float64 reference, crops a second by batch size from arrays to arrays and of the
+kernels alone, the latency of 64 crops, and the share of the device's arithmetic.
 """
 
-import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from dscsnet.engines.errors import InferenceError, ModelError
-from dscsnet.engines.model import Model, load_model
+from dscsnet.engines.model import Model, load_model, shipped_models
 from dscsnet.engines.model_engine import ModelEngine
 from dscsnet.engines.networks.dista_net import DISTANet, DISTANetConfig
-from dscsnet.engines.networks.stored import load_network
+from dscsnet.engines.networks.stored import build_model, load_network
 from dscsnet.engines.runtime_names import Precision
-from dscsnet.engines.runtimes import RuntimeOptions, open_runtime
+from dscsnet.engines.runtimes import Runtime, RuntimeOptions, open_runtime
 from dscsnet.engines.runtimes.base import Arrays
 from dscsnet.tools.bench.engine import bench_batch, rate
-from dscsnet.tools.host.machine import describe
 from dscsnet.tools.measures.complexity import multiply_accumulates
+from dscsnet.tools.training.config import load_train_config
 
-MODELS = ("field-unfolded", "field-mlp", "csist100k-compact")
+PAPER = Path("configs/train/csist100k-paper.yaml")
 BATCHES = (1, 8, 64, 256, 1024)
 RUNTIMES: tuple[tuple[str, Precision], ...] = (
     ("tensorrt", "fp16"),
@@ -39,6 +35,7 @@ RUNTIMES: tuple[tuple[str, Precision], ...] = (
 )
 LATENCY_BATCH, LATENCY_RUNS = 64, 200
 PEAK_SIZE = 8192  # side of the matrices whose product shows the device's peak
+SECONDS = 0.1  # of each of three repetitions
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def measure(
         engine = ModelEngine(loaded, runtime)
         engine.check(batch_sizes=(1,))
         inputs = {size: _inputs(engine, size) for size in (*batches, LATENCY_BATCH)}
-        speeds = {size: rate(lambda n=size: runtime.run(inputs[n]), size) for size in batches}  # type: ignore[misc]
+        speeds = {size: _speed(runtime, inputs[size], size) for size in batches}
         latency = _latency(lambda: runtime.run(inputs[LATENCY_BATCH]))
         work = 2 * work_of_a_crop(loaded) * speeds[batches[-1]]
         result = Measured(model, runtime.name, engine.golden_error(), speeds, latency, work / peak)
@@ -102,7 +99,7 @@ def measure_eager(
             for value in results if isinstance(results, tuple) else (results,):
                 value.cpu()
 
-        speeds[size] = rate(run, size)
+        speeds[size] = rate(run, size, SECONDS)
     return Measured("", what, crops_per_s=speeds)
 
 
@@ -116,34 +113,68 @@ def peak_operations(device: str, precision: Precision, size: int) -> float:
         left @ right
         wait()
 
-    return 2 * size**3 * rate(run, 1)
+    return 2 * size**3 * rate(run, 1, SECONDS)
+
+
+def measure_kernels(
+    what: str, network: torch.nn.Module, crops: torch.Tensor, peak: float, device: str
+) -> Measured:  # fmt: skip
+    """The device's part alone: a grid network compiled in half precision, its crops there."""
+    work = 2 * multiply_accumulates(network, crops[:1])
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    compiled, given, size = torch.compile(network), crops.to(device), len(crops)
+
+    def run() -> None:
+        with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16):
+            compiled(given)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    speed = rate(run, size, SECONDS)
+    return Measured("", what, crops_per_s={size: speed}, share_of_peak=work * speed / peak)
 
 
 def report(
     batches: tuple[int, ...] = BATCHES,
-    models: tuple[str, ...] = MODELS,
+    models: tuple[str, ...] | None = None,
     runtimes: tuple[tuple[str, Precision], ...] = RUNTIMES,
     device: str = "cuda",
 ) -> Iterator[Measured]:
-    """Every line of the table."""
-    peaks = {kind: peak_operations(device, kind, PEAK_SIZE) for kind in {p for _, p in runtimes}}
-    for model in models:
+    """Every line of the table; what others are compared with comes first."""
+    peaks = {kind: peak_operations(device, kind, PEAK_SIZE) for kind in ("fp16", "fp32")}
+    crops = {size: torch.from_numpy(bench_batch(11, size).pixels) for size in batches}
+    largest = crops[batches[-1]]
+    config = load_train_config(PAPER)
+    peers: dict[str, Callable[[], torch.nn.Module]] = {
+        "DISTA-Net": lambda: DISTANet(DISTANetConfig()),
+        "DSCSNet at the paper's size": lambda: build_model(config.network, config.normalisation),
+    }
+    for what, make in peers.items():
+        yield measure_eager(
+            f"torch eager, {what}", make(), lambda size: [crops[size]], batches, device
+        )
+    for model in shipped_models() if models is None else models:
         for kind, precision in runtimes:
             yield measure(model, kind, precision, peaks[precision], batches)
-        loaded = load_model(model)
-        engine = ModelEngine(loaded, open_runtime("onnxruntime", loaded))
+        yield _eager_model(model, batches, device)
+    for what, make in peers.items():
+        name = f"torch compiled, bf16, crops on the device, {what}"
+        yield measure_kernels(name, make(), largest, peaks["fp16"], device)
 
-        def inputs(size: int, engine: ModelEngine = engine) -> list[torch.Tensor]:
-            return [torch.from_numpy(np.array(value)) for value in _inputs(engine, size).values()]
 
-        yield measure_eager(
-            f"torch eager, {model}", load_network(loaded.folder), inputs, batches, device
-        )
-    crops = {size: torch.from_numpy(bench_batch(11, size).pixels) for size in batches}
-    dista = DISTANet(DISTANetConfig())
-    yield measure_eager(
-        "torch eager, DISTA-Net", dista, lambda size: [crops[size]], batches, device
-    )
+def _eager_model(model: str, batches: tuple[int, ...], device: str) -> Measured:
+    loaded = load_model(model)
+    engine = ModelEngine(loaded, open_runtime("onnxruntime", loaded))
+
+    def inputs(size: int) -> list[torch.Tensor]:
+        return [torch.from_numpy(np.array(value)) for value in _inputs(engine, size).values()]
+
+    network = load_network(loaded.folder)
+    return measure_eager(f"torch eager, {model}", network, inputs, batches, device)
+
+
+def _speed(runtime: Runtime, inputs: Arrays, size: int) -> float:
+    return rate(lambda: runtime.run(inputs), size, SECONDS)
 
 
 def _inputs(engine: ModelEngine, size: int) -> Arrays:
@@ -187,34 +218,3 @@ def as_markdown(lines: list[Measured], header: str) -> str:
         )
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{header}\n\n{table}\n"
-
-
-def run_tests(log: Path) -> str:
-    """The tests marked `gpu`; their output goes to a file, their last line is returned."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    log.write_text(done.stdout + done.stderr)
-    return (done.stdout.strip().splitlines() or ["no output"])[-1]
-
-
-def main(folder: Path) -> None:
-    """Write `report.md`, `report.json` and `tests.log` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    header = f"{name}\n\n{describe()}\n\nTests: {run_tests(folder / 'tests.log')}"
-    lines: list[Measured] = []
-    for line in report():
-        print(line, flush=True)
-        lines.append(line)
-        # After each line, so that a run that is cut off has shown what it found.
-        (folder / "report.md").write_text(as_markdown(lines, header))
-        plain: list[dict[str, Any]] = [asdict(each) for each in lines]
-        (folder / "report.json").write_text(json.dumps(plain, indent=1))
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or not torch.cuda.is_available():
-        sys.exit(
-            "usage: python -m dscsnet.tools.bench.gpu FOLDER; needs a GPU that PyTorch can use"
-        )
-    main(Path(sys.argv[1]))

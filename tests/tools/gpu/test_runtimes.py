@@ -4,13 +4,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dscsnet.tools.bench import gpu  # noqa: E402
-from dscsnet.tools.bench.gpu import as_markdown, peak_operations, report  # noqa: E402
+from dscsnet.tools.gpu import runtimes as gpu  # noqa: E402
+from dscsnet.tools.gpu.runtimes import as_markdown, peak_operations, report  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dscsnet.tools.bench.engine.SECONDS", 0.01)
+    monkeypatch.setattr(gpu, "SECONDS", 0.01)
+    # Compiling takes minutes here; that it is asked for is enough.
+    monkeypatch.setattr(torch, "compile", lambda network: network)
     monkeypatch.setattr(gpu, "LATENCY_RUNS", 3)
     monkeypatch.setattr(gpu, "PEAK_SIZE", 64)
 
@@ -25,18 +27,22 @@ def test_the_whole_report_on_a_cpu() -> None:
             "cpu",
         )
     )
-    onnx, tensorrt, on_torch, eager, dista = lines
+    dista, paper, onnx, tensorrt, on_torch, eager, dista_compiled, paper_compiled = lines
     for line in (onnx, on_torch):
         assert line.error is not None
         assert line.error < 1e-5
         assert line.share_of_peak is not None
         assert line.share_of_peak > 0
     assert "no NVIDIA driver" in tensorrt.refused or tensorrt.error is not None
-    assert [line.what for line in (eager, dista)] == [
+    assert [line.what for line in (eager, dista, paper)] == [
         "torch eager, csist100k-mlp",
         "torch eager, DISTA-Net",
+        "torch eager, DSCSNet at the paper's size",
     ]
-    for line in (onnx, on_torch, eager, dista):
+    for line in (dista_compiled, paper_compiled):
+        assert list(line.crops_per_s or {}) == [2]
+        assert line.share_of_peak is not None
+    for line in (onnx, on_torch, eager, dista, paper):
         assert sorted(line.crops_per_s or {}) == [1, 2]
     header, _, columns, _, *rows = as_markdown(lines, "some GPU").splitlines()
     assert header == "some GPU"
