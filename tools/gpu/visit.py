@@ -33,9 +33,9 @@ from dscsnet.tools.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 #: Seconds of the whole first part, of its tests, and after which no way of training is begun.
-PROVE_S, TESTS_S, WAYS_S = 270.0, 100.0, 190.0
+PROVE_S, TESTS_S, WAYS_S = 270.0, 90.0, 180.0
 #: Crops whose gradients are compared.
-COMPARED = 4096
+COMPARED = 512
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from dscsnet.tools.training.step import GraphedStep, Step
 log = logging.getLogger(__name__)
 
 #: On a GPU a thousand steps take seconds, and a validation about one.
-VALIDATE_EVERY_S = 20.0
+VALIDATE_EVERY_S = 60.0
 #: Steps after which a GPU is waited for, so that the time budget counts what was done.
 WAIT_EVERY = 50
 
