@@ -27,9 +27,13 @@ class OnGpu(RuntimeContract):
 
 
 class Half(OnGpu):
-    """In half precision."""
+    """In half precision.
 
-    error, alone = 5e-3, 5e-3
+    Other kernels take other batch sizes, and sum in another order: of a crop that is all but empty
+    1.5 % of the little that is there were seen to differ (scene-compact, H200).
+    """
+
+    error, alone = 5e-3, 3e-2
     options = RuntimeOptions(precision="fp16")
 
 

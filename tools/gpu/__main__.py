@@ -3,17 +3,18 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from dscsnet.tools.gpu.visit import prove, train
+from dscsnet.tools.gpu.visit import measure_runtimes, measure_training, prove, train
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one part of a visit."""
     parser = argparse.ArgumentParser(prog="python -m dscsnet.tools.gpu", description=__doc__)
-    parser.add_argument("part", choices=("prove", "train"))
+    parser.add_argument("part", choices=("prove", "training", "runtimes", "train"))
     parser.add_argument("folder", type=Path, help="for reports, or for runs and their checkpoints")
     parser.add_argument("configs", type=Path, nargs="*", help="training configurations, in order")
     parser.add_argument("--device", default="cuda")
@@ -24,8 +25,13 @@ def main(arguments: list[str] | None = None) -> None:
     if given.device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit("this needs a GPU that PyTorch can use")
     logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if given.part == "prove":
-        prove(given.folder, given.device)
+    parts: dict[str, Callable[[Path, str], None]] = {
+        "prove": prove,
+        "training": measure_training,
+        "runtimes": measure_runtimes,
+    }
+    if given.part in parts:
+        parts[given.part](given.folder, given.device)
         return
     options = {"compiled": given.compiled, "mixed_precision": given.mixed_precision}
     train(given.folder, given.configs, given.device, given.seconds, **options)

@@ -198,7 +198,7 @@ def _latency(run: Callable[[], object]) -> tuple[float, float]:
     return statistics.median(times), float(np.percentile(times, 99))
 
 
-def as_markdown(lines: list[Measured], header: str) -> str:
+def as_markdown(lines: list[Measured]) -> str:
     """The table as it goes into the documentation."""
     sizes = next((list(line.crops_per_s) for line in lines if line.crops_per_s), [])
     columns = ["model", "runtime", "error", *(f"crops/s at {n}" for n in sizes)]
@@ -216,5 +216,4 @@ def as_markdown(lines: list[Measured], header: str) -> str:
                 f"{100 * line.share_of_peak:.1f} %" if line.share_of_peak is not None else "",
             ]
         )
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{header}\n\n{table}\n"
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -73,13 +73,13 @@ class Stepped:
 FIELD, PAPER = "configs/train/field-unfolded.yaml", "configs/train/csist100k-paper.yaml"
 WAYS = (
     Way(FIELD, 256, graphed=False),
-    Way(FIELD, 2048),
-    Way(FIELD, 2048, mixed_precision=True),
+    Way(FIELD, 4096),
+    Way(FIELD, 4096, mixed_precision=True),
     Way(PAPER, 64, graphed=False),
     Way(PAPER, 512, mixed_precision=True),
-    Way(FIELD, 2048, compiled=True),
     Way(PAPER, 512, mixed_precision=True, compiled=True),
-    Way(FIELD, 2048, mixed_precision=True, compiled=True),
+    Way(FIELD, 4096, compiled=True),
+    Way(FIELD, 4096, mixed_precision=True, compiled=True),
     Way(PAPER, 512),
 )
 

@@ -1,7 +1,7 @@
 """The two parts of a visit to a GPU: prove and measure, then train.
 
 Each keeps to its time and writes what it found as it goes, so that a visit that is cut short has
-shown what it did until then.
+shown what it found until then.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from dscsnet.tools.gpu.runtimes import BATCHES, RUNTIMES, as_markdown, report
+from dscsnet.tools.gpu.runtimes import BATCHES, RUNTIMES, Measured, as_markdown, report
 from dscsnet.tools.gpu.training import (
     FIELD,
     PAPER,
@@ -32,73 +32,120 @@ from dscsnet.tools.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-#: Seconds of the whole first part, of its tests, and after which no way of training is begun.
-PROVE_S, TESTS_S, WAYS_S = 270.0, 90.0, 180.0
-#: Crops whose gradients are compared.
-COMPARED = 512
+#: Seconds of each part of the proof; together 4.5 minutes at most.
+TESTS_S, TRAINING_S, RUNTIMES_S, NODE_S = 90.0, 80.0, 70.0, 30.0
+#: Of the training's seconds, those after which no further way is begun.
+LAST_WAY_S = 50.0
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much the first part measures; smaller in a rehearsal without a GPU."""
+    """How much is measured; smaller in a rehearsal without a GPU.
 
+    Attributes:
+        compared: crops whose gradients are compared.
+        models: None: every shipped one.
+        tests, node: arguments of `pytest` and of `dscsnet bench`.
+    """
+
+    ways: tuple[Way, ...] = WAYS
+    steps: int = 200
+    compared: int = 512
     batches: tuple[int, ...] = BATCHES
     models: tuple[str, ...] | None = None
     runtimes: tuple[tuple[Any, Any], ...] = RUNTIMES
-    ways: tuple[Way, ...] = WAYS
-    steps: int = 200
-    compared: int = COMPARED
     tests: tuple[str, ...] = ("-m", "gpu", "tests/gpu")
+    node: tuple[str, ...] = ("--frames", "60")
 
 
-class Report:
-    """What was found so far, as `report.json` and `report.md` in a folder."""
+def prove(folder: Path, device: str = "cuda") -> None:
+    """All parts, each in a process of its own: what brings one down leaves the others.
 
-    def __init__(self, folder: Path, device: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.began = folder, time.monotonic()
+    Args:
+        folder: `report.md` is written there, and files of each part.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    part = ("dscsnet.tools.gpu", "--device", device)
+    run_python(folder / "tests.log", TESTS_S, "pytest", "-q", *Sizes.tests)
+    run_python(folder / "training.log", TRAINING_S, *part, "training", str(folder))
+    run_python(folder / "runtimes.log", RUNTIMES_S, *part, "runtimes", str(folder))
+    run_python(folder / "node.txt", NODE_S, "dscsnet", "bench", *Sizes.node)
+    (folder / "report.md").write_text(summary(folder))
+
+
+def run_python(log_file: Path, seconds: float, module: str, *arguments: str) -> None:
+    """A module as a process of its own; its output, and how it ended if badly, go to a file."""
+    command = [sys.executable, "-X", "faulthandler", "-m", module, *arguments]
+    with log_file.open("w") as out:
+        try:
+            done = subprocess.run(command, stdout=out, stderr=out, check=False, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            out.write(f"\nended after {seconds:.0f} s\n")
+        else:
+            if done.returncode:
+                out.write(f"\nended with exit code {done.returncode}\n")
+
+
+def measure_training(folder: Path, device: str, sizes: Sizes = Sizes()) -> None:
+    """Speed of training by every way, and agreement of gradients, as `training.json`."""
+    found = _Findings(folder / "training.json", device)
+    deadline = time.monotonic() + LAST_WAY_S
+    for config in (FIELD, PAPER):
+        agreement = gradient_agreement(config, device, sizes.compared)
+        found.add(f"gradients of {Path(config).stem}", agreement)
+    for line in step_speeds(sizes.ways, device, sizes.steps, deadline):
+        log.info("%s", line)
+        found.append("ways", asdict(line))
+
+
+def measure_runtimes(folder: Path, device: str, sizes: Sizes = Sizes()) -> None:
+    """Speed of every model by runtime, as `runtimes.json`."""
+    found = _Findings(folder / "runtimes.json", device)
+    for line in report(sizes.batches, sizes.models, sizes.runtimes, device):
+        log.info("%s", line)
+        found.append("lines", asdict(line))
+
+
+class _Findings:
+    """What was found so far, as a file."""
+
+    def __init__(self, path: Path, device: str) -> None:
         on_gpu = device.startswith("cuda")
         name = torch.cuda.get_device_name() if on_gpu else f"no GPU: {device}"
+        self.path = path
         self.found: dict[str, Any] = {
             "device": name,
             "machine": f"{describe()}, torch {torch.__version__}",
         }
 
-    @property
-    def seconds(self) -> float:
-        """Since it began."""
-        return time.monotonic() - self.began
-
-    def add(self, name: str, value: Any) -> None:
-        """Keep one more finding, or a better one."""
+    def add(self, name: str, value: object) -> None:
         self.found[name] = value
-        self.found["seconds"] = round(self.seconds, 1)
-        (self.folder / "report.json").write_text(json.dumps(self.found, indent=1) + "\n")
+        self.path.write_text(json.dumps(self.found, indent=1) + "\n")
+
+    def append(self, name: str, value: object) -> None:
+        self.add(name, [*self.found.get(name, ()), value])
 
 
-def prove(folder: Path, device: str = "cuda", sizes: Sizes = Sizes()) -> dict[str, Any]:
-    """Tests, training by every way, agreement of gradients, runtimes; `report.*` in a folder."""
-    found = Report(folder, device)
-    found.add("tests", run_tests(folder / "tests.log", sizes.tests, TESTS_S))
-    steps: list[Stepped] = []
-    for line in step_speeds(sizes.ways, device, sizes.steps, found.began + WAYS_S):
-        log.info("%s", line)
-        steps.append(line)
-        found.add("training", [asdict(each) for each in steps])
-    for config in (FIELD, PAPER):
-        agreement = gradient_agreement(config, device, sizes.compared)
-        found.add(f"gradients of {Path(config).stem}", agreement)
-    lines = []
-    for measured in report(sizes.batches, sizes.models, sizes.runtimes, device):
-        log.info("%s", measured)
-        lines.append(measured)
-        found.add("runtimes", [asdict(each) for each in lines])
-        header = f"{found.found['device']}\n\n{found.found['machine']}"
-        tables = f"{as_markdown(lines, header)}\n{training_table(steps)}\n"
-        (folder / "report.md").write_text(f"{tables}Tests: {found.found['tests']}\n")
-        if found.seconds > PROVE_S:
-            break
-    return found.found
+def summary(folder: Path) -> str:
+    """The findings of a folder as text, those parts that there are."""
+    parts: list[str] = []
+    for name in ("training", "runtimes"):
+        path = folder / f"{name}.json"
+        if not path.exists():
+            parts.append(f"{name}: nothing was found, see {name}.log")
+            continue
+        found = json.loads(path.read_text())
+        if not parts:
+            parts.append(f"{found.pop('device')}\n\n{found.pop('machine')}")
+        parts += [f"{key}: {value}" for key, value in found.items() if key.startswith("gradients")]
+        if "ways" in found:
+            parts.append(training_table([Stepped(**line) for line in found["ways"]]))
+        if "lines" in found:
+            parts.append(as_markdown([Measured(**line) for line in found["lines"]]))
+    for name in ("tests.log", "node.txt"):
+        lines = (folder / name).read_text().strip().splitlines() or ["no output"]
+        parts.append("\n".join(lines[-1:] if name == "tests.log" else lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def training_table(steps: Sequence[Stepped]) -> str:
@@ -112,17 +159,6 @@ def training_table(steps: Sequence[Stepped]) -> str:
         memory = f"{line.memory_gib:.1f}"
         rows.append(f"| {' | '.join((line.model, line.way, str(line.batch), *cells, memory))} |")
     return "\n".join(rows) + "\n"
-
-
-def run_tests(log_file: Path, chosen: tuple[str, ...], seconds: float) -> str:
-    """Tests in a process of their own; their output goes to a file, their last line is returned."""
-    command = [sys.executable, "-m", "pytest", "-q", *chosen]
-    with log_file.open("w") as out:
-        try:
-            subprocess.run(command, stdout=out, stderr=out, check=False, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            out.write(f"\nended after {seconds:.0f} s\n")
-    return (log_file.read_text().strip().splitlines() or ["no output"])[-1]
 
 
 def train(

@@ -95,6 +95,9 @@ class Simulator:
         self.pools: dict[int, Tensor] = {}
         self._table: PositionTable | None = None
 
+    def compile(self) -> None:
+        """See `TrainingCrops`: there is nothing worth it."""
+
     def draw(self, batch: int) -> Scenes:
         """One batch of `batch` crops."""
         p = self.protocol

@@ -50,6 +50,11 @@ class FieldRun:
         self._drawn += 1
         return next(self._feed)
 
+    def compile(self) -> None:
+        """See `TrainingCrops`."""
+        if self.at_once:
+            self._simulator.compile()
+
     @property
     def generator(self) -> torch.Generator:
         """See `TrainingCrops`."""

@@ -76,6 +76,9 @@ class TrainingCrops(CropStream, Protocol):
     def generator(self) -> torch.Generator:
         """What all draws are made with."""
 
+    def compile(self) -> None:
+        """Compile what of a draw gets faster by it."""
+
     def start_crops(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Light alone to fit a network's start to, at most `number` crops.
 

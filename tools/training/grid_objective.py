@@ -54,6 +54,7 @@ class GridObjective:
 
     def compile(self) -> None:
         self._loss_of = torch.compile(self._loss)
+        self.crops.compile()
 
     def loss(self, batch: int) -> Tensor:
         given = self.crops.give(batch)

@@ -42,6 +42,7 @@ class OffGridObjective:
 
     def compile(self) -> None:
         self._loss_of = torch.compile(self._loss)
+        self.crops.compile()
 
     def loss(self, batch: int) -> Tensor:
         given = self.crops.give(batch, estimate_noise=True).to(self.device)

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: On a GPU a thousand steps take seconds, and a validation about one.
 VALIDATE_EVERY_S = 60.0
+#: First steps of a process, which compile and record: no time budget pays for them.
+STARTING = 5
 #: Steps after which a GPU is waited for, so that the time budget counts what was done.
 WAIT_EVERY = 50
 
@@ -136,11 +138,13 @@ class Trainer:
             log.info("%s: finished before", self.config.name)
             return
         log.info("%s: training, %.0f %% done", self.config.name, 100 * self.fraction)
-        saved = validated = time.monotonic()
+        saved, validated, steps = time.monotonic(), time.monotonic(), 0
         while self.fraction < 1 and time.monotonic() < stop_at:
             before = self._clock()
             self.advance()
-            self.progress.seconds += self._clock() - before
+            steps += 1
+            if steps > STARTING:
+                self.progress.seconds += self._clock() - before
             total = self.config.optimisation.crops
             tell(int(self.fraction * total), total)
             if (

@@ -25,7 +25,6 @@ QUICK = visit.Sizes(
     ways=(Way(SMALL, 4, graphed=False), Way("no/such.yaml", 4)),
     steps=2,
     compared=8,
-    tests=("--version",),
 )
 
 
@@ -40,12 +39,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda network: network)
 
 
-def test_the_first_part_tells_what_it_found_and_what_failed(tmp_path: Path) -> None:
-    found = visit.prove(tmp_path, "cpu", QUICK)
-    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(found))
+def test_the_parts_tell_what_they_found_and_what_failed(tmp_path: Path) -> None:
+    visit.measure_training(tmp_path, "cpu", QUICK)
+    found = json.loads((tmp_path / "training.json").read_text())
     assert found["device"] == "no GPU: cpu"
-    assert "pytest" in found["tests"]
-    worked, failed = found["training"]
+    worked, failed = found["ways"]
     assert worked["crops_per_s"] > 0
     assert worked["loss"] > 0
     assert failed["refused"].startswith("ConfigError: no/such.yaml")
@@ -53,11 +51,36 @@ def test_the_first_part_tells_what_it_found_and_what_failed(tmp_path: Path) -> N
         cosines = found[f"gradients of {name}"]
         assert cosines["fp32, as PyTorch has it"] > 0.9999
         assert 0.9 < cosines["bf16"] < 1
-    text = (tmp_path / "report.md").read_text()
+    visit.measure_runtimes(tmp_path, "cpu", QUICK)
+    (tmp_path / "tests.log").write_text("...\n3 passed\n")
+    (tmp_path / "node.txt").write_text("100 frames/s\n")
+    text = visit.summary(tmp_path)
     assert text.startswith("no GPU: cpu\n")
     assert "| csist100k-compact | kernel by kernel, fp32 | 4 |" in text
     assert "torch eager, DISTA-Net" in text
     assert text.count("crops on the device") == 2
+    assert text.endswith("3 passed\n\n100 frames/s\n")
+
+
+def test_a_part_that_dies_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def run(log: Path, seconds: float, module: str, *arguments: str) -> None:
+        begun.append((module, *arguments[-2:]))
+        log.write_text("Segmentation fault\n")
+
+    monkeypatch.setattr(visit, "run_python", run)
+    visit.prove(tmp_path, "cuda:1")
+    folder = str(tmp_path)
+    assert begun == [
+        ("pytest", "gpu", "tests/gpu"),
+        ("dscsnet.tools.gpu", "training", folder),
+        ("dscsnet.tools.gpu", "runtimes", folder),
+        ("dscsnet", "--frames", "60"),
+    ]
+    assert "runtimes: nothing was found, see runtimes.log" in (tmp_path / "report.md").read_text()
 
 
 def test_what_has_no_time_left_is_not_begun() -> None:
@@ -69,11 +92,14 @@ def test_what_has_no_time_left_is_not_begun() -> None:
     assert len({row.count("|") for row in table.strip().splitlines()}) == 1
 
 
-def test_tests_that_take_too_long_are_ended(tmp_path: Path) -> None:
-    slow = tmp_path / "test_slow.py"
-    slow.write_text("import time\n\ndef test_it():\n    time.sleep(60)\n")
-    last = visit.run_tests(tmp_path / "log", ("-p", "no:cacheprovider", str(slow)), 3)
-    assert last == "ended after 3 s"
+def test_how_a_process_ended_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    visit.run_python(log, 60, "platform")
+    assert "Linux" in log.read_text()
+    visit.run_python(log, 60, "no_such_module")
+    assert log.read_text().endswith("ended with exit code 1\n")
+    visit.run_python(log, 0.5, "http.server", "0", "--bind", "127.0.0.1")
+    assert log.read_text().endswith("ended after 0 s\n")
 
 
 def test_gradients_of_the_same_precision_agree(monkeypatch: pytest.MonkeyPatch) -> None:
