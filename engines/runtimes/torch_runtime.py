@@ -167,7 +167,8 @@ class _Captured:
         self._host_inputs = [torch.ones(shape, pin_memory=True) for shape in shapes]
         self._stream = stream = shared.stream
         with torch.cuda.stream(stream):
-            inputs = [value.to(device) for value in self._host_inputs]
+            # Kept: a graph knows addresses, and what is let go is another's, or nobody's.
+            self._inputs = inputs = [value.to(device) for value in self._host_inputs]
         # Libraries set themselves up in the first runs, which cannot be captured.
         with torch.cuda.stream(stream):
             for _ in range(3):

@@ -5,6 +5,7 @@ was captured with; so a graph that reads or writes the wrong memory gives wrong 
 """
 
 import contextlib
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 
 class Stream:
@@ -21,18 +23,31 @@ class Stream:
 
 
 class Recorder(TorchDispatchMode):
-    """Notes each operation with its result."""
+    """Notes each operation with its result.
+
+    What it computes belongs to the graph. All else that it reads or writes must be kept by others:
+    a graph knows addresses, no tensors.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.steps: list[Any] = []
+        self._made: dict[int, torch.Tensor] = {}
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        self.steps.append((function, args, kwargs or {}, result))
+        given = {id(value) for value in tree_leaves(args)}
+        # What is written in place is not new.
+        self._made.update((id(v), v) for v in _tensors(result) if id(v) not in given)
+        noted = tree_map(self._address, (args, result))
+        self.steps.append((function, kwargs or {}, *noted))
         return result
+
+    def _address(self, value: Any) -> Any:
+        outside = isinstance(value, torch.Tensor) and id(value) not in self._made
+        return weakref.ref(value) if outside else value
 
 
 class Graph:
@@ -45,12 +60,20 @@ class Graph:
         if self.gpu.failure is not None:
             raise self.gpu.failure
         with torch.inference_mode():
-            for function, args, kwargs, noted in self.steps:
-                fresh = function(*args, **kwargs)
-                pairs = zip(_tensors(fresh), _tensors(noted), strict=True)
+            for function, kwargs, args, noted in self.steps:
+                fresh = function(*tree_map(_there, args), **kwargs)
+                pairs = zip(_tensors(fresh), _tensors(tree_map(_there, noted)), strict=True)
                 for value, place in pairs:
                     if value.data_ptr() != place.data_ptr():
                         place.copy_(value)
+
+
+def _there(value: Any) -> Any:
+    if not isinstance(value, weakref.ref):
+        return value
+    tensor = value()
+    assert tensor is not None, "the graph reads or writes memory that was freed"
+    return tensor
 
 
 def _tensors(result: Any) -> tuple[Any, ...]:
@@ -102,8 +125,8 @@ class Gpu:
             "graph_pool_handle": object,
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
-        for owner in (torch.nn.Module, torch.Tensor):
-            monkeypatch.setattr(owner, "to", lambda self, device: self)
+        monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
+        monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.clone())
         for name in ("ones", "empty"):
             monkeypatch.setattr(torch, name, _pageable(getattr(torch, name)))
 
