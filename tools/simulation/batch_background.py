@@ -32,6 +32,16 @@ class Plane(NamedTuple):
         return self.level + self.slope_x * x + self.slope_y * y
 
 
+class _Fit(NamedTuple):
+    """Where the iteration is; `means`, `slopes` as `_solve` gives them, (B, 1) all."""
+
+    plane: Plane
+    means: tuple[Tensor, ...]
+    slopes: tuple[Tensor, ...]
+    noise: Tensor
+    active: Tensor
+
+
 class BatchBackground:
     """Takes the background off crops of one size, as the node would.
 
@@ -75,40 +85,53 @@ class BatchBackground:
         plane, noise = self._fit(values, Plane(level, *start), noise, step)
         return plane._replace(level=plane.level + reference), noise
 
+    def compile(self) -> None:
+        """Compile one round of the iteration: all of them at once would take minutes."""
+        self._round = torch.compile(self._round)  # type: ignore[method-assign]
+
     def _fit(
         self, values: Tensor, plane: Plane, noise: Tensor, step: Tensor
     ) -> tuple[Plane, Tensor]:
         """Iterate plane and scale, each crop until too few of its pixels are left."""
-        counts, floor = values[:, self.border], step * node.SIGMA_PER_STEP
-        noise = torch.maximum(noise, floor)
-        means = (plane.level, torch.zeros_like(noise), torch.zeros_like(noise))
-        slopes = (plane.slope_x, plane.slope_y, torch.zeros_like(noise))
+        counts, zero = values[:, self.border], torch.zeros_like(noise)
+        noise = torch.maximum(noise, step * node.SIGMA_PER_STEP)
+        fit = _Fit(
+            plane,
+            (plane.level, zero, zero),
+            (plane.slope_x, plane.slope_y, zero),
+            noise,
+            torch.ones_like(noise, dtype=torch.bool),
+        )
         keep = torch.ones_like(counts)
-        active = torch.ones_like(noise, dtype=torch.bool)
         for iteration in range(node.ITERATIONS):
-            scale = torch.maximum(noise, node.LEAST_SCALE_STEPS * step)
             if iteration == node.FLANK_ITERATION:
-                keep = self._unflanked(values, plane, node.FLANK_THRESHOLD * scale)
-            cutoff = node.TUKEY_CUTOFF * scale
-            ratio = (counts - plane.at(self.border_x, self.border_y)) / cutoff
-            weights = (1 - ratio.square()).clamp_min(0).square() * keep
-            used = (weights > 0).sum(1, keepdim=True)
-            active = active & (used >= LEAST_USED)
-            new_means, new_slopes = self._solve(counts, weights)
-            means = _where(active, new_means, means)
-            slopes = _where(active, new_slopes, slopes)
-            level = means[0] - slopes[0] * means[1] - slopes[1] * means[2]
-            plane = Plane(*_where(active, (level, slopes[0], slopes[1]), plane))
-            residual = counts - plane.at(self.border_x, self.border_y)
-            variance = (weights * residual.square()).sum(1, keepdim=True) / weights.sum(
-                1, keepdim=True
-            )
-            variance = variance / _biweight_variance(cutoff / noise)
-            spread = (variance * used / (used - PLANE)).sqrt()
-            noise = torch.where(active, torch.maximum(spread, floor), noise)
-        share = _slope_share(slopes[2] / noise.square())
+                scale = torch.maximum(fit.noise, node.LEAST_SCALE_STEPS * step)
+                keep = self._unflanked(values, fit.plane, node.FLANK_THRESHOLD * scale)
+            fit = self._round(counts, keep, step, fit)
+        means, slopes = fit.means, fit.slopes
+        share = _slope_share(slopes[2] / fit.noise.square())
         slope_x, slope_y = share * slopes[0], share * slopes[1]
-        return Plane(means[0] - slope_x * means[1] - slope_y * means[2], slope_x, slope_y), noise
+        level = means[0] - slope_x * means[1] - slope_y * means[2]
+        return Plane(level, slope_x, slope_y), fit.noise
+
+    def _round(self, counts: Tensor, keep: Tensor, step: Tensor, fit: "_Fit") -> "_Fit":
+        """Weights about the plane, a new plane, a new scale."""
+        cutoff = node.TUKEY_CUTOFF * torch.maximum(fit.noise, node.LEAST_SCALE_STEPS * step)
+        ratio = (counts - fit.plane.at(self.border_x, self.border_y)) / cutoff
+        weights = (1 - ratio.square()).clamp_min(0).square() * keep
+        used = (weights > 0).sum(1, keepdim=True)
+        active = fit.active & (used >= LEAST_USED)
+        new_means, new_slopes = self._solve(counts, weights)
+        means = _where(active, new_means, fit.means)
+        slopes = _where(active, new_slopes, fit.slopes)
+        level = means[0] - slopes[0] * means[1] - slopes[1] * means[2]
+        plane = Plane(*_where(active, (level, slopes[0], slopes[1]), fit.plane))
+        residual = counts - plane.at(self.border_x, self.border_y)
+        squares = (weights * residual.square()).sum(1, keepdim=True)
+        variance = squares / weights.sum(1, keepdim=True) / _biweight_variance(cutoff / fit.noise)
+        spread = (variance * used / (used - PLANE)).sqrt()
+        noise = torch.maximum(spread, step * node.SIGMA_PER_STEP)
+        return _Fit(plane, means, slopes, torch.where(active, noise, fit.noise), active)
 
     def _unflanked(self, values: Tensor, plane: Plane, bright: Tensor) -> Tensor:
         """(B, P) 1 for border pixels without a neighbour more than `bright` above the plane."""

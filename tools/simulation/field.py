@@ -136,11 +136,11 @@ class FieldSimulator:
         self.center = protocol.crop_size // 2
         self.pools: dict[int, Tensor] = {}
         self._table: PositionTable | None = None
-        self._subtract = BatchBackground(protocol.crop_size, self.device).subtract
+        self._background = BatchBackground(protocol.crop_size, self.device)
 
     def compile(self) -> None:
-        """Compile what of a draw can be: the background estimate is half of its kernels."""
-        self._subtract = torch.compile(self._subtract)
+        """Compile the background estimate, half of a draw's kernels."""
+        self._background.compile()
 
     def draw(self, batch: int) -> FieldScenes:
         """One batch of `batch` crops."""
@@ -180,7 +180,7 @@ class FieldSimulator:
     def _as_the_node_sees(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """(B, n, n) whole counts to counts above background, and (B,) noise."""
         if self.at_once:
-            return self._subtract(values)
+            return self._background.subtract(values)
         counts = values.double().numpy()
         pixels, background, _ = subtract_backgrounds(counts, np.ones(counts.shape, bool), True)
         return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(background[:, 3]))
