@@ -8,7 +8,8 @@
 #   make slow    what takes minutes: the chaos test and the like
 #   make fuzz    coverage-guided fuzzing of every reader; SECONDS=120 for each, TARGETS= for all
 #   make mutants  are faults noticed? changes of the code, one by one; PACKAGE= SEED= NUMBER=
-#   make gpu     tests and benchmark of the GPU runtimes; needs a GPU, docs/gpu.md
+#   make gpu     proof, figures and training on a GPU; needs one, docs/gpu.md
+#   make gpu-kit what a GPU machine without internet lacks, in .gpu-kit; PYCUDA= a wheel of it
 #   make bench   speed of the engine and of the whole node on this machine
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ SEED    ?= 1
 NUMBER  ?= 40
 COVERAGE ?=
 
-.PHONY: demo gpu test test-newest check format format-check lint types docs lock slow fuzz \
+.PHONY: demo gpu gpu-kit test test-newest check format format-check lint types docs lock slow fuzz \
 	mutants bench clean
 
 demo: $(VENV)/node
@@ -57,7 +58,11 @@ docs: $(VENV)/dev
 	$(BIN)/python docs/reference.py build/docs
 
 gpu: $(VENV)/dev
-	$(BIN)/python -m dscsnet.tools.bench.gpu gpu-report
+	$(BIN)/python -m dscsnet.tools.gpu prove gpu-report
+	$(BIN)/python -m dscsnet.tools.gpu train runs configs/train/gpu/*.yaml
+
+gpu-kit: $(VENV)/dev
+	$(BIN)/python -m dscsnet.tools.gpu.kit .gpu-kit $(if $(PYCUDA),--pycuda $(PYCUDA))
 
 slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow
