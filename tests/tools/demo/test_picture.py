@@ -222,3 +222,19 @@ def test_the_whole_picture(true_frame: Truth, published: Answer, tmp_path: Path)
 def test_boxes_overlap_that_share_an_area(other: tuple[int, ...], shares: bool) -> None:
     box = (10, 10, 20, 20)
     assert overlap(box, other) == overlap(other, box) == shares  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("number", "spots"),
+    [(1, [2]), (2, [1, 2]), (3, [0, 1, 2]), (4, [0, 1, 2, 5]), (5, [0, 1, 4, 2, 5])],
+)
+def test_where_not_all_numbers_fit_the_larger_ones_are_shown(
+    true_frame: Truth, published: Answer, number: int, spots: list[int]
+) -> None:
+    members = [1, 2, 3, 1, 2, 3]
+    clusters = [
+        [(30.0 * place, 20.0 + k, 100.0) for k in range(size)]
+        for place, size in enumerate(members, 1)
+    ]
+    places = [(30.0 * place, 20.0) for place in range(1, 7)]
+    assert choose_spots(true_frame(clusters), published(places), number) == spots
