@@ -10,6 +10,7 @@ import pytest
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.imaging import render
 from dscsnet.pipeline.messages import Targets
+from dscsnet.tools.demo import picture
 from dscsnet.tools.demo.enlarged_spot import CROP, SIDE, ZOOM, caption, draw_crop, enlarge
 from dscsnet.tools.demo.picture import (
     FRAME_WIDTH,
@@ -238,3 +239,40 @@ def test_where_not_all_numbers_fit_the_larger_ones_are_shown(
     ]
     places = [(30.0 * place, 20.0) for place in range(1, 7)]
     assert choose_spots(true_frame(clusters), published(places), number) == spots
+
+
+def test_enlarged_spots_lie_on_top_and_their_numbers_come_first(
+    published: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes: list[tuple[float, int]] = []
+    numbers: list[str] = []
+    monkeypatch.setattr(
+        picture, "outline", lambda _view, box, _colour, wide: boxes.append((box[0], wide))
+    )
+    monkeypatch.setattr(picture, "write", lambda _view, text, *_, **__: numbers.append(text))
+    spots = [(20.0 * k, 40.0) for k in range(1, 6)]
+    view = np.zeros((80, 120, 3), np.uint8)
+    picture._draw_frame(view, np.zeros((80, 120), np.uint16), published(spots), [3, 1])
+    # Boxes of 15 px about their spots, those of the two that are shown last and with a wide line.
+    order = [(0, 1), (2, 1), (4, 1), (1, 2), (3, 2)]
+    lefts = [20.0 * (k + 1) - 7.5 for k, _ in order]
+    assert [left for left, _ in boxes] == pytest.approx(lefts, abs=0.51)
+    assert [wide for _, wide in boxes] == [wide for _, wide in order]
+    assert numbers == ["3", "1", "4", "2", "0"]
+
+
+def test_a_number_may_touch_the_upper_left_edges_and_not_the_others() -> None:
+    wide, high = text_width("7", 15) + 2, 18
+
+    def first(left: float, top: float, size: tuple[int, int]) -> bool:
+        """Whether the first place, above the box and flush with its left side, is taken."""
+        label = place_label((left, top, left + 40, top + 40), "7", False, [], size)
+        return label == (left, top - high - 2, left + wide, top - 2)
+
+    large = (200, 200)
+    assert first(0, high + 2, large)
+    assert not first(-1, high + 2, large)
+    assert not first(0, high + 1, large)
+    assert first(50, 60, (50 + wide + 1, 200))
+    assert not first(50, 60, (50 + wide, 200))
+    assert first(50, 60, (200, 60 - 2 + 1))
