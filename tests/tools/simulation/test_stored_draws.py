@@ -1,0 +1,68 @@
+"""What a seed gives stays what it was: the shipped models were trained on it.
+
+Sums over a batch, as they were when they were stored; another release of PyTorch may round
+differently, and no more. A change of them is a change of what every later training run sees.
+"""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from dscsnet.tools.simulation.background import Backgrounds  # noqa: E402
+from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator  # noqa: E402
+
+
+def sums(values: torch.Tensor) -> list[float]:
+    """Mean, standard deviation, and sum of the sizes."""
+    values = values.double()
+    return [float(each) for each in (values.mean(), values.std(), values.abs().sum())]
+
+
+def same(found: torch.Tensor, stored: list[float]) -> bool:
+    return sums(found) == pytest.approx(stored, rel=2e-4, abs=2e-4)
+
+
+def test_backgrounds() -> None:
+    backgrounds = Backgrounds(11, torch.Generator().manual_seed(3))
+    peaky = torch.arange(256) % 3 == 0
+    assert same(backgrounds.clouds, [0.0, 0.999997, 1883339.89])
+    assert same(backgrounds._clouds(256, peaky), [1.180604, 6.856772, 96669.545])
+    assert same(backgrounds._edges(256), [-0.053962, 3.230470, 29180.5819])
+    assert same(backgrounds._slopes(256), [0.0, 1.309576, 19292.2469])
+    assert same(backgrounds._solids(256), [19.567956, 41.673823, 606137.003])
+    whole = backgrounds.draw(256, empty=peaky, structure=0.6)
+    assert same(whole, [4.293054, 21.462579, 200472.678])
+
+
+FIELD = {
+    "crops": [60.969880, 450.398360, 4673714.8],
+    "noise": [22.542465, 77.103795, 11541.742],
+    "psf": [0.668613, 0.129906, 684.6594],
+    "x": [4.995468, 0.602922, 23019.118],
+    "y": [5.005355, 0.584855, 23064.677],
+    "intensity": [641.667501, 2887.384437, 2956803.84],
+    "present": [0.281033, 0.449552, 1295.0],
+    "true_psf": [0.669838, 0.127334, 685.9136],
+    "true_noise": [7.910443, 9.928999, 4050.1470],
+}
+
+
+def test_field_crops() -> None:
+    drawn = FieldSimulator(FieldProtocol(), seed=5).draw(512)
+    assert [name for name, stored in FIELD.items() if not same(getattr(drawn, name), stored)] == []
+
+
+PUBLIC = {
+    "crops": [6.008140, 30.559613, 145397.0],
+    "x": [4.995005, 0.271402, 4995.005],
+    "y": [4.995333, 0.265682, 4995.3327],
+    "intensity": [145.516605, 114.671432, 145516.605],
+    "present": [0.618, 0.486120, 618.0],
+    "noise": [0.0, 0.0, 0.0],
+}
+
+
+def test_crops_of_the_public_protocol() -> None:
+    drawn = Simulator(CropProtocol(), seed=5, exact=True).draw(200)
+    assert [name for name, stored in PUBLIC.items() if not same(getattr(drawn, name), stored)] == []
