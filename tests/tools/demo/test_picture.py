@@ -10,8 +10,17 @@ import pytest
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.imaging import render
 from dscsnet.pipeline.messages import Targets
-from dscsnet.tools.demo import picture
-from dscsnet.tools.demo.enlarged_spot import CROP, SIDE, ZOOM, caption, draw_crop, enlarge
+from dscsnet.tools.demo import enlarged_spot, picture
+from dscsnet.tools.demo.enlarged_spot import (
+    CROP,
+    SIDE,
+    ZOOM,
+    EnlargedSpot,
+    Targeted,
+    caption,
+    draw_crop,
+    enlarge,
+)
 from dscsnet.tools.demo.picture import (
     FRAME_WIDTH,
     HEAD,
@@ -276,3 +285,51 @@ def test_a_number_may_touch_the_upper_left_edges_and_not_the_others() -> None:
     assert first(50, 60, (50 + wide + 1, 200))
     assert not first(50, 60, (50 + wide, 200))
     assert first(50, 60, (200, 60 - 2 + 1))
+
+
+def test_a_crop_is_grey_from_its_background_to_its_brightest_pixel() -> None:
+    pixels = np.arange(CROP * CROP, dtype=np.uint16).reshape(CROP, CROP)
+    nothing = Targeted(*np.zeros((3, 0)))
+    view = np.zeros((SIDE, SIDE, 3), np.uint8)
+    draw_crop(view, EnlargedSpot(0, pixels, 0, 0, nothing, nothing))
+    greys = view[ZOOM // 2 :: ZOOM, ZOOM // 2 :: ZOOM, 0].ravel()
+    # Of 81 values 0 to 80 the 30th percentile is 24; the faint ones are lifted a little.
+    expected = 255 * np.clip((np.arange(81) - 24) / 56, 0, 1) ** 0.8
+    np.testing.assert_allclose(greys, expected, atol=0.51)
+    small = np.zeros((SIDE, SIDE, 3), np.uint8)
+    draw_crop(small, EnlargedSpot(0, pixels[:4, :5], 0, 0, nothing, nothing))
+    assert small[4 * ZOOM - 1, 5 * ZOOM - 1].tolist() == [255] * 3
+    assert not small[4 * ZOOM :].any()
+    assert not small[:, 5 * ZOOM :].any()
+
+
+def test_arms_are_as_long_as_targets_are_bright(monkeypatch: pytest.MonkeyPatch) -> None:
+    arms: list[float] = []
+    monkeypatch.setattr(
+        enlarged_spot, "cross", lambda _view, _x, _y, arm, _colour: arms.append(arm)
+    )
+    pixels, nothing = np.ones((CROP, CROP), np.uint16), Targeted(*np.zeros((3, 0)))
+    resolved = Targeted(np.arange(4.0), np.arange(4.0), np.array([100.0, 50.0, 35.0, 1.0]))
+    view = np.zeros((SIDE, SIDE, 3), np.uint8)
+    draw_crop(view, EnlargedSpot(0, pixels, 0, 0, nothing, resolved))
+    assert arms == pytest.approx([10, 5, 3.5, 3.5])
+    draw_crop(view, EnlargedSpot(0, pixels, 0, 0, nothing, nothing))
+
+
+@pytest.mark.parametrize(
+    ("position", "size", "first"),
+    [
+        (10.0, 100, 6),
+        (10.49, 100, 6),
+        (10.5, 100, 7),
+        (3.0, 100, 0),
+        (0.0, 100, 0),
+        (95.0, 100, 91),
+        (96.0, 100, 91),
+        (99.0, 100, 91),
+        (5.0, 9, 0),
+        (5.0, 7, 0),
+    ],
+)
+def test_a_crop_lies_in_its_frame(position: float, size: int, first: int) -> None:
+    assert enlarged_spot._first_pixel(position, size) == first

@@ -10,6 +10,7 @@ import pytest
 
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.messages import End, Message, Targets
+from dscsnet.pipeline.sockets import Channel
 from dscsnet.tools.demo import run as demo
 from dscsnet.tools.demo.run import DemoSettings, Interrupted, make_configs
 from dscsnet.tools.host.processes import free_ports
@@ -174,3 +175,73 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "node.yaml").mkdir()
     with pytest.raises(DscsnetError, match=r"node\.yaml: cannot be written: "):
         demo._write_configs(tmp_path, configs)
+
+
+class PlayedPrograms:
+    """What is started, waited for and stopped, in order."""
+
+    deeds: list[tuple[str, ...]]
+
+    def __init__(self, folder: Path) -> None:
+        type(self).deeds = [("in", str(folder))]
+
+    def __enter__(self) -> "PlayedPrograms":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+    def start(self, *given: str) -> None:
+        self.deeds.append(given)
+
+    def wait(self, name: str) -> None:
+        self.deeds.append(("wait", name))
+
+    def stop(self) -> None:
+        self.deeds.append(("stop",))
+
+
+class PlayedReceiver(Healthy):
+    """Keeps the channel that is listened to."""
+
+    channel: Channel
+
+    def __init__(self, channel: Channel, kinds: tuple[str, ...]) -> None:
+        assert kinds == ("targets", "end")
+        type(self).channel = channel
+
+    def __enter__(self) -> "PlayedReceiver":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_run_from_its_start_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: Answer
+) -> None:
+    answers = [published([], frame_id=k) for k in range(2)]
+    monkeypatch.setattr(demo, "Programs", PlayedPrograms)
+    monkeypatch.setattr(demo, "Receiver", PlayedReceiver)
+    monkeypatch.setattr(demo, "free_ports", lambda number, host: [4001, 4002, 4003, 4004][:number])
+    monkeypatch.setattr(demo, "_listen", lambda *given: (answers, given[2] / 1000))
+    settings, told = settings_for(tmp_path), Told()
+    settings.truth.write_text("")
+    run = demo.run_demo(settings, told, threading.Event())
+    assert run.answers is answers
+    assert (run.truth, run.seconds, run.scene.seed) == ([], 4.004, 3)
+    assert len(settings.targets.read_text().splitlines()) == 2
+    assert told.phases == ["starting simulator, detector and node", "stopping all three"]
+    started = [(name, module) for name, module, *_ in PlayedPrograms.deeds[1:4]]
+    assert started == [
+        ("node", "pipeline"),
+        ("detector", "detector_stub"),
+        ("simulator", "detector_stub"),
+    ]
+    for (_, _, command, option, file), name in zip(
+        PlayedPrograms.deeds[1:4], ("node", "detector", "simulate"), strict=True
+    ):
+        assert (command, option) == (name, "-c")
+        assert Path(file).read_text().startswith("# Written by dscsnet demo")
+    assert PlayedPrograms.deeds[4:] == [("wait", "simulator"), ("stop",)]
+    # More than the frames of any demo, so that no answer is lost while this process is busy.
+    channel = PlayedReceiver.channel
+    assert (channel.endpoint, channel.bind) == ("tcp://127.0.0.1:4003", False)
+    assert channel.high_water_mark == 10_000
