@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from dscsnet.tools.simulation.background import Backgrounds  # noqa: E402
 from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
 from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator  # noqa: E402
+from dscsnet.tools.simulation.source_kinds import CsistSource, FieldSource  # noqa: E402
 
 
 def sums(values: torch.Tensor) -> list[float]:
@@ -66,3 +67,23 @@ PUBLIC = {
 def test_crops_of_the_public_protocol() -> None:
     drawn = Simulator(CropProtocol(), seed=5, exact=True).draw(200)
     assert [name for name, stored in PUBLIC.items() if not same(getattr(drawn, name), stored)] == []
+
+
+VALIDATION = {
+    "_noise0": (50, [31695.0, 14.4338, 31724.2571]),
+    "_noise1": (50, [31779.0, 50.8549, 31724.2571]),
+    "_noise5": (50, [32073.0, 244.7059, 31724.2571]),
+    "": (80, [633829.41, 1726.9458, 554790.0157]),
+}
+
+
+def test_every_run_is_measured_by_the_same_crops() -> None:
+    """Crops, noise and intensity in all."""
+    found = CsistSource(CropProtocol()).validation(50, device="cpu")
+    found |= FieldSource(FieldProtocol()).validation(40, device="cpu")
+    assert list(found) == list(VALIDATION)
+    for name, given in found.items():
+        number, stored = VALIDATION[name]
+        assert len(given.crops) == number
+        columns = (given.crops, given.noise, given.intensity)
+        assert [float(each.double().sum()) for each in columns] == pytest.approx(stored, rel=2e-4)
