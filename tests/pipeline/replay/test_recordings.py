@@ -418,6 +418,20 @@ def test_a_stop_ends_the_streams(path: Path, sockets: Sockets) -> None:
     assert ids(sockets.sent("frames"), b"end") == [2]
 
 
+@pytest.mark.usefixtures("sockets")
+@pytest.mark.parametrize("loop", [0, 3])
+def test_a_stop_leaves_out_the_passes_that_would_follow(path: Path, loop: int) -> None:
+    stop = threading.Event()
+    report = play_recording(
+        RecordingReader([path]),
+        settings(loop=loop),
+        stop=stop,
+        progress=lambda frames, total: stop.set() if frames == 8 else None,
+    )
+    assert report.interrupted
+    assert (report.passes, report.frames) == (2, 8)
+
+
 def test_the_end_of_a_stream_that_was_stopped_has_2_s_to_leave(
     path: Path, sockets: Sockets
 ) -> None:
