@@ -348,6 +348,29 @@ def test_subscribers_are_expected_of_the_frames_and_one_of_the_detections(
         assert not sockets.order
 
 
+def test_far_ahead_it_waits_for_room_instead_of_asking_on_and_on(
+    path: Path, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for one message only after it was waited for."""
+    monkeypatch.setattr(play_module, "AHEAD_MESSAGES", 2)
+    asked: list[int] = []
+
+    def prepare(sender: FakeSender) -> None:
+        def send_parts(parts: Any, timeout_ms: int) -> bool:
+            assert len(asked) < 500, "it asks without a pause"
+            asked.append(timeout_ms)
+            if timeout_ms:
+                sender.sent.append([bytes(part) for part in parts])
+            return timeout_ms > 0
+
+        sender.send_parts = send_parts  # type: ignore[method-assign, assignment]
+
+    sockets.prepare = prepare
+    report = play_recording(RecordingReader([path]), settings())
+    assert ids(sockets.sent("frames"), b"frame") == [0, 1, 2, 3, 4, 5]
+    assert (report.frames, report.dropped) == (6, 0)
+
+
 @pytest.mark.parametrize(
     ("messages", "size", "far"),
     [(511, 10, False), (512, 10, True), (2, 2**25 - 1, False), (2, 2**25, True)],
