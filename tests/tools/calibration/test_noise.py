@@ -21,7 +21,9 @@ def line_of(level: np.ndarray, variance: np.ndarray) -> Line:
     return found
 
 
-@pytest.mark.parametrize(("shape", "number"), [((17, 90), 0), ((18, 17), 0), ((18, 34), 2)])
+@pytest.mark.parametrize(
+    ("shape", "number"), [((1, 1), 0), ((2, 90), 0), ((17, 90), 0), ((18, 17), 0), ((18, 34), 2)]
+)
 def test_whole_patches_within_a_border_of_one_pixel(shape: tuple[int, int], number: int) -> None:
     found = patches_of(np.random.default_rng(0).normal(0, 1, shape))
     assert len(found.place) == len(found.level) == len(found.variance) == number
