@@ -234,6 +234,15 @@ def test_without_any_folder_each_process_compiles(
     assert len(warnings_in(caplog)) == 1
 
 
+def test_a_user_without_any_folder_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    folder = LoopFolder([], NAME)
+    assert folder.writable is None
+    assert folder.is_empty
+    assert warnings_in(caplog) == [
+        "compiled loops are kept by this process alone (no folder)",
+    ]
+
+
 def test_a_full_disk_stops_nothing(
     folder: LoopFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
