@@ -4,12 +4,13 @@ Sums over a batch, as they were when they were stored; another release of PyTorc
 differently, and no more. A change of them is a change of what every later training run sees.
 """
 
+import msgspec
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from dscsnet.tools.simulation.background import Backgrounds  # noqa: E402
-from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.csist import CSIST_SEPARATION, CropProtocol, Simulator  # noqa: E402
 from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator  # noqa: E402
 from dscsnet.tools.simulation.source_kinds import CsistSource, FieldSource  # noqa: E402
 
@@ -87,3 +88,80 @@ def test_every_run_is_measured_by_the_same_crops() -> None:
         assert len(given.crops) == number
         columns = (given.crops, given.noise, given.intensity)
         assert [float(each.double().sum()) for each in columns] == pytest.approx(stored, rel=2e-4)
+
+
+CLUSTERS = CropProtocol(
+    placement="cluster",
+    noise=(1.0, 5.0),
+    noise_free=0.3,
+    neighbour=0.3,
+    empty=0.2,
+    brightness_ratio=3.0,
+    intensity=(100, 900),
+    min_separation=0.5,
+)
+OF_CLUSTERS = {
+    "crops": [12.4309, 66.889, 492428.0],
+    "x": [5.0096, 0.6049, 7514.3856],
+    "y": [4.9927, 0.6033, 7489.0267],
+    "intensity": [285.068, 420.4579, 427601.9676],
+    "present": [0.4693, 0.4992, 704.0],
+    "noise": [1.6469, 1.4605, 494.0735],
+}
+#: The second batch of a pool that its moves have changed.
+OF_A_POOL = {
+    "crops": [5.7968, 29.3969, 140283.0],
+    "x": [5.0028, 0.2612, 5002.8418],
+    "y": [5.0082, 0.2601, 5008.1852],
+    "intensity": [140.364, 115.3354, 140364.0209],
+    "present": [0.598, 0.4905, 598.0],
+}
+
+
+def test_clusters_noise_and_neighbours() -> None:
+    drawn = Simulator(CLUSTERS, seed=6, exact=True).draw(300)
+    found = {name: same(getattr(drawn, name), stored) for name, stored in OF_CLUSTERS.items()}
+    assert [name for name, alike in found.items() if not alike] == []
+    given = Simulator(CLUSTERS, seed=8, pool=200).give(100, estimate_noise=True)
+    assert same(given.noise, [2.1241, 1.3982, 212.4124])
+    light, noise, psf = Simulator(CLUSTERS, seed=8, pool=200).start_crops(50)
+    assert same(light, [9.9277, 56.1001, 60062.7076])
+    assert (light.shape, noise.shape, psf.shape) == ((50, 11, 11), (50,), (50, 2))
+
+
+def test_positions_of_a_pool_and_its_moves() -> None:
+    simulator = Simulator(CropProtocol(), seed=7, pool=200)
+    simulator.draw(200)
+    drawn = simulator.draw(200)
+    found = {name: same(getattr(drawn, name), stored) for name, stored in OF_A_POOL.items()}
+    assert [name for name, alike in found.items() if not alike] == []
+
+
+#: Of each setting what is just allowed, and what is not.
+BOUNDS: list[tuple[str, float, list[float]]] = [
+    ("crop_size", 3, [2]),
+    ("psf_sigma", 1e-9, [0]),
+    ("empty", 1.0, [-0.001, 1.001]),
+    ("cluster_offset", 0.0, [-0.001]),
+    ("min_separation", 0.0, [-0.001]),
+    ("brightness_ratio", 1.0, [0.999]),
+    ("noise_free", 1.0, [-0.001, 1.001]),
+    ("neighbour", 1.0, [-0.001, 1.001]),
+    ("field_size", 1, [0]),
+]
+
+
+@pytest.mark.parametrize(("name", "allowed", "beyond"), BOUNDS)
+def test_bounds_of_a_crop_protocol(name: str, allowed: float, beyond: list[float]) -> None:
+    assert getattr(msgspec.convert({name: allowed}, CropProtocol), name) == allowed
+    for value in beyond:
+        with pytest.raises(msgspec.ValidationError, match=rf"\$\.{name}"):
+            msgspec.convert({name: value}, CropProtocol)
+
+
+def test_the_defaults_are_csist_100k() -> None:
+    """One to five targets of 220 to 250 counts in the central pixel."""
+    assert list(msgspec.structs.astuple(CropProtocol())) == [
+        *(11, 0.5, (1, 5), 0.0, "pixel", (0.3, 2.0), 1.0, CSIST_SEPARATION, (220, 250), 1.0),
+        *((0, 0), 0.0, 0.0, 7, True),
+    ]
