@@ -551,6 +551,17 @@ def test_the_range_is_found_without_reading_all(path: Path) -> None:
     assert (selection.frames, selection.first_ns) == (1, selection.last_ns)
 
 
+def test_frames_count_in_the_order_in_which_they_were_recorded(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    """One that came late is chosen by when it came, not by its number."""
+    frames = [("frames", scene().frame(number)) for number in (0, 3, 2, 1, 4)]
+    path = write_recording(tmp_path / "late.mcap", frames)
+    for start, stop, chosen in ((1, 3, [3, 2]), (0, 2, [0, 3]), (2, 5, [2, 1, 4])):
+        play_recording(RecordingReader([path]), settings(chosen=Range(start=start, stop=stop)))
+        assert ids(sockets.sent("frames"), b"frame") == chosen
+
+
 def test_over_real_sockets_nothing_is_lost(
     tmp_path: Path, scene: Any, write_recording: Write
 ) -> None:
