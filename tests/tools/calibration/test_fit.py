@@ -161,3 +161,37 @@ def test_a_spot_says_of_the_shape_what_the_whole_fit_does() -> None:
     free = fit_spots(values[None], np.ones((1, SIZE, SIZE)), TRUE[None], free_shape=True)
     np.testing.assert_allclose(asked[0], free.parameters[0, SHAPE], atol=1e-3)
     assert held.parameters[0, INTENSITY] != TRUE[INTENSITY]
+
+
+@pytest.mark.parametrize(
+    ("chi2s", "dampings", "end"),
+    [
+        ([9, 9 - 1e-5], [1e-2], (9 - 1e-5, True)),
+        ([9, 9], [1e-2], (9, True)),
+        ([9, 5, 5 - 1.1e-4, 4.9, 4.9], [1e-2, 1e-3, 1e-4, 1e-5], (4.9, True)),
+        # Of a step that strong damping made short, a small gain says nothing.
+        ([9, 20, 9 - 1e-5, 4, 4], [1e-2, 1e-1, 1e-2, 1e-3], (4, True)),
+        ([9, *[20] * 11], [10.0**k for k in range(-2, 9)], (9, False)),
+        ([9, *range(8, -53, -1)], [max(10.0**-k, 1e-9) for k in range(2, 62)], (-51, False)),
+    ],
+    ids=["small gain", "none", "on and on", "damped", "never lower", "out of steps"],
+)
+def test_a_fit_ends_with_the_last_small_gain(
+    monkeypatch: pytest.MonkeyPatch,
+    chi2s: list[float],
+    dampings: list[float],
+    end: tuple[float, bool],
+) -> None:
+    given, asked = iter(chi2s), []
+
+    def step(_normal: object, _gradient: object, damping: float, free: int) -> np.ndarray:
+        asked.append(damping)
+        return np.ones(free)
+
+    monkeypatch.setattr(module, "_damped_step", step)
+    monkeypatch.setattr(module, "_linearise", lambda *_: float(next(given)))
+    fit_one = getattr(module._fit_one, "py_func", module._fit_one)
+    image, normal = np.zeros((SIZE, SIZE)), np.zeros((ALL, ALL))
+    found = fit_one(image, image, OWN, TRUE.copy(), normal, np.zeros(ALL))
+    np.testing.assert_allclose(asked, dampings)
+    assert found == end
