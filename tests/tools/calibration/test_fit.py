@@ -168,13 +168,22 @@ def test_a_spot_says_of_the_shape_what_the_whole_fit_does() -> None:
     [
         ([9, 9 - 1e-5], [1e-2], (9 - 1e-5, True)),
         ([9, 9], [1e-2], (9, True)),
+        ([1e-4, 0, 0], [1e-2, 1e-3], (0, True)),
         ([9, 5, 5 - 1.1e-4, 4.9, 4.9], [1e-2, 1e-3, 1e-4, 1e-5], (4.9, True)),
         # Of a step that strong damping made short, a small gain says nothing.
         ([9, 20, 9 - 1e-5, 4, 4], [1e-2, 1e-1, 1e-2, 1e-3], (4, True)),
         ([9, *[20] * 11], [10.0**k for k in range(-2, 9)], (9, False)),
         ([9, *range(8, -53, -1)], [max(10.0**-k, 1e-9) for k in range(2, 62)], (-51, False)),
     ],
-    ids=["small gain", "none", "on and on", "damped", "never lower", "out of steps"],
+    ids=[
+        "small gain",
+        "none",
+        "just not small",
+        "on and on",
+        "damped",
+        "never lower",
+        "out of steps",
+    ],
 )
 def test_a_fit_ends_with_the_last_small_gain(
     monkeypatch: pytest.MonkeyPatch,

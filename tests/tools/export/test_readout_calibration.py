@@ -314,6 +314,17 @@ def test_a_step_of_the_regression_is_5_at_most() -> None:
     assert few == pytest.approx([0.5 * 10 / (0.25 + RIDGE)])
 
 
+def test_a_regression_ends_with_a_step_below_a_millionth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every weight, up or down; and after so many steps whatever they are."""
+    ends = [([0.5, 0], [0, -2e-6], [1e-6, -1e-6], [9e-7, -9e-7], [7, 7]), ([1, 0],) * 60]
+    for given, used in zip(ends, (4, 50), strict=True):
+        steps = [np.array(step, float) for step in given]
+        left = iter(steps)
+        monkeypatch.setattr(np.linalg, "solve", lambda *_, left=left: next(left))
+        found = logistic_regression(np.ones((3, 2)), np.ones(3, bool))
+        np.testing.assert_allclose(found, -sum(steps[:used]))
+
+
 def test_regression_on_nothing_but_zeros_stays_there() -> None:
     np.testing.assert_array_equal(logistic_regression(np.zeros((4, 2)), np.ones(4, bool)), 0.0)
 
