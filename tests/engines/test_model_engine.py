@@ -166,3 +166,15 @@ def test_the_psf_of_a_model_is_its_cards_width_along_both() -> None:
     assert engine.psf == (engine.model.card.psf_sigma,) * 2
     assert engine.sha256 == engine.model.card.files["model.onnx"]
     engine.close()
+
+
+def test_after_the_golden_crops_a_check_warms_up_with_batches_of_each_size() -> None:
+    engine = engine_of("field-mlp")
+    sizes: list[int] = []
+    engine.runtime.change = lambda outputs: sizes.append(len(outputs["count"])) or outputs
+    golden = len(engine.model.golden().inputs["crops"])
+    engine.check()
+    assert sizes == [golden, 1, 8, 64]
+    sizes.clear()
+    engine.check((3,))
+    assert sizes == [golden, 3]

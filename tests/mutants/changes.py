@@ -18,6 +18,8 @@ COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
 SWITCHES = {"strict", "daemon", "exist_ok", "missing_ok", "frozen", "slots", "eq", "cache", "copy"}
 TEXT_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 CLAMPS = {"min", "max", "minimum", "maximum"}
+#: Functions that give the same whichever of two values comes first.
+SYMMETRIC = {*CLAMPS, "hypot"}
 LOCK = re.compile(r"lock|mutex|condition|_work$|_due$")
 AXES = re.compile(r"(?<![a-z])[xy](?![a-z])")
 
@@ -194,7 +196,8 @@ class _Finder(ast.NodeVisitor):
             self._add("clamp", node, node.args[0])
         if _name(node.func) == "sorted" and len(node.args) == 1:
             self._add("sort", node, ast.Call(ast.Name("list"), node.args, []))
-        self._swap(node.args)
+        if _name(node.func) not in SYMMETRIC:
+            self._swap(node.args)
         self.visit(node.func)
         for argument in node.args:
             self.visit(argument)

@@ -71,6 +71,12 @@ def test_texts_annotations_decorators_and_logs_are_left_alone(tmp_path: Path) ->
     assert lines == {4, 8, 12, 13, 14, 15, 16, 17, 18}
 
 
+def test_arguments_change_places_only_where_that_makes_a_difference(tmp_path: Path) -> None:
+    source = "far = math.hypot(a - x, b - y)\nnear = max(abs(x), abs(y)) + turn(x, y)\n"
+    assert ("x/y", 2, "near = max(abs(x), abs(y)) + turn(y, x)") in found(tmp_path, source)
+    assert [kind for kind, _, _ in found(tmp_path, source)].count("x/y") == 1
+
+
 def test_a_draw_can_be_repeated_and_spreads_over_the_kinds() -> None:
     drawn = draw("detector_stub", 5, 24)
     assert drawn == draw("detector_stub", 5, 24)

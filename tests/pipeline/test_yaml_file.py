@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dscsnet.pipeline import yaml_file
 from dscsnet.pipeline.errors import ConfigError
-from dscsnet.pipeline.yaml_file import read_yaml
+from dscsnet.pipeline.yaml_file import explain, read_yaml
 
 
 class Pair(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -66,3 +67,45 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, key: str, value: str)
         read_yaml(path, Whole)
     assert str(caught.value).startswith(f"{path}: {key}: ")
     assert value in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["5", "[1, 2]", "text"])
+def test_a_file_that_is_no_map_is_wrong_as_a_whole(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "given.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path, Whole)
+    assert "None" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "xpected" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "values", "told"),
+    [
+        ("Expected `object`, got `int`", 5, 'Expected "object", got "int"'),
+        ("Expected `int` >= 1 - at `$.a.b`", {"a": {"b": -3}}, 'a.b: expected "int" >= 1, got -3'),
+        ("Expected `int` >= 1 - at `$.a[1]`", {"a": [1, -3]}, 'a[1]: expected "int" >= 1, got -3'),
+        ("Expected `int` >= 1 - at `$.a[2]`", {"a": [1]}, 'a[2]: expected "int" >= 1, got [1]'),
+        ("Expected `int` - at `$.a.b`", {"a": 4}, 'a.b: expected "int", got 4'),
+        (
+            "Object contains unknown field `z` - at `$.a`",
+            {"a": {"z": 1}},
+            'a: unknown key "z"',
+        ),
+        ("Object contains unknown field `z`", {"z": 1}, 'unknown key "z"'),
+        ("Invalid value\n  over lines - at `$.a`", {}, "a: invalid value over lines"),
+    ],
+)
+def test_words_of_an_error_begin_with_the_key(words: str, values: object, told: str) -> None:
+    assert explain(msgspec.ValidationError(words), values) == told
+
+
+def test_long_values_are_cut_short() -> None:
+    limit = yaml_file.LONGEST_SHOWN
+    for length, shown in (
+        (limit - 2, "x" * (limit - 2) + "'"),
+        (limit - 1, "x" * (limit - 1) + " ..."),
+    ):
+        told = yaml_file._value_at({"a": "x" * length}, "a")
+        assert told == "'" + shown

@@ -189,8 +189,6 @@ def _patches(
     image: NDArray[np.float32], levels: NDArray[np.float32], scale: float, rounded: bool
 ) -> Patches:
     """Clipped variance of each patch of a high-passed image times `scale`."""
-    if min(image.shape) < PATCH + 2:
-        return Patches(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
     high = scale * cv2.filter2D(image, cv2.CV_32F, KERNEL.astype(np.float32))[1:-1, 1:-1]
     values, means = _tiles(high), _tiles(levels[1:-1, 1:-1]).mean(axis=1, dtype=np.float64)
     finite = np.isfinite(values).all(axis=1) & np.isfinite(means)

@@ -132,7 +132,8 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     )
     if not images:
         raise DatasetError(f"{folder}: no PNG images in its folder {IMAGE_FOLDERS[0]}")
-    for number in sorted(images.keys() ^ annotations.keys())[:1]:
+    if alone := images.keys() ^ annotations.keys():
+        number = min(alone)
         if number in images:
             raise DatasetError(
                 f"{images[number]}: its annotation is missing: no CSO{number:05d}.xml or the like"

@@ -100,7 +100,7 @@ def draw_clusters(numbers: Index, generator: np.random.Generator) -> Clusters:
     The first member's signal-to-noise ratio is log-uniform in `SNR_RANGE`, the others' within a
     factor `SNR_RATIO` of it and in the same range.
     """
-    count, most = len(numbers), max(1, int(numbers.max(initial=1)))
+    count, most = len(numbers), int(numbers.max(initial=1))
     x, y = np.zeros((2, count, most))
     for number in np.unique(numbers[numbers > 0]).tolist():
         rows = np.flatnonzero(numbers == number)

@@ -7,6 +7,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -132,6 +133,45 @@ def test_a_folder_in_the_place_of_a_file(
     assert {str(path) in line for line in warnings_in(caplog)} == {True}
 
 
+@pytest.mark.parametrize(("lifted", "addresses"), [((), True), (("a loop",), False)])
+def test_what_holds_addresses_of_this_process_is_not_kept(
+    folder: LoopFolder,
+    caplog: pytest.LogCaptureFixture,
+    lifted: tuple[str, ...],
+    addresses: bool,
+) -> None:
+    cache = loop_cache.LoopCache(numba.njit(tripled))
+    result = SimpleNamespace(
+        codegen=SimpleNamespace(magic_tuple=tuple),
+        lifted=lifted,
+        library=SimpleNamespace(has_dynamic_globals=addresses),
+        _reduce=lambda: ("something",),
+    )
+    cache.save_overload((numba.float64,), result)
+    assert not files(folder)
+    (line,) = warnings_in(caplog)
+    assert "addresses" in line
+    result.lifted, result.library.has_dynamic_globals = (), False
+    cache.save_overload((numba.float64,), result)
+    assert len(files(folder)) == 1
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_a_cache_that_was_emptied_or_closed_neither_finds_nor_keeps(folder: LoopFolder) -> None:
+    assert not is_found(tripled)
+    loop = kernel(tripled)
+    for close in (loop._cache.flush, loop._cache.disable):
+        loop._cache.enable()
+        close()
+        loop(5.0)
+        assert not loop.stats.cache_hits
+        loop._cache.load_overload((numba.float64,), numba.core.registry.cpu_target.target_context)
+    closed = kernel(halved)
+    closed._cache.disable()
+    closed(5.0)
+    assert len(files(folder)) == 1
+
+
 # What a loop was compiled from
 
 
@@ -192,6 +232,15 @@ def test_without_any_folder_each_process_compiles(
         assert not is_found(tripled)
         assert not is_found(halved)
     assert len(warnings_in(caplog)) == 1
+
+
+def test_a_user_without_any_folder_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    folder = LoopFolder([], NAME)
+    assert folder.writable is None
+    assert folder.is_empty
+    assert warnings_in(caplog) == [
+        "compiled loops are kept by this process alone (no folder)",
+    ]
 
 
 def test_a_full_disk_stops_nothing(

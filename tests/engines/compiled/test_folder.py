@@ -74,6 +74,22 @@ def test_every_module_that_uses_the_decorators_is_hashed() -> None:
     assert users <= set(kernel_sources(ROOT))
 
 
+def test_the_order_in_which_a_disk_lists_its_files_changes_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "pipeline"
+    package.mkdir()
+    names = ["a.py", "b.py", "c.py"]
+    for name in names:
+        (package / name).write_text("from dscsnet.engines.compiled import kernel\n")
+    listed = [names, names[::-1], ["b.py", "a.py", "c.py"]]
+    found = []
+    for order in listed:
+        monkeypatch.setattr(os, "walk", lambda top, order=order: [(top, [], order)][: top.exists()])
+        found.append(kernel_sources(tmp_path))
+    assert found == [[package / name for name in names]] * 3
+
+
 START = """
 from dscsnet.engines.cold_start import announced
 from dscsnet.pipeline.caller import total

@@ -42,6 +42,7 @@ from dscsnet.pipeline.messages import (
     new_epoch,
     topic,
 )
+from dscsnet.pipeline.messages.codec import MAX_TOPIC_BYTES
 
 EPOCH = bytes(range(16))
 PAGE = Path(__file__).parents[3] / "docs" / "wire-format.md"
@@ -548,6 +549,16 @@ class TestBoundsBeforeAllocation:
     def test_limits_must_be_positive(self) -> None:
         with pytest.raises(ValueError, match="max_candidates"):
             Limits(max_candidates=0)
+
+
+def test_the_longest_topic_is_received_and_a_longer_one_is_told_by_its_length() -> None:
+    longest = Detections("a" * 64, EPOCH, 1, 0, x=[], y=[])
+    parts = encode(longest)
+    assert len(parts[0]) == MAX_TOPIC_BYTES
+    assert_same_message(decode(parts), longest)
+    for length, words in ((MAX_TOPIC_BYTES, "unknown kind"), (MAX_TOPIC_BYTES + 1, "at most")):
+        with pytest.raises(MessageError, match=words):
+            decode([b"x" * length, parts[1]])
 
 
 class TestBuilding:

@@ -136,3 +136,27 @@ def test_an_answer_tells_how_long_it_took_until_it_left(monkeypatch: pytest.Monk
         12_000_000,
     )
     assert seen == pytest.approx({"join": 0.003, "queue": 0.004, "total": 0.012})
+
+
+@pytest.mark.parametrize(("next_beat", "waits"), [(5.0, 0.2), (0.125, 0.125), (-1.0, 0.0)])
+def test_what_is_due_is_waited_for_until_the_next_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, next_beat: float, waits: float
+) -> None:
+    """And no longer than a fifth of a second, so that it hears when to give up."""
+    given_up, waited = threading.Event(), []
+
+    def due(seconds: float) -> list[Any]:
+        waited.append(seconds)
+        given_up.set()
+        return []
+
+    joiner: Any = SimpleNamespace(drained=lambda: False, due=due)
+    sender: Any = SimpleNamespace(send=lambda *_, **__: True)
+    clock = SimpleNamespace(
+        monotonic=lambda: 100.0, time_ns=lambda: 5, monotonic_ns=lambda: 100 * 10**9
+    )
+    monkeypatch.setattr("dscsnet.pipeline.node.outlet.time", clock)
+    outlet = Outlet(sender, joiner, lossless=False, name="n", body=dict)
+    outlet._next_beat = 100.0 + next_beat
+    outlet.run(given_up)
+    assert waited == [pytest.approx(waits)]

@@ -234,3 +234,24 @@ def test_a_frame_that_was_answered_twice_is_refused(
     with pytest.raises(RecordingError, match="cam frame 0 was answered twice"):
         load_answers(str(path))
     assert math.isnan(scene().targets(0).targets.sigma_intensity[0])
+
+
+def test_differences_come_in_the_order_of_the_columns() -> None:
+    def answer(value: float) -> Answer:
+        return Answer(
+            "ok",
+            "",
+            "e",
+            {name: [value] for name in SPOT_COLUMNS},
+            {name: [value] for name in TARGET_COLUMNS},
+        )
+
+    name = FrameName("cam", 0, 1)
+    found = compare({name: answer(1.0)}, {name: answer(2.0)}, Tolerance())
+    told = [what.split(",")[0] for what in found.differences]
+    assert told == [
+        *(f"spots {column}" for column in ("id", "x", "y", "count", "background", "noise")),
+        *("spots chi2", "spots flags", "targets spot", "targets x", "targets y"),
+        *("targets intensity", "targets score"),
+        *("targets sigma_x", "targets sigma_y", "targets sigma_intensity"),
+    ]

@@ -13,6 +13,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 
 from dscsnet.pipeline.errors import SourceError
 from dscsnet.pipeline.messages import encode
+from dscsnet.pipeline.recording import reader as reader_module
 from dscsnet.pipeline.recording import scan as scan_module
 from dscsnet.pipeline.recording import segment as segment_module
 from dscsnet.pipeline.recording.layout import pack, unpack
@@ -134,6 +135,23 @@ def test_files_that_are_not_there_say_so(tmp_path: Path) -> None:
     (tmp_path / "._a.mcap").write_bytes(b"")
     for spec in (tmp_path, tmp_path / "*.mcap", tmp_path / "a.mcap"):
         assert recording_files([str(spec)]) == [tmp_path / "a.mcap"]
+
+
+def test_files_come_by_name_whatever_the_folder_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{name}.mcap" for name in "abc"]
+    for path in paths:
+        path.write_bytes(b"")
+    for listed in (paths, paths[::-1], [paths[1], paths[2], paths[0]]):
+        monkeypatch.setattr(Path, "iterdir", lambda _folder, listed=listed: iter(listed))
+        monkeypatch.setattr(
+            reader_module.glob, "glob", lambda *_, listed=listed, **__: list(map(str, listed))
+        )
+        assert recording_files([str(tmp_path)]) == paths
+        assert recording_files([str(tmp_path / "*.mcap")]) == paths
+    named = [str(paths[2]), str(paths[0])]
+    assert recording_files(named) == [paths[2], paths[0]]  # as they were named
 
 
 def test_a_chunk_that_states_a_wild_size_is_not_unpacked(

@@ -348,6 +348,29 @@ def test_subscribers_are_expected_of_the_frames_and_one_of_the_detections(
         assert not sockets.order
 
 
+def test_far_ahead_it_waits_for_room_instead_of_asking_on_and_on(
+    path: Path, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for one message only after it was waited for."""
+    monkeypatch.setattr(play_module, "AHEAD_MESSAGES", 2)
+    asked: list[int] = []
+
+    def prepare(sender: FakeSender) -> None:
+        def send_parts(parts: Any, timeout_ms: int) -> bool:
+            assert len(asked) < 500, "it asks without a pause"
+            asked.append(timeout_ms)
+            if timeout_ms:
+                sender.sent.append([bytes(part) for part in parts])
+            return timeout_ms > 0
+
+        sender.send_parts = send_parts  # type: ignore[method-assign, assignment]
+
+    sockets.prepare = prepare
+    report = play_recording(RecordingReader([path]), settings())
+    assert ids(sockets.sent("frames"), b"frame") == [0, 1, 2, 3, 4, 5]
+    assert (report.frames, report.dropped) == (6, 0)
+
+
 @pytest.mark.parametrize(
     ("messages", "size", "far"),
     [(511, 10, False), (512, 10, True), (2, 2**25 - 1, False), (2, 2**25, True)],
@@ -416,6 +439,20 @@ def test_a_stop_ends_the_streams(path: Path, sockets: Sockets) -> None:
     assert report.interrupted
     assert ids(sockets.sent("frames"), b"frame") == [0, 1, 2]
     assert ids(sockets.sent("frames"), b"end") == [2]
+
+
+@pytest.mark.usefixtures("sockets")
+@pytest.mark.parametrize("loop", [0, 3])
+def test_a_stop_leaves_out_the_passes_that_would_follow(path: Path, loop: int) -> None:
+    stop = threading.Event()
+    report = play_recording(
+        RecordingReader([path]),
+        settings(loop=loop),
+        stop=stop,
+        progress=lambda frames, total: stop.set() if frames == 8 else None,
+    )
+    assert report.interrupted
+    assert (report.passes, report.frames) == (2, 8)
 
 
 def test_the_end_of_a_stream_that_was_stopped_has_2_s_to_leave(
@@ -512,6 +549,17 @@ def test_times_are_kept_and_long_pauses_are_not(scene: Any, caplog: Any) -> None
 def test_the_range_is_found_without_reading_all(path: Path) -> None:
     selection = Selection(RecordingReader([path]), (), Range(start=1, stop=2))
     assert (selection.frames, selection.first_ns) == (1, selection.last_ns)
+
+
+def test_frames_count_in_the_order_in_which_they_were_recorded(
+    tmp_path: Path, scene: Any, write_recording: Write, sockets: Sockets
+) -> None:
+    """One that came late is chosen by when it came, not by its number."""
+    frames = [("frames", scene().frame(number)) for number in (0, 3, 2, 1, 4)]
+    path = write_recording(tmp_path / "late.mcap", frames)
+    for start, stop, chosen in ((1, 3, [3, 2]), (0, 2, [0, 3]), (2, 5, [2, 1, 4])):
+        play_recording(RecordingReader([path]), settings(chosen=Range(start=start, stop=stop)))
+        assert ids(sockets.sent("frames"), b"frame") == chosen
 
 
 def test_over_real_sockets_nothing_is_lost(

@@ -1,15 +1,18 @@
 """The gatekeeper of a context: its lock, and requests that are none."""
 
+import struct
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import zmq
 
 from dscsnet.pipeline.security import gatekeeper
-from dscsnet.pipeline.security.gatekeeper import ZAP_ADDRESS, Gatekeeper
+from dscsnet.pipeline.security.gatekeeper import ZAP_ADDRESS, Gatekeeper, _Door
+from dscsnet.pipeline.security.policy import Refusals
 
 
 class Watched:
@@ -101,3 +104,40 @@ def test_a_request_that_breaks_off_is_refused_and_the_next_one_answered(
         assert status == b"400"  # of a door that is not there, nobody is let in
         assert guard.address == address
     assert "not enough frames" in caplog.text
+
+
+def told(kind: int, value: int) -> Any:
+    """A monitor with one event to read, packed as libzmq packs it."""
+    event = [struct.pack("=Hi", kind, value), b"tcp://10.0.0.1:9"]
+    monitor = Mock(zmq.Socket)
+    monitor.recv_multipart.return_value = event
+    return monitor
+
+
+def test_a_failed_handshake_counts_at_its_own_door(
+    keeper: tuple[Gatekeeper, zmq.Socket],
+) -> None:
+    """Whatever else a monitor tells counts for nothing, as does a door that was forgotten."""
+    guard, _ = keeper
+    here, there = Refusals(), Refusals()
+    for domain, refusals in (("here", here), ("there", there)):
+        allowed: Any = None  # nobody asks it for a key
+        guard._doors[domain] = _Door("tcp://*:9", allowed, refusals, guard)
+    protocol = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    for kind, value in (
+        (protocol, zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH),
+        (protocol, zmq.PROTOCOL_ERROR_ZMTP_UNSPECIFIED),
+        (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, 0),
+        (zmq.EVENT_HANDSHAKE_SUCCEEDED, 0),
+    ):
+        for domain in ("here", "forgotten", None):
+            monitor = told(kind, value)
+            if domain is not None:
+                guard._monitors[monitor] = domain
+            guard._observe(monitor)
+    assert {reason: count for reason, count in here.counts.items() if count} == {
+        "no_curve": 1,
+        "protocol": 1,
+        "broken_off": 1,
+    }
+    assert not any(there.counts.values())

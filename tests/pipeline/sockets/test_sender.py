@@ -1,5 +1,6 @@
 """What the two ends of a channel ask of libzmq."""
 
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -39,3 +40,33 @@ def test_a_receiver_takes_parts_up_to_twice_the_larger_limit(header: int, frame:
     with Receiver(channel("pubsub"), limits=limits) as receiver:
         get = receiver.socket.getsockopt
         assert (get(zmq.MAXMSGSIZE), get(zmq.RCVHWM), get(zmq.LINGER)) == (2000, 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [
+        ([], 0),
+        ([b"\x01"], 1),
+        ([b"\x01", b"\x01"], 2),
+        ([b"\x01", b"\x01", b"\x00"], 1),
+        ([b"\x01", b"\x00"], 0),
+        ([b"\x00", b"\x01"], 1),
+        # A peer of two topics is one peer; what is neither a one nor a zero is no subscription.
+        ([b"\x01frame/", b"\x01end/"], 1),
+        ([b"\x01frame/", b"\x01end/", b"\x01end/", b"\x00frame/"], 2),
+        ([b"\x01", b"\x02", b"\x02", b""], 1),
+        ([b"\x02", b"\x01"], 1),
+    ],
+)
+def test_subscribers_are_counted_by_what_they_say(
+    monkeypatch: pytest.MonkeyPatch, changes: list[bytes], there: int
+) -> None:
+    waiting = list(changes)
+    with Sender(channel("pubsub"), linger_ms=0) as sender:
+        socket = sender.socket
+        monkeypatch.setattr(sender, "events", lambda: zmq.POLLIN if waiting else 0)
+        told = SimpleNamespace(recv=lambda _flags: waiting.pop(0))
+        monkeypatch.setattr(sender, "socket", told)
+        assert sender._count_peers() == there
+        assert not waiting
+        monkeypatch.setattr(sender, "socket", socket)

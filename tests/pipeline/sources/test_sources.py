@@ -401,3 +401,14 @@ def test_a_video_ends_where_nothing_more_comes() -> None:
 
     frames = list(_gray_frames(Capture()))  # type: ignore[arg-type]
     assert [each.shape for each in frames] == [(3, 4), (3, 4)]
+
+
+def test_in_a_folder_only_files_of_images_count(tmp_path: Path) -> None:
+    frames = np.ones((2, 4, 6), np.uint8)
+    write_images(tmp_path, frames, ".png")
+    (tmp_path / "frame3.png").mkdir()
+    (tmp_path / "._frame1.png").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("nor this")
+    for spec in (tmp_path, tmp_path / "*"):
+        with open_source(spec) as source:
+            assert len(list(source)) == source.frame_count == 2

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from msgspec import structs
 
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.imaging import render
+from dscsnet.pipeline.config import NodeConfig, load_config
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import (
     Detections,
@@ -22,6 +24,7 @@ from dscsnet.pipeline.messages import (
     Timing,
 )
 from dscsnet.pipeline.recording.settings import Recording
+from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.worker import plain_answer
 from dscsnet.tools.bench import node as bench_node
 from dscsnet.tools.bench import recorder as bench_recorder
@@ -209,3 +212,108 @@ def test_the_recorder_is_measured_off_and_on_in_turn(played: SimpleNamespace) ->
     assert found.latency_cost == pytest.approx(2)
     # Of 3 rounds of 10 and 1 and 10 frames, and 20 before.
     assert found.recorded == pytest.approx(100 * 57 / (3 * 21 + 20))
+
+
+@pytest.mark.parametrize(("speed", "rate"), [(150.0, 45.0), (1000.0, 50.0)])
+def test_frames_with_a_recorder_come_at_50_hz_at_most(
+    played: SimpleNamespace, speed: float, rate: float
+) -> None:
+    played.speed = speed
+    (found,) = bench_recorder.bench_recorder(
+        "m", (2,), frames=10, threads=3, rounds=1, record=Recording()
+    )
+    assert found.rate_hz == pytest.approx(rate)
+
+
+class PlayedEnd:
+    """A socket whose peer comes or not."""
+
+    def __init__(self, channel: Channel, **options: Any) -> None:
+        self.channel, self.options = channel, options
+
+    def __enter__(self) -> "PlayedEnd":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+    def wait_for_peers(self, number: int, seconds: float) -> bool:
+        assert (number, seconds) == (1, 180.0)
+        return self.channel.endpoint not in DEAF
+
+
+DEAF: set[str] = set()
+
+
+class PlayedPrograms:
+    """Keeps the configuration of what is started."""
+
+    started: NodeConfig
+    stopped = False
+
+    def __init__(self, folder: Path) -> None:
+        type(self).stopped = False
+
+    def __enter__(self) -> "PlayedPrograms":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+    def start(self, name: str, module: str, *arguments: str) -> None:
+        assert (name, module, arguments[:2]) == ("node", "pipeline", ("node", "-c"))
+        type(self).started = load_config(Path(arguments[2]))
+
+    def failure(self, name: str, what: str) -> DscsnetError:
+        return DscsnetError(f"the {name} {what}")
+
+    def cpu_seconds(self, name: str) -> float:
+        return 4.5
+
+    def stop(self) -> None:
+        type(self).stopped = True
+
+
+@pytest.fixture(name="ends")
+def _ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Endpoints of frames, detections and targets."""
+    monkeypatch.setattr(bench_node, "Programs", PlayedPrograms)
+    monkeypatch.setattr(bench_node, "free_ports", lambda number: [4001, 4002, 4003][:number])
+    for name in ("Sender", "Receiver"):
+        monkeypatch.setattr(bench_node, name, PlayedEnd)
+    DEAF.clear()
+    return [f"tcp://127.0.0.1:{port}" for port in (4001, 4002, 4003)]
+
+
+@pytest.mark.parametrize("deaf", [0, 1])
+def test_a_node_must_take_both_inputs(ends: list[str], deaf: int) -> None:
+    DEAF.add(ends[deaf])
+    with (
+        pytest.raises(DscsnetError, match="the node did not get ready within 180 s"),
+        bench_node.running_node("psf-fit", "live", 1),
+    ):
+        pass
+    assert not PlayedPrograms.stopped
+
+
+@pytest.mark.parametrize("mode", ["lossless", "live"])
+def test_the_nodes_configuration_fits_the_benchmarks_ends(ends: list[str], mode: str) -> None:
+    told: list[Channel] = []
+    with bench_node.running_node(
+        "psf-fit", mode, 3, protect=lambda channel: told.append(channel) or channel
+    ) as chain:
+        assert chain.cpu_seconds() == 4.5
+    assert PlayedPrograms.stopped
+    config = PlayedPrograms.started
+    assert config.overload.mode == mode
+    assert (config.engine.model, config.engine.threads) == ("psf-fit", 3)
+    assert config.engine.psf_sigma == BENCH_PSF_SIGMA
+    assert not config.http.enabled
+    # No frame is given up for its age: the benchmark's answers all have to come.
+    assert config.join.timeout_ms == config.overload.max_age_ms == 10_000
+    assert config.output.wait_s == 60
+    nodes = (config.inputs.frames, config.inputs.detections, config.output.targets)
+    assert [each.endpoint for each in nodes] == ends
+    assert [each.bind for each in nodes] == [False, False, True]
+    assert [each.high_water_mark for each in nodes[:2]] == [16, 64]
+    for end in ends:
+        assert sorted(each.bind for each in told if each.endpoint == end) == [False, True]
+    assert {each.high_water_mark for each in told if each.endpoint == ends[0]} == {16}
+    senders = (chain._frames, chain._detections)
+    assert [each.options for each in senders] == [{"lossless": mode == "lossless"}] * 2  # type: ignore[attr-defined]

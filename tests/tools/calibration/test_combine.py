@@ -7,6 +7,7 @@ import pytest
 
 from dscsnet.tools.calibration import combine
 from dscsnet.tools.calibration.combine import Tracks, agree, log_widths, mean_tracks
+from dscsnet.tools.calibration.mixture import NarrowMode
 
 ROUND = np.array([0.25, 0.25, 0.0])
 SIGMA = 0.002  # of each element
@@ -90,3 +91,27 @@ def test_a_track_of_another_form_is_none_of_them() -> None:
     found = agree(tracks_of(shapes, [False] * 9))
     assert found.member[0] == 0
     np.testing.assert_allclose(found.covariance, ROUND)
+
+
+def test_scatter_of_the_widths_widens_the_error_along_and_across(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A width with 5 % of scatter has 10 % of it in its square, px²; half as much across."""
+    monkeypatch.setattr(
+        combine,
+        "narrow_mode",
+        lambda widths, _errors: NarrowMode(math.log(0.5), 0.05, np.ones(len(widths))),
+    )
+    found = agree(tracks_of(np.tile(ROUND, (4, 1)), [False] * 4))
+    scatter = (2 * 0.05 * 0.25) ** 2 * np.array([1.0, 1.0, 0.5])
+    np.testing.assert_allclose(found.error, np.diag(SIGMA**2 + scatter) / 4)
+    assert found.scatter == 0.05
+
+
+def test_where_no_track_is_near_the_mean_all_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = np.array([0.6, 0.2])
+    monkeypatch.setattr(combine, "narrow_mode", lambda *_: NarrowMode(math.log(0.5), 0.0, member))
+    apart = ROUND + np.array([[30.0, -30.0, 0], [-30.0, 30.0, 0]]) * SIGMA
+    found = agree(tracks_of(apart, [False] * 2))
+    np.testing.assert_allclose(found.covariance, (0.6 * apart[0] + 0.2 * apart[1]) / 0.8)
+    np.testing.assert_array_equal(found.member, member)

@@ -2,8 +2,10 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
+from scipy import integrate, stats
 
 from dscsnet.pipeline.sources import SourceFrame
 from dscsnet.tools.calibration import noise as module
@@ -21,7 +23,9 @@ def line_of(level: np.ndarray, variance: np.ndarray) -> Line:
     return found
 
 
-@pytest.mark.parametrize(("shape", "number"), [((17, 90), 0), ((18, 17), 0), ((18, 34), 2)])
+@pytest.mark.parametrize(
+    ("shape", "number"), [((1, 1), 0), ((2, 90), 0), ((17, 90), 0), ((18, 17), 0), ((18, 34), 2)]
+)
 def test_whole_patches_within_a_border_of_one_pixel(shape: tuple[int, int], number: int) -> None:
     found = patches_of(np.random.default_rng(0).normal(0, 1, shape))
     assert len(found.place) == len(found.level) == len(found.variance) == number
@@ -179,3 +183,113 @@ def test_noise_on_a_line_with_its_error() -> None:
     assert sigma == pytest.approx(math.sqrt(34))
     variance = 0.04 - 2 * 500 * 1e-5 + 500**2 * 1e-6
     assert error == pytest.approx(0.5 * math.sqrt(variance) / sigma)
+
+
+def test_figures_of_high_passed_noise() -> None:
+    """Its correlation, clipping, and the spread and skew of a patch's variance."""
+    along = np.convolve([1, -2, 1], [1, -2, 1]) / 6  # autocorrelation of the filter
+    assert (np.outer(along, along) ** 2).sum() == pytest.approx(module.CORRELATED, abs=5e-3)
+    assert (module.KERNEL**2).sum() == pytest.approx(1)
+    assert module.KERNEL.sum() == pytest.approx(0)
+    freedom = 16**2 / module.CORRELATED
+    assert pytest.approx(math.sqrt(2 / freedom)) == module.RELATIVE
+    assert pytest.approx(stats.chi2.median(freedom) / freedom, rel=1e-4) == module.MEDIAN_SHARE
+    inside = integrate.quad(lambda x: x * x * stats.norm.pdf(x), -3.5, 3.5)[0]
+    share = inside / (stats.norm.cdf(3.5) - stats.norm.cdf(-3.5))
+    assert pytest.approx(share) == module.CLIPPED_VARIANCE
+
+
+def test_the_biweight_location_is_that_of_its_sum_over_chi_square() -> None:
+    """Of a chi-square's quantiles over its mean, by iteration to the end."""
+    freedom = 16**2 / module.CORRELATED
+    values = stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, freedom) / freedom
+    share = 1.0
+    for _ in range(60):
+        ratio = np.minimum(((values - share) / (4 * module.RELATIVE * share)) ** 2, 1)
+        share = float(np.average(values, weights=(1 - ratio) ** 2))
+    assert module._biweight_share() == pytest.approx(share, abs=1e-3)
+
+
+def test_the_typical_noise_and_its_error_by_the_scatter_of_places() -> None:
+    """Three patches of each of five places, which come in any order."""
+    by_place = np.array([[9.0, 8, 10], [11, 12, 10], [8, 7, 9], [20, 19, 21], [10, 9, 11]])
+    order = np.random.default_rng(0).permutation(15)
+    place = np.repeat(np.arange(5), 3)[order]
+    sigma, error = module._typical(Patches(place, np.zeros(15), by_place.ravel()[order]))
+    assert sigma == pytest.approx(math.sqrt(10 / module.MEDIAN_SHARE))
+    medians = np.array([9, 11, 8, 20, 10])
+    spread = np.median(np.abs(medians - 10)) / stats.norm.ppf(0.75)
+    # A median's standard error is sqrt(pi / 2) times a mean's.
+    expected = math.sqrt(math.pi / 2) * spread / math.sqrt(5) / 2 / sigma
+    assert error == pytest.approx(expected, rel=1e-4)
+
+
+def exact(offset: float, slope: float) -> Patches:
+    level = np.linspace(100, 1100, 60)
+    return Patches(np.arange(60), level, module._biweight_share() * (offset + slope * level))
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, alone: Patches, pairs: Patches) -> module.Noise:
+    monkeypatch.setattr(module, "_collect", lambda _frames: (alone, pairs))
+    found = measure_noise([])
+    assert found is not None
+    return found
+
+
+def test_gain_read_noise_and_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    patches = exact(9.0, 0.05)
+    found = measured(monkeypatch, patches, patches)
+    assert (found.method, found.reason) == ("in time", "")
+    assert found.gain == pytest.approx(20)
+    assert found.read == pytest.approx(3)
+    assert found.level == 600
+    low, high = np.percentile(patches.level, [1, 99])
+    assert (found.lowest, found.highest) == pytest.approx((low, high))
+    assert found.sigma == pytest.approx(math.sqrt(9 + 0.05 * 600))
+    assert found.gain_error < 1e-6
+    line = Line(9.0, 0.05, np.array([[0.04, 0.0], [0.0, 1e-6]]))
+    monkeypatch.setattr(module, "_fit_line", lambda _patches: line)
+    told = measured(monkeypatch, patches, patches)
+    assert told.gain_error == pytest.approx(1e-3 / 0.05**2)
+    assert told.read_error == pytest.approx(0.2 / (2 * 3))
+
+
+def test_without_noise_at_level_0_there_is_no_read_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measured(monkeypatch, exact(0.0, 0.05), exact(0.0, 0.05))
+    line = Line(-0.01, 0.05, np.diag([1.0, 1e-8]))
+    monkeypatch.setattr(module, "_fit_line", lambda _patches: line)
+    below = measured(monkeypatch, exact(0.0, 0.05), exact(0.0, 0.05))
+    assert found.gain == pytest.approx(20)
+    assert below.gain == pytest.approx(20)
+    assert math.isnan(below.read)
+    assert math.isnan(below.read_error)
+
+
+@pytest.mark.parametrize(("factor", "method"), [(1.43, "in time"), (1.45, "in space")])
+def test_a_scene_moves_too_much_from_a_fifth_more_noise_on(
+    monkeypatch: pytest.MonkeyPatch, factor: float, method: str
+) -> None:
+    alone = exact(9.0, 0.05)
+    pairs = Patches(alone.place, alone.level, factor * alone.variance)
+    assert measured(monkeypatch, alone, pairs).method == method
+
+
+def test_enough_patches_end_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.MOST_PATCHES == 200_000
+    monkeypatch.setattr(module, "MOST_PATCHES", 7)
+    frames = [SourceFrame(k, np.ones((34, 34), np.float32), None) for k in range(9)]
+    alone, _ = module._collect(frames)
+    assert len(alone.level) == 8  # after two frames of four patches there are more than 7
+
+
+def test_clipped_variances_leave_outliers_out() -> None:
+    """Of a patch's values those beyond 3.5 deviations, by the median of their sizes."""
+    random = np.random.default_rng(6)
+    image = random.normal(0, 2, (18, 18)).astype(np.float32)
+    image[9, 9] = 60
+    high = cv2.filter2D(image, cv2.CV_32F, module.KERNEL.astype(np.float32))[1:-1, 1:-1].ravel()
+    limit = 3.5 * np.median(np.abs(high)) / stats.norm.ppf(0.75)
+    inside = high[np.abs(high) <= limit].astype(float)
+    expected = (inside**2).mean() / module.CLIPPED_VARIANCE
+    assert len(inside) < 256
+    assert patches_of(image).variance[0] == pytest.approx(expected, rel=1e-5)

@@ -110,3 +110,44 @@ def test_a_flat_frame_has_no_spots_and_bad_pixels_are_passed_over() -> None:
     frame.pixels[:, :8] = np.nan
     found, _ = find_spots([frame], 1, None)
     assert found.x.tolist() == [50]
+
+
+@pytest.mark.parametrize(
+    ("away", "seen"), [((2, 0), 1), ((3, 0), 2), ((0, 2), 1), ((0, 3), 2), ((2, 2), 1), ((3, 3), 2)]
+)
+def test_a_peak_is_the_greatest_within_two_pixels(
+    monkeypatch: pytest.MonkeyPatch, away: tuple[int, int], seen: int
+) -> None:
+    band = np.zeros((60, 60), np.float32)
+    band[30, 30], band[30 + away[1], 30 + away[0]] = 100, 90
+    monkeypatch.setattr(module, "band_pass", lambda _pixels: (band, 1.0))
+    found, left_out = find_spots([SourceFrame(0, band, None)], 1, None)
+    assert (len(found), left_out.total()) == (seen, 0)
+    assert (found.x[0], found.y[0], found.contrast[0]) == (30, 30, 100)
+
+
+@pytest.mark.parametrize(
+    ("height", "seen", "clear"), [(8.1, 2, 10), (8.0, 1, 10), (5.1, 1, 10), (5.0, 1, 29)]
+)
+def test_spots_stand_8_sigma_high_and_neighbours_5(
+    monkeypatch: pytest.MonkeyPatch, height: float, seen: int, clear: int
+) -> None:
+    band = np.zeros((60, 60), np.float32)
+    band[30, 30], band[30, 40] = 20, height
+    monkeypatch.setattr(module, "band_pass", lambda _pixels: (band, 1.0))
+    found, _ = find_spots([SourceFrame(0, band, None)], 1, None)
+    assert (len(found), found.clearance[0]) == (seen, clear)
+
+
+def test_the_band_lies_between_two_blurs() -> None:
+    """Of one bright pixel: a Gaussian of 1 px less one of 4 px, about the median."""
+    pixels = np.full((81, 81), 500.0)
+    pixels[40, 40] += 1000
+    band, noise = module.band_pass(pixels)
+    rows, columns = np.indices((81, 81)) - 40
+    expected = sum(
+        sign * np.exp(-(rows**2 + columns**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+        for sign, sigma in ((1, 1.0), (-1, 4.0))
+    )
+    np.testing.assert_allclose(band, 1000 * expected, atol=0.6)
+    assert noise == pytest.approx(1.4826 * np.median(np.abs(band)), rel=1e-4)

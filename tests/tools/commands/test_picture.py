@@ -54,6 +54,15 @@ def test_by_default_four_of_all_from_the_first_to_the_last(
     assert (tmp_path / "out.png").exists()
 
 
+def test_answers_in_another_order_are_put_in_order(
+    tmp_path: Path, drawn: list[tuple[int, float, int]]
+) -> None:
+    lines = (tmp_path / "targets.jsonl").read_text().splitlines()
+    (tmp_path / "mixed.jsonl").write_text("\n".join([*lines[5:], *lines[:5]]))
+    assert picture(tmp_path, "mixed.jsonl").exit_code == 0
+    assert [row[0] for row in drawn] == [0, 3, 6, 9]
+
+
 def test_frames_that_were_named_and_have_an_answer(
     tmp_path: Path, drawn: list[tuple[int, float, int]]
 ) -> None:

@@ -1,5 +1,6 @@
 """`dscsnet train`, `dscsnet model export` and `dscsnet curves`: what is made of what, and where."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +54,14 @@ def test_each_configuration_is_trained_under_its_name(
     for_gpus = {"compiled": True, "mixed_precision": True, "data_processes": 3}
     assert trained[2:] == [("field-mlp", Path("runs/field-mlp"), "cuda:1", for_gpus)]
     assert threads == [1, 4]
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_the_trainer_logs_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[str] = []
+    monkeypatch.setattr(logging, "basicConfig", lambda **given: levels.append(given["level"]))
+    assert invoke("train", MLP).exit_code == 0
+    assert levels == ["INFO"]
 
 
 def test_a_mistake_in_the_last_comes_to_light_before_the_first_is_trained(

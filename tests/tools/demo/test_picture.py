@@ -10,7 +10,17 @@ import pytest
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.imaging import render
 from dscsnet.pipeline.messages import Targets
-from dscsnet.tools.demo.enlarged_spot import CROP, SIDE, ZOOM, caption, draw_crop, enlarge
+from dscsnet.tools.demo import enlarged_spot, picture
+from dscsnet.tools.demo.enlarged_spot import (
+    CROP,
+    SIDE,
+    ZOOM,
+    EnlargedSpot,
+    Targeted,
+    caption,
+    draw_crop,
+    enlarge,
+)
 from dscsnet.tools.demo.picture import (
     FRAME_WIDTH,
     HEAD,
@@ -222,3 +232,104 @@ def test_the_whole_picture(true_frame: Truth, published: Answer, tmp_path: Path)
 def test_boxes_overlap_that_share_an_area(other: tuple[int, ...], shares: bool) -> None:
     box = (10, 10, 20, 20)
     assert overlap(box, other) == overlap(other, box) == shares  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("number", "spots"),
+    [(1, [2]), (2, [1, 2]), (3, [0, 1, 2]), (4, [0, 1, 2, 5]), (5, [0, 1, 4, 2, 5])],
+)
+def test_where_not_all_numbers_fit_the_larger_ones_are_shown(
+    true_frame: Truth, published: Answer, number: int, spots: list[int]
+) -> None:
+    members = [1, 2, 3, 1, 2, 3]
+    clusters = [
+        [(30.0 * place, 20.0 + k, 100.0) for k in range(size)]
+        for place, size in enumerate(members, 1)
+    ]
+    places = [(30.0 * place, 20.0) for place in range(1, 7)]
+    assert choose_spots(true_frame(clusters), published(places), number) == spots
+
+
+def test_enlarged_spots_lie_on_top_and_their_numbers_come_first(
+    published: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes: list[tuple[float, int]] = []
+    numbers: list[str] = []
+    monkeypatch.setattr(
+        picture, "outline", lambda _view, box, _colour, wide: boxes.append((box[0], wide))
+    )
+    monkeypatch.setattr(picture, "write", lambda _view, text, *_, **__: numbers.append(text))
+    spots = [(20.0 * k, 40.0) for k in range(1, 6)]
+    view = np.zeros((80, 120, 3), np.uint8)
+    picture._draw_frame(view, np.zeros((80, 120), np.uint16), published(spots), [3, 1])
+    # Boxes of 15 px about their spots, those of the two that are shown last and with a wide line.
+    order = [(0, 1), (2, 1), (4, 1), (1, 2), (3, 2)]
+    lefts = [20.0 * (k + 1) - 7.5 for k, _ in order]
+    assert [left for left, _ in boxes] == pytest.approx(lefts, abs=0.51)
+    assert [wide for _, wide in boxes] == [wide for _, wide in order]
+    assert numbers == ["3", "1", "4", "2", "0"]
+
+
+def test_a_number_may_touch_the_upper_left_edges_and_not_the_others() -> None:
+    wide, high = text_width("7", 15) + 2, 18
+
+    def first(left: float, top: float, size: tuple[int, int]) -> bool:
+        """Whether the first place, above the box and flush with its left side, is taken."""
+        label = place_label((left, top, left + 40, top + 40), "7", False, [], size)
+        return label == (left, top - high - 2, left + wide, top - 2)
+
+    large = (200, 200)
+    assert first(0, high + 2, large)
+    assert not first(-1, high + 2, large)
+    assert not first(0, high + 1, large)
+    assert first(50, 60, (50 + wide + 1, 200))
+    assert not first(50, 60, (50 + wide, 200))
+    assert first(50, 60, (200, 60 - 2 + 1))
+
+
+def test_a_crop_is_grey_from_its_background_to_its_brightest_pixel() -> None:
+    pixels = np.arange(CROP * CROP, dtype=np.uint16).reshape(CROP, CROP)
+    nothing = Targeted(*np.zeros((3, 0)))
+    view = np.zeros((SIDE, SIDE, 3), np.uint8)
+    draw_crop(view, EnlargedSpot(0, pixels, 0, 0, nothing, nothing))
+    greys = view[ZOOM // 2 :: ZOOM, ZOOM // 2 :: ZOOM, 0].ravel()
+    # Of 81 values 0 to 80 the 30th percentile is 24; the faint ones are lifted a little.
+    expected = 255 * np.clip((np.arange(81) - 24) / 56, 0, 1) ** 0.8
+    np.testing.assert_allclose(greys, expected, atol=0.51)
+    small = np.zeros((SIDE, SIDE, 3), np.uint8)
+    draw_crop(small, EnlargedSpot(0, pixels[:4, :5], 0, 0, nothing, nothing))
+    assert small[4 * ZOOM - 1, 5 * ZOOM - 1].tolist() == [255] * 3
+    assert not small[4 * ZOOM :].any()
+    assert not small[:, 5 * ZOOM :].any()
+
+
+def test_arms_are_as_long_as_targets_are_bright(monkeypatch: pytest.MonkeyPatch) -> None:
+    arms: list[float] = []
+    monkeypatch.setattr(
+        enlarged_spot, "cross", lambda _view, _x, _y, arm, _colour: arms.append(arm)
+    )
+    pixels, nothing = np.ones((CROP, CROP), np.uint16), Targeted(*np.zeros((3, 0)))
+    resolved = Targeted(np.arange(4.0), np.arange(4.0), np.array([100.0, 50.0, 35.0, 1.0]))
+    view = np.zeros((SIDE, SIDE, 3), np.uint8)
+    draw_crop(view, EnlargedSpot(0, pixels, 0, 0, nothing, resolved))
+    assert arms == pytest.approx([10, 5, 3.5, 3.5])
+    draw_crop(view, EnlargedSpot(0, pixels, 0, 0, nothing, nothing))
+
+
+@pytest.mark.parametrize(
+    ("position", "size", "first"),
+    [
+        (10.0, 100, 6),
+        (10.49, 100, 6),
+        (10.5, 100, 7),
+        (3.0, 100, 0),
+        (0.0, 100, 0),
+        (95.0, 100, 91),
+        (96.0, 100, 91),
+        (99.0, 100, 91),
+        (5.0, 9, 0),
+        (5.0, 7, 0),
+    ],
+)
+def test_a_crop_lies_in_its_frame(position: float, size: int, first: int) -> None:
+    assert enlarged_spot._first_pixel(position, size) == first

@@ -159,3 +159,29 @@ def test_delivery(answered: list[FrameKey], expected: Delivery) -> None:
     delivery = check_delivery(keys(3, 4, 5), answered)
     assert delivery == expected
     assert delivery.exact == (answered == keys(3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("away", "found", "close"),
+    [(0.25, True, True), (0.2501, True, False), (0.5, True, False), (0.5001, False, False)],
+)
+def test_radii_include_their_edges(
+    true_frame: Truth, published: Answer, away: float, found: bool, close: bool
+) -> None:
+    truth = true_frame([[(10, 10, 100)]])
+    for x, y in ((10 + away, 10), (10, 10 - away)):
+        score = score_frame(truth, published(spots=[(10, 10)], targets=[(x, y, 100)]))
+        assert (score.count(Outcome.FOUND), score.close.tolist()) == (found, [close])
+
+
+@pytest.mark.parametrize(("away", "reached"), [(3.0, True), (3.01, False)])
+def test_a_cluster_reaches_three_pixels(
+    true_frame: Truth, published: Answer, away: float, reached: bool
+) -> None:
+    truth = true_frame([[(10, 10, 100), (11, 10, 100)], [(40, 10, 100)]])
+    score = score_frame(truth, published(spots=[(10 - away, 10)], targets=[(11, 10 + away, 50)]))
+    detected = Outcome.MISSED if reached else Outcome.NOT_DETECTED
+    assert score.outcome.tolist() == [detected, detected, Outcome.NOT_DETECTED]
+    assert score.stray_spots == (not reached)
+    assert score.false_size.tolist() == [2 if reached else 0]
+    assert score.cluster_count.tolist() == [1] * reached

@@ -10,11 +10,17 @@ from dscsnet.engines.errors import DscsnetError
 from dscsnet.tools.drawing import canvas as module
 from dscsnet.tools.drawing.canvas import (
     RESOLVED,
+    TEXT,
+    cross,
+    ellipse,
     magnified,
     outline,
+    overlap,
+    ring,
     save_picture,
     stretch,
     text_width,
+    whole,
     write,
 )
 
@@ -71,3 +77,98 @@ def test_a_box_lies_on_its_edges_with_a_dark_rim() -> None:
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(DscsnetError, match=r"none/a\.png: cannot be written: "):
         save_picture(tmp_path / "none" / "a.png", np.zeros((2, 2, 3), np.uint8))
+
+
+def blank(shade: int = 255) -> np.ndarray:
+    return np.full((80, 120, 3), shade, np.uint8)
+
+
+def test_text_is_thin_light_and_16_px_high_unless_told() -> None:
+    usual, told = blank(0), blank(0)
+    write(usual, "Words", 20, 50)
+    write(told, "Words", 20, 50, height=16, colour=TEXT, bold=False, rim=False, width=None)
+    np.testing.assert_array_equal(usual, told)
+    bold = blank(0)
+    write(bold, "Words", 20, 50, bold=True)
+    assert (bold != usual).any()
+    assert text_width("Words", 16) == text_width("Words", 16, bold=False)
+
+
+def test_a_rim_is_a_pixel_wide_around_the_letters() -> None:
+    plain, rimmed = blank(0), blank(255)
+    write(plain, "I", 20, 50, height=30, colour=(255, 255, 255))
+    write(rimmed, "I", 20, 50, height=30, colour=(255, 255, 255), rim=True)
+    letters = plain[..., 0] > 200
+    dark = (rimmed < 100).all(axis=2)
+    rows, columns = np.nonzero(letters)
+    dark_rows, dark_columns = np.nonzero(dark)
+    assert (dark_rows.min(), dark_rows.max()) == pytest.approx(
+        (rows.min() - 1, rows.max() + 1), abs=1
+    )
+    assert (dark_columns.min(), dark_columns.max()) == pytest.approx(
+        (columns.min() - 1, columns.max() + 1), abs=1
+    )
+    assert (rimmed[letters] > 200).all()
+
+
+def extent(mask: np.ndarray) -> list[int]:
+    """Left, top, right, bottom."""
+    rows, columns = np.nonzero(mask)
+    return [int(each) for each in (columns.min(), rows.min(), columns.max(), rows.max())]
+
+
+def coloured(picture: np.ndarray) -> np.ndarray:
+    """What is nearer to orange than to white or dark."""
+    return picture[..., 2].astype(int) - picture[..., 0] > 100
+
+
+def changed(picture: np.ndarray) -> np.ndarray:
+    """What is covered by half at least: edges are smoothed."""
+    return (picture < 150).any(axis=2)
+
+
+def test_a_ring_is_two_pixels_wide_with_a_rim_of_one() -> None:
+    picture = blank()
+    ring(picture, 60, 40, 20, RESOLVED)
+    assert extent(coloured(picture)) == pytest.approx([39, 19, 81, 61], abs=1)
+    assert extent(changed(picture)) == pytest.approx([38, 18, 82, 62], abs=1)
+    along = coloured(picture)[40]
+    assert np.count_nonzero(along) == pytest.approx(7, abs=1)  # two crossings, edges included
+    assert picture[40, 60].tolist() == [255] * 3
+    assert picture[40, 78:84].sum(axis=1).min() < sum(RESOLVED)  # the rim is darker
+
+
+def test_arms_of_a_cross_reach_as_far_as_told() -> None:
+    picture = blank()
+    cross(picture, 60, 40, 12, RESOLVED)
+    left, top, right, bottom = extent(coloured(picture))
+    assert (left, right) == pytest.approx((48, 72), abs=2)
+    assert (top, bottom) == pytest.approx((28, 52), abs=2)
+    assert np.count_nonzero(coloured(picture)[:, 50]) == pytest.approx(2, abs=1)
+    assert np.count_nonzero(changed(picture)[:, 50]) == pytest.approx(5, abs=1)
+    corner = picture[25:34, 45:54]
+    assert (corner == 255).all()
+
+
+@pytest.mark.parametrize("thickness", [1, -1])
+def test_an_ellipse_has_its_half_axes(thickness: int) -> None:
+    picture = blank()
+    ellipse(picture, 60.5, 40.5, 30, 12, RESOLVED, thickness)
+    assert extent(changed(picture)) == pytest.approx([30, 28, 91, 53], abs=1)
+    assert coloured(picture)[40, 60] == (thickness < 0)
+    area = np.count_nonzero(changed(picture))
+    if thickness < 0:
+        assert area == pytest.approx(np.pi * 30 * 12, rel=0.08)
+
+
+def test_positions_are_told_in_sixteenths_of_a_pixel() -> None:
+    assert [whole(value) for value in (0, 1, 2.5, -0.0625, 0.03)] == [0, 16, 40, -1, 0]
+
+
+def test_boxes_that_touch_share_no_area() -> None:
+    box = (10.0, 20.0, 30.0, 40.0)
+    assert overlap(box, (29.9, 39.9, 50, 60))
+    assert overlap(box, (0, 0, 10.1, 20.1))
+    for other in ((30, 20, 40, 40), (0, 20, 10, 40), (10, 40, 30, 50), (10, 0, 30, 20)):
+        assert not overlap(box, other)
+        assert not overlap(other, box)

@@ -18,6 +18,7 @@ from dscsnet.engines.readouts.gridless import Details, read_gridless, read_with_
 from dscsnet.tools.export.readout_calibration import (
     RIDGE,
     _position_sigmas,
+    _scale_for,
     calibrate_readout,
     logistic_regression,
 )
@@ -301,3 +302,38 @@ def test_regression_survives_data_without_contrast() -> None:
     assert expit(values @ surely).min() > 0.8
     extreme = logistic_regression(1e3 * values, separable)
     assert np.isfinite(extreme).all()
+
+
+def test_a_step_of_the_regression_is_5_at_most() -> None:
+    values, hit = np.full((10_000, 1), 0.1), np.ones(10_000, bool)
+    newton = 0.5 * 1000 / (0.25 * 100 + RIDGE)  # of the first step, by hand
+    assert newton > 5
+    for steps in (1, 2):
+        assert logistic_regression(values, hit, steps) == pytest.approx([5.0 * steps])
+    few = logistic_regression(values[:100], hit[:100], 1)
+    assert few == pytest.approx([0.5 * 10 / (0.25 + RIDGE)])
+
+
+def test_a_regression_ends_with_a_step_below_a_millionth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every weight, up or down; and after so many steps whatever they are."""
+    ends = [([0.5, 0], [0, -2e-6], [1e-6, -1e-6], [9e-7, -9e-7], [7, 7]), ([1, 0],) * 60]
+    for given, used in zip(ends, (4, 50), strict=True):
+        steps = [np.array(step, float) for step in given]
+        left = iter(steps)
+        monkeypatch.setattr(np.linalg, "solve", lambda *_, left=left: next(left))
+        found = logistic_regression(np.ones((3, 2)), np.ones(3, bool))
+        np.testing.assert_allclose(found, -sum(steps[:used]))
+
+
+def test_regression_on_nothing_but_zeros_stays_there() -> None:
+    np.testing.assert_array_equal(logistic_regression(np.zeros((4, 2)), np.ones(4, bool)), 0.0)
+
+
+@pytest.mark.parametrize("unit", [2e-3, 1.0, 900.0])
+def test_the_scale_holds_as_many_errors_as_one_sigma(unit: float) -> None:
+    rng = np.random.default_rng(6)
+    sigma, rest = rng.uniform(1, 2, 999), rng.uniform(0, 0.01, 999) * unit
+    error = unit * rng.uniform(0.1, 1.5, 999)
+    # Each error is just inside at a scale of its own; 682 of 999 are the first to be over 68.27 %.
+    own = np.sort(np.sqrt(error**2 - rest**2) / sigma)
+    assert _scale_for(error, sigma, rest) == pytest.approx(own[682 - 1 + (682 / 999 < 0.6827)])

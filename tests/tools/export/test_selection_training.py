@@ -2,12 +2,15 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+import torch
 from msgspec.structs import replace
 
 import dscsnet.tools.export.model_folder
@@ -18,9 +21,10 @@ from dscsnet.engines.model import CARD, SELECTION, SHIPPED, file_sha256, load_mo
 from dscsnet.engines.model_engine import ModelEngine, open_model_engine
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.readouts.gridless import read_gridless
+from dscsnet.tools.export import selection_training
 from dscsnet.tools.export.model_folder import finish_readout, protocol_crops
 from dscsnet.tools.export.selection_training import train_selection
-from dscsnet.tools.simulation.field import FieldProtocol
+from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator
 from dscsnet.tools.training.config import SelectionTraining, TrainConfig, load_train_config
 
 MODEL = "field-mlp"
@@ -138,3 +142,71 @@ def test_weights_are_kept_exactly() -> None:
     weights = weights_for(5)
     weights["enter"] += np.float32(0.1)
     assert (selection_of(weights).enter == np.float64(np.float32(0.1))).all()
+
+
+def test_the_scale_of_the_features_goes_into_the_first_layer() -> None:
+    """The folded weights on features as they are give what the network gives on scaled ones."""
+    generator = torch.Generator().manual_seed(1)
+    layers = [torch.nn.Linear(31, 5), torch.nn.Linear(5, 5), torch.nn.Linear(5, 3)]
+    for layer in layers:
+        for values in layer.parameters():
+            values.data = torch.randn(values.shape, generator=generator)
+    model = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
+    rng = np.random.default_rng(2)
+    features, middle, spread = (
+        rng.normal(3, 2, (20, 31)),
+        rng.normal(3, 1, 31),
+        rng.uniform(0.5, 4, 31),
+    )
+    found = selection_training._folded(model, middle, spread)
+    hidden = np.maximum(features @ found.enter.T + found.enter_bias, 0)
+    hidden = np.maximum(hidden @ found.middle.T + found.middle_bias, 0)
+    scaled = torch.from_numpy((features - middle) / spread).float()
+    expected = model(scaled).detach().numpy()
+    np.testing.assert_allclose(
+        hidden @ found.leave.T + found.leave_bias, expected, rtol=1e-3, atol=1e-4
+    )
+
+
+def test_crops_of_each_protocol_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection_training, "DRAWN", 40)
+    drawn = list(selection_training._draw(settings(100)))
+    assert [len(batch) for batch, _ in drawn] == [40, 40, 20] * 2
+    for batch, number in drawn:
+        assert len(number) == len(batch)
+    first, second = (np.concatenate([n for _, n in drawn[k : k + 3]]) for k in (0, 3))
+    assert first.min() == 1  # the first protocol has no empty crops
+    assert second.min() == 0
+    again = FieldSimulator(WRONG, seed=616).give(40)
+    np.testing.assert_array_equal(drawn[0][0].pixels, again.batch().pixels)
+    other = FieldSimulator(FieldProtocol(), seed=617).give(40)
+    np.testing.assert_array_equal(drawn[3][0].pixels, other.batch().pixels)
+    assert (selection_training.RUN, selection_training.LEAST_SPREAD) == (250, 1e-3)
+
+
+def test_of_empty_crops_and_of_what_the_network_misses_nothing_is_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More targets than slots are one class; the last feature never varies."""
+    numbers = np.array([0, 1, 2, 3, 4, 7, 2])
+    features = np.column_stack([np.arange(7.0), np.full(7, 5.0)])
+    features[6] = 0.0
+    engine: Any = SimpleNamespace()
+    given: list[tuple[np.ndarray, ...]] = []
+    monkeypatch.setattr(selection_training, "_draw", lambda _settings: [([None] * 7, numbers)])
+    monkeypatch.setattr(selection_training, "_features", lambda *_: features)
+    monkeypatch.setattr(selection_training, "_fit", lambda *told: given.append(told))
+    monkeypatch.setattr(selection_training, "_folded", lambda *told: told)
+    told: list[tuple[int, int]] = []
+    _, middle, spread = train_selection(
+        engine, READOUT, settings(100), 3, lambda *now: told.append(now)
+    )
+    ((scaled, label, classes, _),) = given
+    assert label.tolist() == [0, 1, 2, 3, 3]
+    assert classes == 4
+    kept = np.arange(1.0, 6.0)
+    np.testing.assert_allclose(middle, [3, 5])
+    np.testing.assert_allclose(spread, [np.std(kept) + 1e-3, 1e-3])
+    np.testing.assert_allclose(scaled[:, 0], (kept - 3) / (np.std(kept) + 1e-3))
+    np.testing.assert_allclose(scaled[:, 1], 0)
+    assert told == [(7, 200)]

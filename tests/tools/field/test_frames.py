@@ -112,3 +112,16 @@ def test_a_climb_begins_away_from_targets() -> None:
     pixels = image.clip(0, 255).astype(np.uint8)
     assert module._draw_peak(frame_of(pixels), np.random.default_rng(0)) == (40, 50)
     assert module._draw_peak(frame_of(pixels, x=40.0), np.random.default_rng(0)) == (80, 50)
+
+
+def test_twenty_thousand_places_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[int, int]] = []
+
+    def refuse(_: FieldFrame, x: int, y: int) -> bool:
+        tried.append((x, y))
+        return False
+
+    monkeypatch.setattr(module, "_is_usable", refuse)
+    with pytest.raises(DscsnetError, match="20000 places in 1 frames were all flat"):
+        module.choose_places([frame_of(textured())], np.zeros(1, bool), np.random.default_rng(0))
+    assert len(tried) == 20_000

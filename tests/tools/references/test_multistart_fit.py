@@ -1,10 +1,13 @@
 """The PSF fit against known truth, SciPy's least squares and finite differences."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
 from dscsnet.engines.imaging import render
+from dscsnet.tools.references import multistart_fit as module
 from dscsnet.tools.references.multistart_fit import (
     _damped_step,
     _descend,
@@ -192,3 +195,40 @@ def test_intensities_end_at_their_bounds(true: float, end: float) -> None:
     np.testing.assert_allclose(targets[0, :2], 5, atol=5e-3)
     left = draw(targets) - draw(np.array([[5.0, 5.0, true]]))
     assert misfit == pytest.approx((left**2).sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("misfits", "dampings", "anew", "end"),
+    [
+        ([5, 5 - 4e-7], [1e-2], 1, 5 - 4e-7),
+        ([5, 5 - 6e-7, 4, 4 - 1e-9], [1e-2, 2e-3, 4e-4], 3, 4 - 1e-9),
+        ([5, 7, 4, 4 - 1e-9], [1e-2, 5e-2, 1e-2], 2, 4 - 1e-9),
+        ([5] * 17, [1e-2 * 5**k for k in range(15)], 1, 5),
+        ([0, 0] * 9, [1e-2 * 5**k for k in range(15)], 1, 0),
+        (range(100, 0, -1), [max(1e-2 / 5**k, 1e-9) for k in range(60)], 61, 40),
+    ],
+    ids=["small gain", "on and on", "damped", "never lower", "nothing left", "out of steps"],
+)
+def test_a_descent_ends_with_the_first_small_gain(
+    monkeypatch: pytest.MonkeyPatch,
+    misfits: Sequence[float],
+    dampings: list[float],
+    anew: int,
+    end: float,
+) -> None:
+    """Or where damping without end lowers the misfit no more; each gain weakens the damping."""
+    given, asked, linearised = iter(misfits), [], []
+
+    def step(
+        targets: np.ndarray, _normal: object, _gradient: object, damping: float, *_: float
+    ) -> np.ndarray:
+        asked.append(damping)
+        return np.zeros(3 * len(targets))
+
+    monkeypatch.setattr(module, "_damped_step", step)
+    monkeypatch.setattr(module, "_residuals", lambda *_: float(next(given)))
+    monkeypatch.setattr(module, "_linearise", lambda *_: linearised.append(1))
+    descend = getattr(module._descend, "py_func", module._descend)
+    found = descend(np.array([[5.0, 5.0, 50.0]]), np.zeros((11, 11)), 0.5, 10.0, 100.0)
+    np.testing.assert_allclose(asked, dampings)
+    assert (found, len(linearised)) == (end, anew)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dscsnet.pipeline.errors import SourceError
-from dscsnet.tools.drawing.canvas import RESOLVED
+from dscsnet.pipeline.messages import SpotFlag
+from dscsnet.tools.drawing.canvas import BOX, RESOLVED
 from dscsnet.tools.show import answers_picture as module
 from dscsnet.tools.show.answers_picture import (
     CROP,
@@ -112,3 +113,98 @@ def test_the_three_with_most_light_in_the_frame_are_enlarged() -> None:
     assert module._strongest(Answer(0, "ok", spots, targets), (30, 40)) == [0, 3, 1]
     inside = [module._inside(Answer(0, "ok", spots, targets), k, (30, 40)) for k in range(7)]
     assert inside == [True, True, True, True, False, False, False]
+
+
+SPOTS = AnswerSpots(
+    [20.0, 3.25, 39.0, 500.0], [10.0, 28.75, 0.0, 5.0], [1, 2, 0, 1], [1.26, None, 0.5, 1.0],
+    [0, int(SpotFlag.EDGE | SpotFlag.MERGED), 0, 0],
+)  # fmt: skip
+
+
+def four(*targets: tuple[int, float, float, float]) -> Answer:
+    spot, x, y, intensity = (list(each) for each in zip(*targets, strict=True))
+    return Answer(7, "ok", SPOTS, AnswerTargets(spot, x, y, intensity))
+
+
+def test_words_below_a_candidate() -> None:
+    given = four((0, 20.0, 10.0, 5.0))
+    assert module._caption(given, 0) == "(20.0, 10.0): 1 targets"
+    assert module._caption(given, 1) == "(3.2, 28.8): 2 targets"
+    assert module._quality(given, 0) == "chi2 1.3  "
+    assert module._quality(given, 1) == "chi2 unknown  edge merged"
+
+
+def test_a_row_has_its_words_below_what_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[tuple[str, float, float]] = []
+    monkeypatch.setattr(module, "write", lambda _view, text, x, y, **_: words.append((text, x, y)))
+    given = four((0, 20.0, 10.0, 5.0), (2, 39.0, 0.0, 9.0))
+    row = module._draw_row(7, np.ones((30, 40)), given)
+    frame, crop = round(ROW_HEIGHT * 40 / 30), ROW_HEIGHT
+    assert row.shape == (ROW_HEIGHT + module.CAPTION + MARGIN, 5 * MARGIN + frame + 3 * crop, 3)
+    below = MARGIN + ROW_HEIGHT + 18
+    lefts = [2 * MARGIN + frame + k * (crop + MARGIN) for k in range(3)]
+    assert words[0] == ("frame 7: ok, 4 spots, 2 targets", MARGIN, below)
+    assert [(x, y) for _, x, y in words[1::2]] == [(left, below) for left in lefts]
+    assert [(x, y) for _, x, y in words[2::2]] == [(left, below + 18) for left in lefts]
+    # Most light first; the candidate outside of the frame is not enlarged.
+    assert [text[:5] for text, _, _ in words[1::2]] == ["(39.0", "(20.0", "(3.2,"]
+
+
+def test_boxes_lie_around_the_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes: list[tuple[float, ...]] = []
+    colours: list[object] = []
+
+    def outline(_view: np.ndarray, box: tuple[float, ...], colour: object, thickness: int) -> None:
+        assert thickness == 1
+        boxes.append(box)
+        colours.append(colour)
+
+    monkeypatch.setattr(module, "outline", outline)
+    view = np.zeros((300, 400, 3), np.uint8)
+    module._draw_frame(view, np.ones((30, 40)), four((0, 20.0, 10.0, 5.0)), [0, 2])
+    half = module.BOX_SIDE / 2
+    centers = [(204.5, 104.5), (37.0, 292.0), (394.5, 4.5)]
+    np.testing.assert_allclose([((a + c) / 2, (b + d) / 2) for a, b, c, d in boxes], centers)
+    assert {(c - a, d - b) for a, b, c, d in boxes} == {(2 * half, 2 * half)}
+    assert colours == [RESOLVED, BOX, RESOLVED]
+
+
+def test_a_crop_shows_its_own_pixels_and_repeats_the_edge() -> None:
+    pixels = np.arange(30 * 40, dtype=float).reshape(30, 40)
+    pixels[0, 39] = np.inf
+    view = np.zeros((ROW_HEIGHT, ROW_HEIGHT, 3), np.uint8)
+    module._draw_spot(view, pixels, four((0, 20.0, 10.0, 5.0)), 2)
+    zoom = ROW_HEIGHT / CROP
+    middles = (np.arange(CROP) * zoom + zoom / 2).astype(int)
+    shown = view[np.ix_(middles, middles)][..., 0].astype(float)
+    rows = np.clip(np.arange(CROP) - CROP // 2, 0, 29)
+    columns = np.clip(np.arange(CROP) - CROP // 2 + 39, 0, 39)
+    counts = np.where(np.isfinite(pixels), pixels, 0)[np.ix_(rows, columns)]
+    expected = 255 * (counts - counts.min()) / (counts.max() - counts.min())
+    np.testing.assert_allclose(shown, expected, atol=0.51)
+
+
+def test_targets_beside_a_crop_have_no_cross_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[tuple[float, float]] = []
+    monkeypatch.setattr(module, "cross", lambda _view, x, y, reach, _colour: places.append((x, y)))
+    half = CROP // 2
+    given = four(
+        *((0, 20.0, 10.0, 1.0), (0, 20.0 + half, 10.0, 1.0), (0, 20.0, 10.0 - half, 1.0)),
+        *((0, 20.0 + half + 0.6, 10.0, 1.0), (0, 20.0, 10.0 - half - 0.6, 1.0)),
+        *((0, 20.0 - half - 0.6, 10.0, 1.0), (0, 20.0, 10.0 + half + 0.6, 1.0)),
+    )
+    view = np.zeros((ROW_HEIGHT, ROW_HEIGHT, 3), np.uint8)
+    module._draw_spot(view, np.ones((30, 40)), given, 0)
+    zoom = ROW_HEIGHT / CROP
+    middle = (half + 0.5) * zoom - 0.5
+    far, near = (CROP - 0.5) * zoom - 0.5, 0.5 * zoom - 0.5
+    expected = [(middle, middle), (far, middle), (middle, near)]
+    np.testing.assert_allclose(places, expected)
+
+
+def test_grey_leaves_out_a_hundredth_of_the_dark_and_a_thousandth_of_the_bright() -> None:
+    values = np.arange(1001.0).reshape(7, 143)
+    grey = module._grey(values)[..., 0].ravel().astype(float)
+    np.testing.assert_allclose(grey, 255 * np.clip((np.arange(1001) - 10) / 989, 0, 1), atol=0.51)
+    values[0, 0] = np.nan
+    assert module._grey(values)[0, 0, 0] == 0

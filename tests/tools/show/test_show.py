@@ -179,11 +179,15 @@ def test_a_place(pixels: np.ndarray) -> None:
     (view,) = view_place(FakeEngine(), pixels, 20.6, 30.4)
     assert (view.left, view.top) == (16, 25)
     assert view.name == "crop at (20.6, 30.4)"
-    for x, y in ((-0.6, 5), (79.5, 5), (5, 59.6), (float("nan"), 5)):
+    beyond = [(-0.6, 5), (79.5, 5), (5, -0.51), (5, 59.5), (5, 59.6), (float("nan"), 5)]
+    for x, y in beyond:
         with pytest.raises(DscsnetError, match="is off the frame: x goes from 0 to 79, y from"):
             view_place(FakeEngine(), pixels, x, y)
     (corner,) = view_place(FakeEngine(), pixels, 79.4, -0.4)
     assert (corner.left, corner.top) == (74, -5)
+    for x, y in ((-0.5, 30), (40, -0.5), (-0.5, 59.4)):
+        (at_the_edge,) = view_place(FakeEngine(), pixels, x, y)
+        assert SpotFlag.EDGE in at_the_edge.flags
     assert SpotFlag.EDGE in corner.flags
 
 
@@ -258,6 +262,14 @@ def test_the_quality_of_a_crop(pixels: np.ndarray) -> None:
         (999.6, "1000"),
         (61.26, "61.3"),
         (123456.7, "123457"),
+        (999.4999, "999"),
+        (999.5, "1000"),
+        (1000.4, "1000"),
+        (-1234.4, "-1234"),
+        (-61.26, "-61.3"),
+        (9_999_999.0, "9999999"),
+        (1e7, "1e+07"),
+        (float("-inf"), "-"),
     ],
 )
 def test_counts(value: float, text: str) -> None:

@@ -417,3 +417,61 @@ def test_a_protocol_out_of_range_is_refused(field: str, value: float) -> None:
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="clouds"):
         msgspec.convert({"clouds": 1}, FieldProtocol)
+
+
+@pytest.mark.parametrize("name", ["psf_sigma", "snr", "noise", "cluster_radius"])
+def test_ranges_rise_and_only_a_radius_may_be_nothing(name: str) -> None:
+    rest = {"most": 1}
+    assert getattr(FieldProtocol(**rest, **{name: (0.5, 0.5)}), name) == (0.5, 0.5)  # type: ignore[arg-type]
+    for low, high in ((0.6, 0.5), (-0.1, 0.5)):
+        with pytest.raises(ValueError, match=f"{name} must be two rising numbers above 0"):
+            FieldProtocol(**rest, **{name: (low, high)})  # type: ignore[arg-type]
+    if name == "cluster_radius":
+        assert FieldProtocol(most=1, cluster_radius=(0.0, 0.5)).cluster_radius == (0.0, 0.5)
+    else:
+        with pytest.raises(ValueError, match=f"{name} must be two rising numbers above 0"):
+            FieldProtocol(**rest, **{name: (0.0, 0.5)})  # type: ignore[arg-type]
+
+
+def test_targets_need_room_unless_there_is_one_at_most() -> None:
+    FieldProtocol(min_separation=0.5, cluster_radius=(0.3, 1.0))
+    with pytest.raises(ValueError, match=r"min_separation 0\.51 must not exceed half"):
+        FieldProtocol(min_separation=0.51, cluster_radius=(0.3, 1.0))
+    FieldProtocol(most=1, min_separation=0.51, cluster_radius=(0.3, 1.0))
+
+
+def test_empty_and_crowded_crops_are_at_most_all() -> None:
+    FieldProtocol(empty=0.75, crowded=0.25)
+    with pytest.raises(ValueError, match="together at most 1"):
+        FieldProtocol(empty=0.75, crowded=0.26)
+
+
+#: Of each setting what is just allowed, and what is not.
+FIELD_BOUNDS: list[tuple[str, list[object], list[object]]] = [
+    ("crop_size", [5], [4]),
+    ("most", [1, 5], [0, 6]),
+    *((name, [0.0, 1.0], [-0.001, 1.001]) for name in ("wings", "shot", "hot_pixels", "neighbour")),
+    *((name, [0.0, 1.0], [-0.001, 1.001]) for name in ("structure", "psf_told_right")),
+    ("empty", [0.0, 0.95], [-0.001, 1.001]),
+    ("crowded", [0.0, 0.8], [-0.001, 1.001]),
+    *((name, [0.0], [-0.001]) for name in ("psf_told_error", "ellipticity", "min_separation")),
+    ("cluster_offset", [0.0], [-0.001]),
+    ("brightness_ratio", [1.0], [0.999]),
+]
+
+
+@pytest.mark.parametrize(("name", "allowed", "beyond"), FIELD_BOUNDS)
+def test_bounds_of_a_field_protocol(name: str, allowed: list[object], beyond: list[object]) -> None:
+    for value in allowed:
+        assert getattr(msgspec.convert({name: value}, FieldProtocol), name) == value
+    for value in beyond:
+        with pytest.raises(msgspec.ValidationError, match=rf"\$\.{name}"):
+            msgspec.convert({name: value}, FieldProtocol)
+
+
+def test_defaults_of_the_field_protocol() -> None:
+    """Field protocol v1, widened: what every model of the field was trained with."""
+    assert list(msgspec.structs.astuple(FieldProtocol())) == [
+        *(11, 5, 0.2, 0.05, (0.45, 0.9), 0.04, 0.0, 0.1, 0.25, 0.5),
+        *((0.3, 2.0), 1.3, (4.0, 500.0), 8**0.5, (0.25, 40.0), 0.3, 0.1, 0.1, 0.6),
+    ]

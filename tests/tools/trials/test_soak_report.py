@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dscsnet.tools.trials.soak import Sample, Soak
-from dscsnet.tools.trials.soak_report import describe_soak, grows, slope
+from dscsnet.tools.trials.soak_report import PANELS, _figure, describe_soak, grows, slope
 
 SAMPLE = Sample(0.0, 200.0, 30, 16, 1.0, 9, 8, 1, 2, 3, 4, 1.0, 9.0, 30.0)
 
@@ -68,3 +68,39 @@ def test_lines_for_people() -> None:
     ):
         assert part in text
     assert text.endswith("\nout of order")
+
+
+def test_every_figure_has_its_panel_colour_and_fitted_line() -> None:
+    pytest.importorskip("matplotlib")
+    seconds = [600.0 * k for k in range(13)]
+    soak = soak_of(seconds, [200 + k for k in range(13)])
+    soak.samples[4] = replace(soak.samples[4], unsent=9, threads=17)
+    figure = _figure(soak)
+    panels = figure.axes
+    assert [panel.get_ylabel() for panel in panels] == [text for _, text, _ in PANELS]
+    lines = [panel.get_lines()[0] for panel in panels]
+    assert len({line.get_color() for line in lines}) == len(PANELS) == 6
+    minutes = [second / 60 for second in seconds]
+    for line, (name, _, _) in zip(lines, PANELS, strict=True):
+        np.testing.assert_allclose(line.get_xdata(), minutes)
+        np.testing.assert_array_equal(line.get_ydata(), [getattr(s, name) for s in soak.samples])
+    memory, fitted = panels[0].get_lines()
+    assert memory is lines[0]
+    # From ten minutes on: 6 MiB an hour through 201 MiB.
+    np.testing.assert_allclose(fitted.get_xdata(), [10, 120])
+    np.testing.assert_allclose(fitted.get_ydata(), [201, 212])
+    assert panels[0].get_title() == "+6.00 +- 0.00 MiB an hour"
+    assert [panel.get_xlabel() for panel in panels] == [""] * 4 + ["time, min"] * 2
+    # What does not move has a unit above and below; what moves by one is shown as it is.
+    assert panels[1].get_ylim() == (29, 31)
+    low, high = panels[2].get_ylim()
+    assert high - low < 1.5
+
+
+@pytest.mark.parametrize(("end", "start"), [(900.0, 300.0), (1800.0, 600.0), (3600.0, 600.0)])
+def test_the_line_begins_after_the_warm_up(end: float, start: float) -> None:
+    pytest.importorskip("matplotlib")
+    seconds = np.linspace(0, end, 13)
+    fitted = _figure(soak_of(seconds.tolist(), [200.0] * 13)).axes[0].get_lines()[1]
+    xs = fitted.get_xdata()
+    assert xs[0] / xs[1] == pytest.approx(start / end)
