@@ -35,7 +35,8 @@ class FieldRun:
     ) -> None:
         self.protocol, self.seed, self.processes = protocol, seed, processes
         self.pinned = torch.device(device).type == "cuda"
-        self._simulator = FieldSimulator(protocol, seed=seed + 1, device=device)
+        place = "cpu" if processes else device
+        self._simulator = FieldSimulator(protocol, seed=seed + 1, device=place)
         self.at_once = self._simulator.at_once and not processes
         self._feed: Iterator[GivenCrops] | None = None
         self._drawn = 0  # batches taken from a feed

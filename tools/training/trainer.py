@@ -75,6 +75,7 @@ class Trainer:
             kind = torch.device(device).type
             self.objective.precision = lambda: torch.autocast(kind, torch.bfloat16)
         self.validate_every_s = VALIDATE_EVERY_S if on_gpu else 0.0
+        self.starting = STARTING if on_gpu or compiled else 0
         self.progress = Progress()
         resumes = self.checkpoint.exists()
         if not resumes:
@@ -143,7 +144,7 @@ class Trainer:
             before = self._clock()
             self.advance()
             steps += 1
-            if steps > STARTING:
+            if steps > self.starting:
                 self.progress.seconds += self._clock() - before
             total = self.config.optimisation.crops
             tell(int(self.fraction * total), total)

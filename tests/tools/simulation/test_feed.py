@@ -56,7 +56,7 @@ def test_of_processes_each_feed_has_a_seed_of_its_own(monkeypatch: pytest.Monkey
         return iter(range(100))
 
     monkeypatch.setattr(module, "field_feed", feed)
-    run: Any = FieldRun(PROTOCOL, 4, 2, pinned=True)
+    run: Any = FieldRun(PROTOCOL, 4, 2, device="cuda")
     assert [run.give(8) for _ in range(3)] == [0, 1, 2]
     assert made == [(8, (4, 0), 2, True)]
     stored = run.state()
