@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -233,3 +234,19 @@ def test_ready_gives_the_endpoints_and_stop_ends_the_wait_for_subscribers() -> N
     counts = run_detector(config, stop, ready=lambda *given: endpoints.put(given))
     assert counts["frames"] == 0
     assert all(endpoint.startswith("tcp://127.0.0.1:") for endpoint in endpoints.get_nowait())
+
+
+def test_what_cannot_be_sent_is_counted_as_unsent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bool] = []
+    monkeypatch.setattr(module, "send", lambda *_: sent.pop(0))
+    unused: Any = None
+    loop = module._Loop(DetectorConfig(mode="live"), unused, unused, None, threading.Event())
+    for number, outcome in enumerate((True, False, False, True)):
+        sent.append(outcome)
+        loop._answer(frame(number))
+    sent.append(False)
+    loop._answer(End("cam0", EPOCH, 3, 0))
+    assert {name: loop.counts[name] for name in ("frames", "candidates", "unsent", "ended")} == {
+        **{"frames": 2, "candidates": 2, "unsent": 3},
+        "ended": 1,
+    }

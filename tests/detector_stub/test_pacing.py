@@ -144,6 +144,15 @@ def test_live_a_frame_without_room_is_counted_and_the_run_goes_on(clock: Clock) 
     assert bench.frames.asked == [0] * 4
 
 
+def test_live_detections_without_room_are_counted_and_the_run_goes_on(clock: Clock) -> None:
+    bench = Bench(clock)
+    bench.detections.blocked = 2
+    sent = bench.publish()
+    assert [number for kind, number, _ in sent if kind == "Detections"] == [2]
+    counts = bench.run.counts
+    assert (counts["frames"], counts["detections"], counts["unsent"]) == (3, 1, 2)
+
+
 def test_lossless_detections_leave_while_a_frame_waits_for_room(clock: Clock) -> None:
     bench = Bench(clock, mode="lossless", rate_hz=None, faults=FaultSettings(delay_ms=12.0))
     send_frame = bench.frames.send

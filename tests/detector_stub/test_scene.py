@@ -245,6 +245,14 @@ def test_targets_half_outside_lose_what_lies_there_and_no_more() -> None:
     assert scene.frame(0).pixels.min() == 1000
 
 
+@pytest.mark.parametrize("beyond", [(-21.0, 5.0), (116.0, 5.0), (5.0, -21.0), (5.0, 92.0)])
+def test_beyond_its_reach_a_target_adds_nothing(beyond: tuple[float, float]) -> None:
+    """Six deviations and a pixel: 19 px of a wide PSF, here just more from the frame's edge."""
+    image = np.zeros((72, 96), np.float32)
+    scene_module._add_targets(image, np.array([beyond]), np.array([1e9]), 3.0, 3.0)
+    assert not image.any()
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16])
 def test_counts_are_rounded_and_cut_at_full_scale(bits: int) -> None:
     sensor = msgspec.structs.replace(QUIET, bits=bits)

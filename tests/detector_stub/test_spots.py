@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 
+from dscsnet.detector_stub import spots as module
 from dscsnet.detector_stub.config import SpotSettings
 from dscsnet.detector_stub.spots import Candidates, FrameError, SpotDetector
 from dscsnet.engines.imaging import central_fraction, render
@@ -214,3 +215,36 @@ def test_flat_float_frames_have_the_noise_of_their_rounding(level: float) -> Non
     assert not len(SpotDetector(SpotSettings()).detect(pixels))
     pixels[30, 30] += 1000
     assert len(SpotDetector(SpotSettings()).detect(pixels)) == 1
+
+
+def test_candidates_at_the_limits_of_border_and_size() -> None:
+    """Of a frame of 30 x 20 px with a border of 5 px: columns 5 to 24, rows 5 to 14."""
+    inside = [(5, 5), (24, 5), (5, 14), (24, 14)]
+    outside = [(4.99, 9), (24.01, 9), (9, 4.99), (9, 14.01)]
+    x, y = np.array(inside + outside, float).T
+    small = np.full(8, 7.0)
+    score = np.arange(8.0)
+    search = detector(border=5, max_size=7, max_candidates=3)
+    found = search._select(Candidates(x, y, score, small, small), (20, 30))
+    assert list(zip(found.x, found.y, strict=True)) == [inside[k] for k in (3, 2, 1)]
+    assert found.score.tolist() == [3, 2, 1]
+    wide, high = small.copy(), small.copy()
+    wide[3], high[1] = 7.01, 8.0
+    found = search._select(Candidates(x, y, 0 * score, wide, high), (20, 30))
+    assert list(zip(found.x, found.y, strict=True)) == [inside[k] for k in (0, 2)]
+
+
+def test_bad_pixels_take_the_mean_of_the_good_ones_around() -> None:
+    """About a typical value: near zero float32 resolves more."""
+    pixels = (1000 + np.add.outer(np.arange(20), np.arange(30)) ** 1.5).astype(np.float32)
+    good = np.ones(pixels.shape, bool)
+    whole = module._filled(pixels, good)
+    np.testing.assert_array_equal(whole, pixels - pixels[10, 15])  # of no median: it takes time
+    good[9:11, 14] = False
+    filled = module._filled(pixels, good)
+    np.testing.assert_allclose(filled[good], (pixels - np.median(pixels[good]))[good])
+    for row in (9, 10):
+        around = np.zeros_like(good)
+        around[row - 3 : row + 4, 11:18] = True
+        assert filled[row, 14] == pytest.approx(filled[around & good].mean(), rel=1e-4)
+    assert module._filled(pixels, np.zeros_like(good)) is None

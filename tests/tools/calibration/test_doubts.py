@@ -194,3 +194,57 @@ def test_the_smallest_window_that_reaches_far_enough_is_taken(
         module._fit_in_window(many, settings, True)
         assert [half for _, half in asked] == halves
         assert [number for number, _ in asked] == [400] * (len(halves) - 1) + [500]
+
+
+@pytest.mark.parametrize(
+    ("members", "rounds", "in_use"),
+    [
+        # Of 4 tracks: of the first look, and of each round about the common shape.
+        ([[1, 0.011, 0.01, 1], [1, 1, 1], [1, 0.6, 1], [0.51, 0.5, 1]], [3, 3, 3], [0, 3]),
+        ([[1, 0, 0, 1], [0.4, 0.8]], [2, 2, 2], [3]),
+        ([[0.01, 0, 0, 0.01]], [], []),
+        ([[0, 0.9, 0.9, 0], [0.9, 0.01], [0.01]], [2, 1], []),
+    ],
+    ids=["three rounds", "fewer tracks", "none possible", "none left"],
+)
+def test_tracks_agree_in_three_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+    members: list[list[float]],
+    rounds: list[int],
+    in_use: list[int],
+) -> None:
+    """In each only those stay in the game that are of the mode with over 1 %."""
+    track = np.array([0, 0, 1, 1, 2, 2, 3, 3])  # two spots of each
+    given, refits = iter(members), []
+    last: list[float] = []
+
+    class Fitted(SimpleNamespace):
+        def shapes(self) -> tuple[int, int]:
+            return 0, 0
+
+        def take(self, keep: np.ndarray) -> "Fitted":
+            return Fitted(track=self.track[keep])
+
+        def refit(self, shape: str) -> int:
+            assert shape == "common"
+            refits.append(len(np.unique(self.track)))
+            return 0
+
+    def agree(tracks: Any) -> Any:
+        nonlocal last
+        last = (next(given, last) + [0.0] * 4)[: len(tracks.number)]
+        return SimpleNamespace(member=np.array(last), covariance=0)
+
+    monkeypatch.setattr(module, "log_widths", lambda *_: (0, 0))
+    monkeypatch.setattr(module, "light_covariances", lambda fits: (0, 0))
+    monkeypatch.setattr(module, "shape_of", lambda covariance: "common")
+    monkeypatch.setattr(
+        module, "mean_tracks", lambda _s, _e, track: SimpleNamespace(number=np.unique(track))
+    )
+    monkeypatch.setattr(module, "agree", agree)
+    monkeypatch.setattr(module, "_table", lambda fitted, shape, used, widths: used)
+    fitted: Any = Fitted(track=track)
+    _, chosen, table = module._agree(fitted)
+    assert refits == rounds
+    np.testing.assert_array_equal(chosen, np.isin(track, in_use))
+    assert table is chosen

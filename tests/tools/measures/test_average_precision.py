@@ -122,3 +122,13 @@ def test_points_of_grids_are_the_cells_above_each_crops_limit() -> None:
     np.testing.assert_allclose(result.y, [5, 14 / 3])
     np.testing.assert_array_equal(result.score, [60, 30])
     assert len(Points.from_grids(grids, 20, Grid()).x) == 3
+
+
+@pytest.mark.parametrize(("second", "expected"), [(0.5, 100.0), (0.0, 50.0)])
+def test_halfway_between_two_targets_the_one_given_first_is_meant(
+    second: float, expected: float
+) -> None:
+    """Which leaves the other one, and only that, for a prediction upon it."""
+    true = points([(0, 0.0, 3.0, 1.0), (0, 0.5, 3.0, 1.0)])
+    predicted = points([(0, 0.25, 3.0, 0.9), (0, second, 3.0, 0.8)])
+    assert average_precision(predicted, true, (0.25,)).cso_map == expected
