@@ -1,7 +1,6 @@
 """From a training run to a model folder: ONNX, weights, golden crops, card."""
 
 import copy
-import platform
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -192,8 +191,7 @@ def make_card(
             + (f"; begun with the weights of {config.start}" if config.start else ""),
             crops=run.crops,
             seconds=round(run.progress.seconds, 1),
-            hardware=f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), "
-            f"torch {torch.__version__}",
+            hardware=run.hardware,
             seed=config.optimisation.seed,
             date=datetime.now(UTC).date().isoformat(),
         ),

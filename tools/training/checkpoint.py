@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import platform
 import struct
 import warnings
 from dataclasses import dataclass, field
@@ -61,16 +62,26 @@ class TrainedRun:
 
     Attributes:
         model: in evaluation mode, on the CPU.
+        hardware: on which it was trained last.
     """
 
     config: TrainConfig
     model: AnyModel
     progress: Progress
+    hardware: str
 
     @property
     def crops(self) -> int:
         """Crops seen."""
         return self.progress.step * self.config.optimisation.batch
+
+
+def describe_hardware(device: str) -> str:
+    """What a network is trained on, for its card."""
+    if torch.device(device).type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} CPU, {threads} thread(s), torch {torch.__version__}"
 
 
 def read_run(folder: Path, config: TrainConfig | None = None) -> TrainedRun:
@@ -94,7 +105,9 @@ def read_run(folder: Path, config: TrainConfig | None = None) -> TrainedRun:
         model = build_model(config.network, config.normalisation)
         weights: dict[str, Tensor] = state["average"]
         model.load_state_dict({k: v for k, v in weights.items() if k != WITHOUT_EFFECT})
-        return TrainedRun(config, model.eval(), Progress(**state["progress"]))
+        # Runs of before did not say; they were trained on a CPU.
+        hardware = state.get("hardware") or describe_hardware("cpu")
+        return TrainedRun(config, model.eval(), Progress(**state["progress"]), hardware)
     except DAMAGED as error:
         raise _unusable(path, error) from None
 

@@ -21,6 +21,7 @@ from dscsnet.tools.training.checkpoint import (
     WITHOUT_EFFECT,
     Progress,
     check_same_network,
+    describe_hardware,
     load_state,
 )
 from dscsnet.tools.training.config import TrainConfig, stored_train_config
@@ -188,6 +189,7 @@ class Trainer:
             "optimiser": self.step.optimiser.state_dict(),
             **self.objective.crops.state(),
             "progress": vars(self.progress),
+            "hardware": describe_hardware(self.device),
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)

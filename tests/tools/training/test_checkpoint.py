@@ -2,10 +2,10 @@
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from dscsnet.tools.training.checkpoint import Progress
-from dscsnet.tools.training.config import Optimisation
+from dscsnet.tools.training.checkpoint import Progress, describe_hardware  # noqa: E402
+from dscsnet.tools.training.config import Optimisation  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,12 @@ def test_the_budget_that_is_nearer_to_its_end_counts(
 ) -> None:
     settings = Optimisation(crops=100, batch=32, seconds=budget)
     assert Progress(step, seconds).fraction(settings) == fraction
+
+
+def test_the_hardware_of_a_run_is_the_one_that_it_was_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device}")
+    assert describe_hardware("cuda:1") == f"Card cuda:1, torch {torch.__version__}"
+    here = describe_hardware("cpu")
+    assert here.endswith(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
