@@ -221,8 +221,7 @@ class _Run:
             send(self._detections, end, self._lossless, self._stop)
 
     def _send_detections(self, message: Detections | End) -> None:
-        if self._detections is None:
-            return
+        assert self._detections is not None, "without that channel nothing is delayed"
         if send(self._detections, message, self._lossless, self._stop):
             self.counts["detections"] += 1
         else:

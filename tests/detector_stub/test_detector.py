@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from dscsnet.detector_stub import detector as module
 from dscsnet.detector_stub.config import DetectorConfig
@@ -188,7 +189,11 @@ class SlowDetector:
 
 @pytest.mark.parametrize(("mode", "expected"), [("live", [0, 8, 9]), ("lossless", list(range(10)))])
 def test_late_it_skips_to_the_newest_frames_only_in_live_mode(
-    context: zmq.Context, monkeypatch: pytest.MonkeyPatch, mode: str, expected: list[int]
+    context: zmq.Context,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    expected: list[int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, "SpotDetector", SlowDetector)
     # in one process a message is in the receiver's queue when send() returns
@@ -205,8 +210,25 @@ def test_late_it_skips_to_the_newest_frames_only_in_live_mode(
         assert answered == expected
         assert isinstance(bench.receive(), End)
         assert bench.result.result(10)["skipped"] == 10 - len(expected)
+        said = [text for text in caplog.messages if text.startswith("frames_skipped")]
+        assert len(said) == (mode == "live")  # the others within the same period
+        assert all(text.endswith("total=1 why=detector_too_slow") for text in said)
     finally:
         bench.close()
+
+
+def test_with_several_streams_it_exits_at_the_end_of_the_last(bench: Bench) -> None:
+    bench.start(exit_on_end=True)
+    for stream in ("cam0", "cam1"):
+        bench.frames.send(replace(frame(0), stream=stream))
+        assert bench.receive().key.stream == stream
+    bench.frames.send(End("cam0", EPOCH, 0, 1000))
+    assert bench.receive().key.stream == "cam0"
+    bench.frames.send(replace(frame(1), stream="cam1"))
+    assert bench.receive().key.frame_id == 1
+    bench.frames.send(End("cam1", EPOCH, 1, 1001))
+    assert isinstance(bench.receive(), End)
+    assert bench.result.result(10)["ended"] == 2
 
 
 def test_flow_resumes_when_the_frame_publisher_restarts(bench: Bench) -> None:
