@@ -155,7 +155,7 @@ def training_table(steps: Sequence[Stepped]) -> str:
     for line in steps:
         calls = [f"{v:.0f}" if v is not None else "" for v in (line.launches, line.waits)]
         figures = (f"{line.crops_per_s:,.0f}", f"{line.start_s:.0f}", *calls)
-        cells = (line.refused,) * 1 + ("",) * 3 if line.refused else figures
+        cells = (line.refused, "", "", "") if line.refused else figures
         memory = f"{line.memory_gib:.1f}"
         rows.append(f"| {' | '.join((line.model, line.way, str(line.batch), *cells, memory))} |")
     return "\n".join(rows) + "\n"
@@ -186,6 +186,6 @@ def train(
             mixed_precision=mixed_precision,
         )
         trainer.run(stop_at=end, validate_every=100)
-        if time.monotonic() > end:
+        if not trainer.finished:
             log.info("%s: goes on from %.0f %% next time", config.name, 100 * trainer.fraction)
             return
