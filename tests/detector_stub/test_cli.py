@@ -65,3 +65,14 @@ def test_signal_handlers_are_put_back() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert stop.wait(60)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_opencv_leaves_the_cores_to_the_node_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("cv2.setNumThreads", told.append)
+    path = tmp_path / "wrong.yaml"
+    path.write_text("mode: quick")
+    CliRunner().invoke(app, ["detector", "-c", str(path)])
+    assert told == [1]

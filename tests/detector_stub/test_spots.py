@@ -248,3 +248,11 @@ def test_bad_pixels_take_the_mean_of_the_good_ones_around() -> None:
         around[row - 3 : row + 4, 11:18] = True
         assert filled[row, 14] == pytest.approx(filled[around & good].mean(), rel=1e-4)
     assert module._filled(pixels, np.zeros_like(good)) is None
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_float_is_a_measurement_below_1e15_counts(sign: int) -> None:
+    limit = np.float64(1e15)
+    pixels = np.zeros((1, 3))
+    pixels[0, 1:] = sign * np.nextafter(limit, 0), sign * limit
+    assert module._good_pixels(pixels, None).tolist() == [[True, True, False]]
