@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from dscsnet.engines.engine import make_batch
 from dscsnet.engines.errors import InferenceError, ModelError
@@ -357,4 +358,12 @@ def test_a_card_lists_what_networks_can_be_given(folder: Path) -> None:
     card.write_text(card.read_text().replace("- crops\n", "- crops\n- wishes\n", 1))
     known = "inputs: expected crops, and others of crops, noise, psf_sigma, got crops, wishes"
     with pytest.raises(ModelError, match=known):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(("key", "said"), [("inputs", "inputs:"), ("outputs", "outputs:")])
+def test_a_card_that_lists_nothing_says_so(folder: Path, key: str, said: str) -> None:
+    card = yaml.safe_load((folder / CARD).read_text())
+    (folder / CARD).write_text(yaml.safe_dump(card | {key: []}))
+    with pytest.raises(ModelError, match=f"{said}.*, got none"):
         load_model(folder)
