@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
-from dscsnet.tools.gpu.visit import measure_runtimes, measure_training, prove, train
+from dscsnet.engines.errors import DscsnetError
+from dscsnet.tools.gpu.visit import measure_node, measure_runtimes, measure_training, prove, train
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one part of a visit."""
     parser = argparse.ArgumentParser(prog="python -m dscsnet.tools.gpu", description=__doc__)
-    parser.add_argument("part", choices=("prove", "training", "runtimes", "train"))
+    parser.add_argument("part", choices=("prove", "training", "runtimes", "node", "train"))
     parser.add_argument("folder", type=Path, help="for reports, or for runs and their checkpoints")
     parser.add_argument("configs", type=Path, nargs="*", help="training configurations, in order")
     parser.add_argument("--device", default="cuda")
@@ -29,12 +30,18 @@ def main(arguments: list[str] | None = None) -> None:
         "prove": prove,
         "training": measure_training,
         "runtimes": measure_runtimes,
+        "node": measure_node,
     }
     if given.part in parts:
         parts[given.part](given.folder, given.device)
         return
+    if not given.configs:
+        parser.error("train: give training configurations")
     options = {"compiled": given.compiled, "mixed_precision": given.mixed_precision}
-    train(given.folder, given.configs, given.device, given.seconds, **options)
+    try:
+        train(given.folder, given.configs, given.device, given.seconds, **options)
+    except DscsnetError as error:
+        sys.exit(f"dscsnet: {error}")
 
 
 if __name__ == "__main__":

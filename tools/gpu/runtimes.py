@@ -72,7 +72,7 @@ def measure(
         runtime = open_runtime(kind, loaded, RuntimeOptions(precision=precision))
         engine = ModelEngine(loaded, runtime)
         engine.check(batch_sizes=(1,))
-        inputs = {size: _inputs(engine, size) for size in (*batches, LATENCY_BATCH)}
+        inputs = {size: _inputs(loaded, size) for size in (*batches, LATENCY_BATCH)}
         speeds = {size: _speed(runtime, inputs[size], size) for size in batches}
         latency = _latency(lambda: runtime.run(inputs[LATENCY_BATCH]))
         work = 2 * work_of_a_crop(loaded) * speeds[batches[-1]]
@@ -164,10 +164,9 @@ def report(
 
 def _eager_model(model: str, batches: tuple[int, ...], device: str) -> Measured:
     loaded = load_model(model)
-    engine = ModelEngine(loaded, open_runtime("onnxruntime", loaded))
 
     def inputs(size: int) -> list[torch.Tensor]:
-        return [torch.from_numpy(np.array(value)) for value in _inputs(engine, size).values()]
+        return [torch.from_numpy(np.array(value)) for value in _inputs(loaded, size).values()]
 
     network = load_network(loaded.folder)
     return measure_eager(f"torch eager, {model}", network, inputs, batches, device)
@@ -177,10 +176,10 @@ def _speed(runtime: Runtime, inputs: Arrays, size: int) -> float:
     return rate(lambda: runtime.run(inputs), size, SECONDS)
 
 
-def _inputs(engine: ModelEngine, size: int) -> Arrays:
-    batch = bench_batch(engine.grid.crop_size, size)
+def _inputs(model: Model, size: int) -> Arrays:
+    batch = bench_batch(model.card.crop_size, size)
     given = {"crops": batch.pixels, "noise": batch.noise, "psf_sigma": batch.psf}
-    return {name: given[name] for name in engine.model.card.inputs}
+    return {name: given[name] for name in model.card.inputs}
 
 
 def work_of_a_crop(model: Model) -> int:

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from dscsnet.pipeline.config import EngineSettings
+from dscsnet.tools.bench.node import bench_node
 from dscsnet.tools.gpu.runtimes import BATCHES, RUNTIMES, Measured, as_markdown, report
 from dscsnet.tools.gpu.training import (
     FIELD,
@@ -45,7 +47,8 @@ class Sizes:
     Attributes:
         compared: crops whose gradients are compared.
         models: None: every shipped one.
-        tests, node: arguments of `pytest` and of `dscsnet bench`.
+        tests: arguments of `pytest`.
+        candidates, frames: of the node's part.
     """
 
     ways: tuple[Way, ...] = WAYS
@@ -55,7 +58,8 @@ class Sizes:
     models: tuple[str, ...] | None = None
     runtimes: tuple[tuple[Any, Any], ...] = RUNTIMES
     tests: tuple[str, ...] = ("-m", "gpu", "tests/gpu")
-    node: tuple[str, ...] = ("--frames", "60")
+    candidates: tuple[int, ...] = (20,)
+    frames: int = 60
 
 
 def prove(folder: Path, device: str = "cuda") -> None:
@@ -69,7 +73,7 @@ def prove(folder: Path, device: str = "cuda") -> None:
     run_python(folder / "tests.log", TESTS_S, "pytest", "-q", *Sizes.tests)
     run_python(folder / "training.log", TRAINING_S, *part, "training", str(folder))
     run_python(folder / "runtimes.log", RUNTIMES_S, *part, "runtimes", str(folder))
-    run_python(folder / "node.txt", NODE_S, "dscsnet", "bench", *Sizes.node)
+    run_python(folder / "node.log", NODE_S, *part, "node", str(folder))
     (folder / "report.md").write_text(summary(folder))
 
 
@@ -106,6 +110,14 @@ def measure_runtimes(folder: Path, device: str, sizes: Sizes = Sizes()) -> None:
         found.append("lines", asdict(line))
 
 
+def measure_node(folder: Path, device: str, sizes: Sizes = Sizes()) -> None:
+    """Speed of the whole node with its own choice of runtime, as `node.json`."""
+    found = _Findings(folder / "node.json", device)
+    model = EngineSettings().model
+    for speed in bench_node(model, sizes.candidates, frames=sizes.frames, threads=0):
+        found.append("speeds", asdict(speed))
+
+
 class _Findings:
     """What was found so far, as a file."""
 
@@ -129,7 +141,7 @@ class _Findings:
 def summary(folder: Path) -> str:
     """The findings of a folder as text, those parts that there are."""
     parts: list[str] = []
-    for name in ("training", "runtimes"):
+    for name in ("training", "runtimes", "node"):
         path = folder / f"{name}.json"
         if not path.exists():
             parts.append(f"{name}: nothing was found, see {name}.log")
@@ -142,9 +154,8 @@ def summary(folder: Path) -> str:
             parts.append(training_table([Stepped(**line) for line in found["ways"]]))
         if "lines" in found:
             parts.append(as_markdown([Measured(**line) for line in found["lines"]]))
-    for name in ("tests.log", "node.txt"):
-        lines = (folder / name).read_text().strip().splitlines() or ["no output"]
-        parts.append("\n".join(lines[-1:] if name == "tests.log" else lines))
+        parts += [f"node: {json.dumps(speed)}" for speed in found.get("speeds", ())]
+    parts.append((folder / "tests.log").read_text().strip().rpartition("\n")[2] or "no output")
     return "\n\n".join(parts) + "\n"
 
 

@@ -25,6 +25,8 @@ QUICK = visit.Sizes(
     ways=(Way(SMALL, 4, graphed=False), Way("no/such.yaml", 4)),
     steps=2,
     compared=8,
+    candidates=(1,),
+    frames=20,
 )
 
 
@@ -53,13 +55,17 @@ def test_the_parts_tell_what_they_found_and_what_failed(tmp_path: Path) -> None:
         assert 0.9 < cosines["bf16"] < 1
     visit.measure_runtimes(tmp_path, "cpu", QUICK)
     (tmp_path / "tests.log").write_text("...\n3 passed\n")
-    (tmp_path / "node.txt").write_text("100 frames/s\n")
+    visit.measure_node(tmp_path, "cpu", QUICK)
     text = visit.summary(tmp_path)
     assert text.startswith("no GPU: cpu\n")
     assert "| csist100k-compact | kernel by kernel, fp32 | 4 |" in text
     assert "torch eager, DISTA-Net" in text
     assert text.count("crops on the device") == 2
-    assert text.endswith("3 passed\n\n100 frames/s\n")
+    (speed,) = json.loads((tmp_path / "node.json").read_text())["speeds"]
+    assert speed["candidates"] == 1
+    assert speed["frames_per_s"] > 0
+    assert f"node: {json.dumps(speed)}" in text
+    assert text.endswith("\n\n3 passed\n")
 
 
 def test_a_part_that_dies_leaves_the_others(
@@ -78,7 +84,7 @@ def test_a_part_that_dies_leaves_the_others(
         ("pytest", "gpu", "tests/gpu"),
         ("dscsnet.tools.gpu", "training", folder),
         ("dscsnet.tools.gpu", "runtimes", folder),
-        ("dscsnet", "--frames", "60"),
+        ("dscsnet.tools.gpu", "node", folder),
     ]
     assert "runtimes: nothing was found, see runtimes.log" in (tmp_path / "report.md").read_text()
 
@@ -127,3 +133,13 @@ def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="needs a GPU"):
         command.main(["prove", "nowhere"])
     assert training.WAYS
+
+
+def test_training_says_in_a_line_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["train", str(tmp_path), "--device", "cpu"])
+    assert capsys.readouterr().err.endswith("error: train: give training configurations\n")
+    with pytest.raises(SystemExit, match=r"^dscsnet: no/such\.yaml: "):
+        command.main(["train", str(tmp_path), "no/such.yaml", "--device", "cpu"])
