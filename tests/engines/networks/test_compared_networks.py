@@ -17,6 +17,7 @@ from dscsnet.engines.networks.ista_net import ISTANetConfig, ISTANetPlusConfig  
 from dscsnet.engines.networks.one_stage import OneStageConfig  # noqa: E402
 from dscsnet.engines.networks.registry import AnyNetworkConfig, build  # noqa: E402
 from dscsnet.engines.networks.srcnn import SRCNNConfig  # noqa: E402
+from tests.engines.networks.batches import check_alone_and_together  # noqa: E402
 
 SMALL: dict[str, GridConfig] = {
     "dscsnet": NetworkConfig(field_size=5, stages=3, width=4),
@@ -57,14 +58,7 @@ def crops(config: GridConfig, number: int) -> "torch.Tensor":
 
 
 def test_a_result_does_not_depend_on_its_batch(config: GridConfig) -> None:
-    network = make(config).eval()
-    batch = crops(config, 5)
-    with torch.no_grad():
-        together = network(batch)
-        alone = torch.cat([network(crop[None]) for crop in batch])
-    assert together.shape == (5, config.grid.cells, config.grid.cells)
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    assert (together[0] - together[1]).abs().max() > 1e-4
+    check_alone_and_together(make(config).eval(), crops(config, 5), 1e-4)
 
 
 def test_every_parameter_gets_a_gradient(config: GridConfig) -> None:

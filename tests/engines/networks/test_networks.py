@@ -16,6 +16,7 @@ from dscsnet.engines.networks.layers import (  # noqa: E402
     neighbourhoods,
     soft_threshold,
 )
+from tests.engines.networks.batches import check_alone_and_together  # noqa: E402
 
 SMALL = NetworkConfig(field_size=5, stages=3, width=4)
 VARIANTS = {
@@ -81,14 +82,7 @@ def test_x_update_is_the_dense_inverse(config: NetworkConfig, penalty: float) ->
 
 
 def test_a_result_does_not_depend_on_its_batch(config: NetworkConfig) -> None:
-    network = make(config).eval()
-    batch = crops(config, 5)
-    with torch.no_grad():
-        together = network(batch)
-        alone = torch.cat([network(crop[None]) for crop in batch])
-    assert together.shape == (5, config.grid.cells, config.grid.cells)
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    assert (together[0] - together[1]).abs().max() > 1e-3
+    check_alone_and_together(make(config).eval(), crops(config, 5), 1e-3)
 
 
 def test_every_parameter_gets_a_gradient(config: NetworkConfig) -> None:
