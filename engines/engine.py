@@ -7,13 +7,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.array_types import Float
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.geometry import Grid
+from dscsnet.engines.sensor import Psf, Sensor
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
-#: PSF sigma along x and y, px.
-Psf = tuple[float, float]
+#: Of batches that say no more than the widths of each crop's PSF.
+PLAIN_SENSOR = Sensor((1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,22 @@ class CropBatch:
         pixels: (n, s, s) float32 counts above background, C-contiguous.
         usable: (n, s, s) bool, pixels to trust in the fit.
         noise: (n,) float32 noise sigma, counts; NaN where unknown.
-        psf: (n, 2) float32 PSF sigma along x and y, px.
+        psf: (n, 2) float32 PSF sigma along x and y, px; where the sensor's PSF is a table, that
+            holds.
+        sensor: what else is known of the PSF, and the noise of light; the same for all crops.
+        frame: (n,) number of the frame that each crop is of, those of one frame together; None:
+            they have nothing to do with each other.
+        log_prior: (n, slots + 2) added to ln of the probability of 0, 1, ... targets and of more;
+            None: nothing is.
     """
 
     pixels: NDArray[np.float32]
     usable: NDArray[np.bool_]
     noise: NDArray[np.float32]
     psf: NDArray[np.float32]
+    sensor: Sensor = PLAIN_SENSOR
+    frame: NDArray[np.int64] | None = None
+    log_prior: Float | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -38,7 +49,14 @@ class CropBatch:
     def part(self, first: int, last: int) -> "CropBatch":
         """Crops first..last-1."""
         rows = np.s_[first:last]
-        return CropBatch(self.pixels[rows], self.usable[rows], self.noise[rows], self.psf[rows])
+        return self.take(rows)
+
+    def take(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> "CropBatch":
+        """Some of the crops."""
+        columns = (self.pixels[rows], self.usable[rows], self.noise[rows], self.psf[rows])
+        frame = None if self.frame is None else self.frame[rows]
+        log_prior = None if self.log_prior is None else self.log_prior[rows]
+        return CropBatch(*columns, self.sensor, frame, log_prior)
 
 
 class Engine(Protocol):
@@ -49,7 +67,9 @@ class Engine(Protocol):
         runtime_name: runtime, version and device, as published in messages.
         sha256: digest of the network that identifies it in messages; empty without a network.
         grid: the crops' geometry.
-        psf: PSF sigma along x and y that crops have unless a batch says otherwise, px.
+        sensor: that crops are of unless a batch says otherwise.
+        psf: of that sensor, sigma along x and y, px.
+        weighs_numbers: whether a batch's `log_prior` changes what it reads.
     """
 
     @property
@@ -61,7 +81,11 @@ class Engine(Protocol):
     @property
     def grid(self) -> Grid: ...
     @property
+    def sensor(self) -> Sensor: ...
+    @property
     def psf(self) -> Psf: ...
+    @property
+    def weighs_numbers(self) -> bool: ...
 
     def run(self, batch: CropBatch) -> Outputs:
         """The expensive part.
@@ -97,6 +121,6 @@ def make_batch(
     usable: NDArray[np.bool_],
     noise: NDArray[np.float32],
 ) -> CropBatch:
-    """Crops with the engine's own PSF; shapes as in `CropBatch`."""
-    psf = np.broadcast_to(np.array(engine.psf, np.float32), (len(pixels), 2))
-    return CropBatch(pixels, usable, noise, np.ascontiguousarray(psf))
+    """Crops of the engine's own sensor; shapes as in `CropBatch`."""
+    psf = np.broadcast_to(np.array(engine.sensor.psf, np.float32), (len(pixels), 2))
+    return CropBatch(pixels, usable, noise, np.ascontiguousarray(psf), engine.sensor)

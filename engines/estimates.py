@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from dscsnet.engines.array_types import Float
 
 #: Columns that are not one float a target.
-SPECIAL = ("crop", "likely", "chi2", "doubt", "psf_scale", "occupied")
+SPECIAL = ("crop", "likely", "chi2", "doubt", "psf_scale", "occupied", "probability")
 
 
 class Doubt(enum.IntFlag):
@@ -37,6 +38,8 @@ class Estimates:
         doubt: (crops,) bits of `Doubt`; 0: trust the targets.
         psf_scale: (crops,) fitted PSF width over the one told; NaN where not fitted.
         occupied: (crops,) probability that there is a target at all; NaN where not given.
+        probability: (crops, n + 2) of 0, 1, ... n targets and of more; NaN where not given, and
+            (crops, 0) where no crop has any.
     """
 
     crop: NDArray[np.int64]
@@ -52,6 +55,7 @@ class Estimates:
     doubt: NDArray[np.uint8]
     psf_scale: Float
     occupied: Float
+    probability: Float
 
     @property
     def crops(self) -> int:
@@ -67,6 +71,14 @@ class Estimates:
     def converged(self) -> NDArray[np.bool_]:
         """(crops,) whether the targets of each crop are to be trusted."""
         return self.doubt == 0
+
+    @property
+    def certainty(self) -> Float:
+        """(crops,) probability of the number of targets that is given; NaN where not given."""
+        if not self.probability.shape[1]:
+            return np.full(self.crops, np.nan)
+        result: Float = np.take_along_axis(self.probability, self.number[:, None], 1)[:, 0]
+        return result
 
     def likeliest(self) -> "Estimates":
         """The same without targets beyond the likeliest number."""
@@ -94,9 +106,26 @@ class Estimates:
         doubt[index] = self.doubt
         spread = {}
         for name, column in self._crop_columns().items():
-            spread[name] = np.full(crops, np.nan)
+            spread[name] = np.full((crops, *column.shape[1:]), np.nan)
             spread[name][index] = column
         return replace(self, crop=index[self.crop], doubt=doubt, **spread)
+
+    def replaced(self, index: NDArray[np.int64], other: "Estimates") -> "Estimates":
+        """The same with crop index[i] as crop i of `other` has it; index ascends."""
+        stays = ~np.isin(self.crop, index)
+        order = np.argsort(np.concatenate([self.crop[stays], index[other.crop]]), kind="stable")
+        columns = {
+            name: np.concatenate([column[stays], getattr(other, name)])[order]
+            for name, column in self._columns().items()
+        }
+        likely = np.concatenate([self.likely[stays], other.likely])[order]
+        crop = np.concatenate([self.crop[stays], index[other.crop]])[order]
+        crops = {name: column.copy() for name, column in self._crop_columns().items()}
+        for name, column in crops.items():
+            column[index] = getattr(other, name)
+        doubt = self.doubt.copy()
+        doubt[index] = other.doubt
+        return Estimates(crop=crop, likely=likely, doubt=doubt, **columns, **crops)
 
     @staticmethod
     def join(parts: "list[Estimates]") -> "Estimates":
@@ -118,7 +147,9 @@ class Estimates:
         """No crops, no targets."""
         special = {"crop": np.int64, "likely": np.bool_, "doubt": np.uint8}
         types = {f.name: special.get(f.name, np.float64) for f in fields(Estimates)}
-        return Estimates(**{name: np.empty(0, dtype) for name, dtype in types.items()})
+        columns: dict[str, NDArray[Any]] = {n: np.empty(0, dtype) for n, dtype in types.items()}
+        columns["probability"] = np.empty((0, 0))
+        return Estimates(**columns)
 
     def _columns(self) -> dict[str, Float]:
         """The columns with one float a target."""
@@ -127,4 +158,5 @@ class Estimates:
 
     def _crop_columns(self) -> dict[str, Float]:
         """The columns with one entry a crop, but `doubt`."""
-        return {"chi2": self.chi2, "psf_scale": self.psf_scale, "occupied": self.occupied}
+        names = ("chi2", "psf_scale", "occupied", "probability")
+        return {name: getattr(self, name) for name in names}

@@ -4,22 +4,36 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
 from dscsnet.engines.card import GridlessReadout, GridReadout, ModelCard
-from dscsnet.engines.engine import CropBatch, Outputs, Psf, finite_crops, make_batch
+from dscsnet.engines.engine import CropBatch, Outputs, finite_crops, make_batch
 from dscsnet.engines.errors import GoldenCheckFailed, InferenceError, ModelError
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.fitting import NO_SELECTION
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.model import SELECTION, Golden, Model, load_model
+from dscsnet.engines.network_view import seen_by_network, seen_psf
+from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.readouts import read_grid, read_gridless
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
+from dscsnet.engines.sensor import Psf, Sensor
+
+if TYPE_CHECKING:
+    from dscsnet.engines.psf_fit import PsfFitEngine
 
 log = logging.getLogger(__name__)
+
+#: A PSF width this close to the card's range, relative, is within it.
+NEARLY = 1e-3
+#: Cost of a target in fits without a network, ln(pixels): one false in some hundred single ones.
+TARGET_PENALTY = 3.7
+#: Pixels along the crop's rim whose loss a network hardly feels.
+MARGIN = 1
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class ModelEngine:
     """Crops in, targets out; used by one thread at a time.
 
     Args:
-        psf: PSF sigma along x and y, px; None: the width that the model's card gives.
+        sensor: its PSF and noise; None: a PSF of the width that the model's card gives.
         fallbacks: faster runtimes that did not work here.
     """
 
@@ -47,13 +61,13 @@ class ModelEngine:
         self,
         model: Model,
         runtime: Runtime,
-        psf: Psf | None = None,
+        sensor: Sensor | None = None,
         fallbacks: tuple[Fallback, ...] = (),
     ) -> None:
         self.model, self.runtime, self.fallbacks = model, runtime, fallbacks
-        width = model.card.psf_sigma
-        self._psf = psf or (width, width)
+        self.sensor = sensor or Sensor.gaussian(model.card.psf_sigma)
         self._selection = model.selection()
+        self._fit: PsfFitEngine | None = None  # of crops that the network cannot judge
 
     @property
     def name(self) -> str:
@@ -73,7 +87,11 @@ class ModelEngine:
 
     @property
     def psf(self) -> Psf:
-        return self._psf
+        return self.sensor.psf
+
+    @property
+    def weighs_numbers(self) -> bool:
+        return self._selection is not NO_SELECTION
 
     def run(self, batch: CropBatch) -> Outputs:
         """Execute the network; outputs by the names that the card gives.
@@ -82,11 +100,7 @@ class ModelEngine:
             InferenceError: the runtime failed, or gave something else than the card says, or not
                 one result is finite.
         """
-        given: dict[str, NDArray[np.float32]] = {
-            "crops": batch.pixels,
-            "noise": batch.noise,
-            "psf_sigma": batch.psf,
-        }
+        given = seen_by_network(batch)
         outputs = self._execute({name: given[name] for name in self.model.card.inputs})
         if len(batch) and not finite_crops(outputs).any():
             raise InferenceError("the network's output is not finite for any crop of the batch")
@@ -119,7 +133,33 @@ class ModelEngine:
                 f"{self.name}: {SELECTION} is for {self._selection.slots} slots, "
                 f"the network has {slots}"
             )
-        return read_gridless(card.readout, outputs, batch, self._selection)
+        estimates = read_gridless(card.readout, outputs, batch, self._selection)
+        blind = self._blind(batch)
+        return self._refit(estimates, batch, blind) if blind.any() else estimates
+
+    def _blind(self, batch: CropBatch) -> NDArray[np.bool_]:
+        """(n,) crops that the network cannot judge: its PSF is another, or pixels are missing.
+
+        Pixels whose loss matters are those of the field in which it looks for targets.
+        """
+        low, high = self.model.card.psf_sigma_range
+        psf = seen_psf(batch)
+        strange = (psf < low * (1 - NEARLY)) | (psf > high * (1 + NEARLY))
+        margin = MARGIN if self.grid.crop_size > 2 * MARGIN else 0
+        inner = slice(margin, self.grid.crop_size - margin)
+        seen = np.asarray(batch.usable[:, inner, inner].all((1, 2)), bool)
+        return np.asarray(strange.any(1) | ~seen, bool)
+
+    def _refit(self, estimates: Estimates, batch: CropBatch, rows: NDArray[np.bool_]) -> Estimates:
+        """The estimates with some crops' from fits that no network started."""
+        if self._fit is None:
+            from dscsnet.engines.psf_fit import PsfFitEngine
+            from dscsnet.engines.psf_fit_settings import PsfFitSettings
+
+            settings = PsfFitSettings(crop_size=self.grid.crop_size, target_penalty=TARGET_PENALTY)
+            self._fit = PsfFitEngine(settings)
+        part = batch.take(rows)
+        return estimates.replaced(np.flatnonzero(rows), self._fit.read(self._fit.run(part), part))
 
     def golden_error(self) -> float:
         """Largest relative L2 error of an output on the stored crops."""
@@ -197,28 +237,43 @@ def open_model_engine(
     name: str | Path,
     runtime: str = "auto",
     *,
-    psf: Psf | None = None,
+    sensor: Sensor | None = None,
+    noise_model: NoiseModel | None = None,
     least_existence: float | None = None,
     options: RuntimeOptions | None = None,
 ) -> ModelEngine:
     """Load a model into a runtime; see `open_engine`."""
     model = _with_further(load_model(name), least_existence)
-    low, high = model.card.psf_sigma_range
-    if psf and not (low <= min(psf) and max(psf) <= high):
-        given = f"{psf[0]:g}" if psf[0] == psf[1] else f"{psf[0]:g} by {psf[1]:g}"
-        raise ModelError(
-            f"PSF sigma {given} px: the model {model.card.name} holds for {low:g} to {high:g} px; "
-            "take another model, the engine psf-fit, or train a model for this sensor"
-        )
+    gridless = isinstance(model.card.readout, GridlessReadout)
+    if sensor is None:
+        sensor = Sensor.gaussian(model.card.psf_sigma, noise_model=noise_model or NoiseModel())
+    elif not gridless:
+        _refuse_strange(model.card, sensor)
     options = options or RuntimeOptions()
     *faster, (_, last) = openers(runtime)
     fallbacks: list[Fallback] = []
     for kind, opener in faster:
         try:
-            return _checked(ModelEngine(model, opener(model, options), psf, tuple(fallbacks)))
+            return _checked(ModelEngine(model, opener(model, options), sensor, tuple(fallbacks)))
         except (ModelError, InferenceError) as error:
             fallbacks.append(_fallback(kind, error))
-    return ModelEngine(model, last(model, options), psf, tuple(fallbacks))
+    return ModelEngine(model, last(model, options), sensor, tuple(fallbacks))
+
+
+def _refuse_strange(card: ModelCard, sensor: Sensor) -> None:
+    """Without a fit after it a network answers for its own PSF only."""
+    if sensor.is_tabled:
+        raise ModelError(
+            f"the model {card.name} takes a Gaussian PSF along the image's axes; for another, "
+            "take field-unfolded or the engine psf-fit"
+        )
+    (low, high), psf = card.psf_sigma_range, sensor.psf
+    if not (low <= min(psf) and max(psf) <= high):
+        given = f"{psf[0]:g}" if psf[0] == psf[1] else f"{psf[0]:g} by {psf[1]:g}"
+        raise ModelError(
+            f"PSF sigma {given} px: the model {card.name} holds for {low:g} to {high:g} px; "
+            "take another model, the engine psf-fit, or train a model for this sensor"
+        )
 
 
 def gives_further(readout: GridReadout | GridlessReadout) -> bool:

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from dscsnet.engines.engine import Engine, Psf
+from dscsnet.engines.engine import Engine
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.psf_fit_settings import PSF_FIT, PsfFitSettings
 from dscsnet.engines.runtimes.base import RuntimeOptions
+from dscsnet.engines.sensor import Sensor
 
 
 def open_engine(
@@ -14,7 +16,8 @@ def open_engine(
     runtime: str = "auto",
     *,
     threads: int = 0,
-    psf: Psf | None = None,
+    sensor: Sensor | None = None,
+    noise_model: NoiseModel | None = None,
     psf_fit: PsfFitSettings | None = None,
     least_existence: float | None = None,
     options: RuntimeOptions | None = None,
@@ -23,8 +26,9 @@ def open_engine(
 
     Args:
         threads: CPU threads of one batch; 0: one for each core.
-        psf: the sensor's PSF sigma along x and y, px; None: what the model was made for.
-        psf_fit: settings of `psf-fit`, in place of `psf`.
+        sensor: its PSF and noise; None: what the model was made for.
+        noise_model: where the sensor is not given, what light adds to a pixel's noise.
+        psf_fit: settings of `psf-fit`, in place of the sensor's PSF.
         least_existence: give targets beyond the likeliest number, too, from this probability on.
         options: what else runtimes can be told; its threads give way to `threads`.
 
@@ -36,10 +40,17 @@ def open_engine(
             raise ModelError("least_existence: psf-fit has no targets beyond the likeliest number")
         from dscsnet.engines.psf_fit import PsfFitEngine
 
-        return PsfFitEngine(psf_fit) if psf_fit else PsfFitEngine.for_gaussian(psf)
+        if sensor is not None and psf_fit is None:
+            return PsfFitEngine.for_sensor(sensor)
+        return PsfFitEngine(psf_fit, noise_model=noise_model or NoiseModel())
     from dscsnet.engines.model_engine import open_model_engine
 
     options = replace(options or RuntimeOptions(), threads=threads)
     return open_model_engine(
-        model, runtime, psf=psf, least_existence=least_existence, options=options
+        model,
+        runtime,
+        sensor=sensor,
+        noise_model=noise_model,
+        least_existence=least_existence,
+        options=options,
     )

@@ -4,30 +4,22 @@ The classical reference, and what there is for a PSF that no model was trained f
 elliptical and turned, or one sampled in a file.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import NUMBA_VERSION, as_kernel_takes
-from dscsnet.engines.engine import CropBatch, Outputs, Psf, make_batch
+from dscsnet.engines.engine import CropBatch, Outputs, make_batch
 from dscsnet.engines.errors import ModelError
 from dscsnet.engines.estimates import Doubt, Estimates
 from dscsnet.engines.fitting.orders import OrderOptions, search_orders
-from dscsnet.engines.fitting.psf import (
-    NO_TABLE,
-    check_number,
-    elliptical_table,
-    read_samples,
-    sampled_table,
-    widths,
-)
-from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.fitting.psf import check_number, read_samples
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.imaging import render
+from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.readouts.score import HIT_DISTANCE
+from dscsnet.engines.sensor import Psf, Sensor
 
 #: Errors of a position that its covariance knows nothing of, px; for the score only.
 UNTOLD_ERROR = 0.04
@@ -52,17 +44,22 @@ class PsfFitEngine:
     name = "psf-fit"
     runtime_name = f"numba {NUMBA_VERSION} CPU"
     sha256 = ""
+    weighs_numbers = False
 
     def __init__(
-        self, settings: PsfFitSettings | None = None, samples: Float | None = None
+        self,
+        settings: PsfFitSettings | None = None,
+        samples: Float | None = None,
+        noise_model: NoiseModel = NoiseModel(),
     ) -> None:
         self.settings = settings = settings or PsfFitSettings()
         size = settings.crop_size
         self.grid = Grid(crop_size=size, upsampling=1, field_size=size)
-        self.psf, self._table = _describe(settings, samples)
+        self.sensor = _sensor(settings, samples, noise_model)
         draws = np.random.default_rng(settings.seed)
         self._draws = draws.normal(size=(settings.starts, settings.most, 3))
-        held = self._table.coefficients.size > 0 or settings.width_prior == 0
+        table = self.sensor.table
+        held = settings.width_prior == 0 or table.coefficients.shape[2] == 1
         self._options = OrderOptions(
             starts=settings.starts,
             steps=settings.steps,
@@ -74,11 +71,16 @@ class PsfFitEngine:
         )
 
     @staticmethod
-    def for_gaussian(psf: Psf | None) -> "PsfFitEngine":
-        """The engine with default settings and a Gaussian of these sigmas along x and y, px."""
-        if psf is None:
-            return PsfFitEngine()
-        return PsfFitEngine(PsfFitSettings(sigma_x=psf[0], sigma_y=psf[1]))
+    def for_sensor(sensor: Sensor | None) -> "PsfFitEngine":
+        """The engine with default settings and a sensor's PSF and noise."""
+        engine = PsfFitEngine()
+        if sensor is not None:
+            engine.sensor = sensor
+        return engine
+
+    @property
+    def psf(self) -> Psf:
+        return self.sensor.psf
 
     def run(self, batch: CropBatch) -> Outputs:
         """Fit the crops; the columns of `OrderResults` by their names."""
@@ -87,7 +89,8 @@ class PsfFitEngine:
             as_kernel_takes(batch.usable, np.bool_),
             as_kernel_takes(batch.noise, np.float64),
             as_kernel_takes(batch.psf, np.float64),
-            self._table,
+            batch.sensor.table,
+            _plain_numbers(batch.sensor.noise_model),
             self._options,
             self._draws,
         )
@@ -126,6 +129,7 @@ class PsfFitEngine:
             doubt=self._doubts(given, count, fitted),
             psf_scale=given["psf_factor"],
             occupied=np.where(fitted, 1 - given["probability"][:, 0], np.nan),
+            probability=_with_more(given["probability"], fitted),
         )
 
     def _doubts(
@@ -149,7 +153,7 @@ class PsfFitEngine:
             ModelError: it is not found where it is.
         """
         size, middle = self.grid.crop_size, self.grid.center
-        spot = render([middle + 0.2], [middle - 0.3], [1e3], (size, size), *self.psf)
+        spot = render([middle + 0.2], [middle - 0.3], [1e3], (size, size), *self.sensor.psf)
         for number in batch_sizes:
             pixels = np.repeat(spot[None].astype(np.float32), number, 0)
             noise = np.ones(number, np.float32)
@@ -157,31 +161,34 @@ class PsfFitEngine:
             found = self.read(self.run(batch), batch)
             near = np.hypot(found.x - middle - 0.2, found.y - middle + 0.3) < HIT_DISTANCE
             # A PSF that is no Gaussian takes this spot for several targets.
-            if self._table is NO_TABLE and not (found.crops == near.sum() == number):
+            if not self.sensor.is_tabled and not (found.crops == near.sum() == number):
                 raise ModelError(f"{self.name} on {self.runtime_name} misses a bright target")
 
     def close(self) -> None:
         """Nothing to free."""
 
 
-def _describe(settings: PsfFitSettings, samples: Float | None) -> tuple[Psf, PsfTable]:
-    """PSF sigma along the image's x and y, and the table unless a Gaussian needs none."""
+def _sensor(settings: PsfFitSettings, samples: Float | None, noise_model: NoiseModel) -> Sensor:
     if samples is not None:
         check_number(samples, "a PSF")
     elif settings.file is not None:
         samples = read_samples(settings.file)
     if samples is not None:
-        table = sampled_table(samples, settings.oversampling)
-        return widths(samples, settings.oversampling), table
-    sigma_x, sigma_y = settings.sigma_x, settings.sigma_y or settings.sigma_x
-    if sigma_x == sigma_y or settings.angle % 180 == 0:
-        return (sigma_x, sigma_y), NO_TABLE
-    cosine, sine = math.cos(math.radians(settings.angle)), math.sin(math.radians(settings.angle))
-    along_x, along_y = (
-        math.hypot(sigma_x * cosine, sigma_y * sine),
-        math.hypot(sigma_x * sine, sigma_y * cosine),
+        return Sensor.sampled(samples, settings.oversampling, noise_model=noise_model)
+    return Sensor.gaussian(
+        settings.sigma_x, settings.sigma_y, settings.angle, noise_model=noise_model
     )
-    return (along_x, along_y), elliptical_table(sigma_x, sigma_y, settings.angle)
+
+
+def _plain_numbers(model: NoiseModel) -> NoiseModel:
+    """Of the types that the loops are compiled for."""
+    return NoiseModel(float(model.gain), float(model.psf_error))
+
+
+def _with_more(probability: Float, fitted: NDArray[np.bool_]) -> Float:
+    """(n, most + 2): of more targets than were tried nothing is known."""
+    given = np.where(fitted[:, None], probability, np.nan)
+    return np.concatenate([given, np.where(fitted, 0.0, np.nan)[:, None]], 1)
 
 
 def _existence(probability: Float, sigma_log: Float, count: NDArray[np.int64]) -> Float:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from dscsnet.engines.noise_model import PSF_ERROR
 from dscsnet.engines.psf_fit_settings import GREATEST_SIGMA, LEAST_SIGMA, PSF_FIT, PsfFitSettings
 from dscsnet.engines.runtime_names import Precision, RuntimeName
 from dscsnet.pipeline.messages import NAME_PATTERN
@@ -101,6 +102,10 @@ class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ) = None
 
 
+#: Settings that state the PSF, of which there can be one.
+STATEMENTS = ("psf_fit", "psf_ellipse", "psf_file", "psf_sigma")
+
+
 class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What unmixes the crops."""
 
@@ -124,6 +129,45 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Sigma | Annotated[list[Sigma], Meta(min_length=2, max_length=2)] | None,
         Meta(description="the sensor's PSF sigma, px, or along x and y; null: the model's own"),
     ] = None
+    psf_ellipse: (
+        Annotated[
+            tuple[Sigma, Sigma, float],
+            Meta(
+                description="the PSF as sigma_major and sigma_minor, px, and the angle of the major "
+                "axis from x towards y, degrees; in place of psf_sigma"
+            ),
+        ]
+        | None
+    ) = None
+    psf_file: (
+        Annotated[
+            str,
+            Meta(
+                description="the PSF as samples in a .npy file or a grey image; "
+                "in place of psf_sigma"
+            ),
+        ]
+        | None
+    ) = None
+    psf_oversampling: Annotated[
+        int, Meta(ge=1, le=1024, description="samples a px of psf_file")
+    ] = 1
+    psf_error: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="rms error of the PSF on a pixel, as a share of the light there; "
+            "`dscsnet calibrate` measures it",
+        ),
+    ] = PSF_ERROR
+    gain: (
+        Annotated[
+            float,
+            Meta(gt=0, description="electrons a count: light has shot noise; null: none is known"),
+        ]
+        | None
+    ) = None
     psf_fit: Annotated[
         PsfFitSettings | None, Meta(description="model psf-fit: its PSF, in place of psf_sigma")
     ] = None
@@ -144,16 +188,15 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Refuse settings that nothing would use."""
         if self.psf_fit and self.model != PSF_FIT:
             raise ValueError(f"engine.psf_fit is for the model {PSF_FIT}, not {self.model}")
-        if self.psf_fit and self.psf_sigma is not None:
-            raise ValueError("engine.psf_fit states the PSF: leave out engine.psf_sigma")
+        stated = [name for name in STATEMENTS if getattr(self, name) is not None]
+        if len(stated) > 1:
+            first, second = stated[:2]
+            raise ValueError(f"engine.{first} states the PSF: leave out engine.{second}")
 
     @property
-    def psf(self) -> tuple[float, float] | None:
-        """PSF sigma along x and y, px, if it was given."""
-        given = self.psf_sigma
-        if given is None:
-            return None
-        return (given[0], given[1]) if isinstance(given, list) else (given, given)
+    def states_psf(self) -> bool:
+        """Whether the sensor's PSF was given."""
+        return any(getattr(self, name) is not None for name in STATEMENTS)
 
 
 class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,6 +14,7 @@ from dscsnet.engines.fitting.workspace import (
     WIDTH,
     Workspace,
     padded,
+    weigh,
 )
 
 #: Greatest step of a position (px), of ln intensity and of ln width.
@@ -29,7 +30,7 @@ def evaluate(space: Workspace, values: Float, targets: int) -> float:
     pixels, residual, plane = space.window[0], space.residual, space.jacobian
     for p in range(pixels):
         residual[p] = (
-            values[LEVEL]
+            values[LEVEL] * plane[LEVEL, p]
             + values[SLOPE_X] * plane[SLOPE_X, p]
             + values[SLOPE_Y] * plane[SLOPE_Y, p]
             - space.observed[p]
@@ -166,6 +167,19 @@ def descend(space: Workspace, values: Float, targets: int, steps: int, tolerance
             if damping > GREATEST_DAMPING:
                 break
     return misfit
+
+
+@inner
+def weigh_by_fit(space: Workspace, values: Float, targets: int) -> None:
+    """Weigh the pixels by the light that the values give them."""
+    evaluate(space, values, targets)
+    light = space.residual  # which the next evaluation fills anew
+    for p in range(space.window[0]):
+        light[p] = 0.0
+        for k in range(targets):
+            light[p] += space.jacobian[SHARED + 3 * k + 2, p]
+        light[p] /= space.weight[p]
+    weigh(space, light)
 
 
 @inner

@@ -5,7 +5,11 @@ import math
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import inner
 from dscsnet.engines.fitting.profiles import fill_profile
-from dscsnet.engines.fitting.spline import spline_value, spline_weights
+from dscsnet.engines.fitting.spline import (
+    spline_value,
+    spline_weights,
+    width_weights,
+)
 from dscsnet.engines.fitting.workspace import SHARED, WIDTH, Workspace
 
 
@@ -41,20 +45,24 @@ def _light_of_gaussian(space: Workspace, values: Float, k: int) -> None:
     fill_profile(values[place + 1], factor * space.psf[1], first_y, last_y, profile_y)
     intensity, light = math.exp(values[place + 2]), space.jacobian[place + 2]
     for p in range(pixels):
-        light[p] = intensity * profile_x[0, column[p]] * profile_y[0, row[p]]
+        counts = intensity * profile_x[0, column[p]] * profile_y[0, row[p]]
+        light[p] = space.weight[p] * counts
 
 
 @inner
 def _light_from_table(space: Workspace, values: Float, k: int) -> None:
-    """All pixels share the target's spline weights."""
+    """All pixels share the target's spline weights, which are kept for the slopes."""
     table, place = space.table, SHARED + 3 * k
     weights_x, weights_y = space.profile_x[k], space.profile_y[k]
     entry_x = spline_weights(-values[place], table, weights_x)
     entry_y = spline_weights(-values[place + 1], table, weights_y)
+    width = width_weights(values[WIDTH], table, weights_x[2], weights_y[2])
     intensity, light = math.exp(values[place + 2]), space.jacobian[place + 2]
     for p in range(space.window[0]):
         i, j = entry_y + space.row[p] * table.density, entry_x + space.column[p] * table.density
-        light[p] = intensity * spline_value(table, i, j, weights_y[0], weights_x[0])
+        share = spline_value(table, i, j, weights_y[0], weights_x[0], width, weights_x[2])
+        counts = intensity * share
+        light[p] = space.weight[p] * counts
 
 
 @inner
@@ -66,7 +74,8 @@ def _slopes_of_gaussian(space: Workspace, values: Float, k: int) -> None:
     intensity, width = math.exp(values[place + 2]), space.jacobian[WIDTH]
     for p in range(space.window[0]):
         j, i = column[p], row[p]
-        share_x, share_y = intensity * profile_x[0, j], intensity * profile_y[0, i]
+        weighed = space.weight[p] * intensity
+        share_x, share_y = weighed * profile_x[0, j], weighed * profile_y[0, i]
         along_x[p] = profile_x[1, j] * share_y
         along_y[p] = share_x * profile_y[1, i]
         width[p] += profile_x[2, j] * share_y + share_x * profile_y[2, i]
@@ -74,14 +83,19 @@ def _slopes_of_gaussian(space: Workspace, values: Float, k: int) -> None:
 
 @inner
 def _slopes_from_table(space: Workspace, values: Float, k: int) -> None:
-    """From the table, whose width is held."""
+    """From the table."""
     table, place = space.table, SHARED + 3 * k
     weights_x, weights_y = space.profile_x[k], space.profile_y[k]
     entry_x = spline_weights(-values[place], table, weights_x)
     entry_y = spline_weights(-values[place + 1], table, weights_y)
+    of_width, slope = weights_x[2], weights_y[2]
+    w = width_weights(values[WIDTH], table, of_width, slope)
     along_x, along_y = space.jacobian[place], space.jacobian[place + 1]
-    intensity = math.exp(values[place + 2])
+    intensity, width = math.exp(values[place + 2]), space.jacobian[WIDTH]
     for p in range(space.window[0]):
         i, j = entry_y + space.row[p] * table.density, entry_x + space.column[p] * table.density
-        along_x[p] = -intensity * spline_value(table, i, j, weights_y[0], weights_x[1])
-        along_y[p] = -intensity * spline_value(table, i, j, weights_y[1], weights_x[0])
+        weighed = space.weight[p] * intensity
+        along_x[p] = -weighed * spline_value(table, i, j, weights_y[0], weights_x[1], w, of_width)
+        along_y[p] = -weighed * spline_value(table, i, j, weights_y[1], weights_x[0], w, of_width)
+        if table.coefficients.shape[2] > 1:
+            width[p] += weighed * spline_value(table, i, j, weights_y[0], weights_x[0], w, slope)

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import inner, kernel
 from dscsnet.engines.fitting.counts import freedom
-from dscsnet.engines.fitting.descent import descend, evaluate, invert_normal, penalty
+from dscsnet.engines.fitting.descent import (
+    descend,
+    evaluate,
+    invert_normal,
+    penalty,
+    weigh_by_fit,
+)
 from dscsnet.engines.fitting.linear import covariance
 from dscsnet.engines.fitting.profiles import fill_profile
 from dscsnet.engines.fitting.spline import PsfTable
@@ -23,9 +29,12 @@ from dscsnet.engines.fitting.workspace import (
     WIDTH,
     Workspace,
     believable_noise,
+    is_uneven,
     make_workspace,
     open_window,
+    set_light_noise,
 )
+from dscsnet.engines.noise_model import NoiseModel
 
 #: Mean and sigma of the prior of ln intensity, in units of noise; sigma of a position's, px.
 LOG_INTENSITY, LOG_INTENSITY_SIGMA, POSITION_SIGMA = 3.5, 2.5, 3.0
@@ -53,7 +62,8 @@ class Orders(NamedTuple):
     values: Float  # (most + 1, unknowns)
     misfit: Float  # (most + 1,)
     cost: Float  # (most + 1,) Bayesian information criterion; inf where not tried
-    residual: Float  # (size, size) image of what is left
+    residual: Float  # (size, size) image of what is left, over the noise of each pixel
+    sigma: Float  # (size, size) that noise
     kernel: Float  # (2, 3, size) matched filter along x and y
 
 
@@ -86,6 +96,7 @@ def search_orders(
     noise: Float,
     psf: Float,
     table: PsfTable,
+    noise_model: NoiseModel,
     options: OrderOptions,
     draws: Float,
 ) -> OrderResults:
@@ -96,6 +107,7 @@ def search_orders(
         noise: (n,) counts.
         psf: (n, 2) PSF sigma along x and y, px; with a table only for the matched filter.
         table: of the PSF; an empty one: it is Gaussian.
+        noise_model: what light adds to a pixel's noise.
         draws: (starts, most, 3) standard normal draws.
     """
     (number, size, _), most = pixels.shape, draws.shape[1]
@@ -114,18 +126,22 @@ def search_orders(
         np.zeros(most + 1),
         np.zeros(most + 1),
         np.zeros((size, size)),
+        np.zeros((size, size)),
         np.zeros((2, 3, size)),
     )
     _set_prior(space, most, options)
     for crop in range(number):
         scale = believable_noise(pixels[crop], usable[crop], noise[crop])
         space.psf[0], space.psf[1] = psf[crop, 0], psf[crop, 1]
+        set_light_noise(space, noise_model.gain, noise_model.psf_error, scale)
         opened = open_window(
             space, pixels[crop], usable[crop], scale, 1, options.reach, options.reach
         )
         known = 0 < psf[crop, 0] < np.inf and 0 < psf[crop, 1] < np.inf
         if known and opened > SHARED:
             _fit_orders(space, orders, most, options, draws)
+            if is_uneven(space):
+                _fit_by_own_light(space, orders, most, options, draws)
             _write(space, orders, most, crop, scale, results)
     return results
 
@@ -182,6 +198,30 @@ def _fit_orders(
 
 
 @inner
+def _fit_by_own_light(
+    space: Workspace, orders: Orders, most: int, options: OrderOptions, draws: Float
+) -> None:
+    """Fit anew, weighed by the light of the best number: pixels' own noise would bias weights."""
+    targets = _cheapest(orders, most)
+    weigh_by_fit(space, orders.values[targets], targets)
+    _fit_orders(space, orders, most, options, draws)
+    targets = _cheapest(orders, most)
+    values = orders.values[targets]
+    weigh_by_fit(space, values, targets)
+    orders.misfit[targets] = descend(space, values, targets, options.steps, options.tolerance)
+
+
+@inner
+def _cheapest(orders: Orders, most: int) -> int:
+    """The number of targets with the least cost."""
+    targets = 0
+    for k in range(most + 1):
+        if orders.cost[k] < orders.cost[targets]:
+            targets = k
+    return targets
+
+
+@inner
 def _copy(source: Float, target: Float) -> None:
     for a in range(source.size):
         target[a] = source[a]
@@ -219,9 +259,10 @@ def _leave(space: Workspace, orders: Orders, targets: int) -> None:
     evaluate(space, orders.values[targets], targets)
     for i in range(space.size):
         for j in range(space.size):
-            orders.residual[i, j] = 0.0
+            orders.residual[i, j], orders.sigma[i, j] = 0.0, 1.0
     for p in range(space.window[0]):
         orders.residual[space.row[p], space.column[p]] = -space.residual[p]
+        orders.sigma[space.row[p], space.column[p]] = 1.0 / space.weight[p]
 
 
 @inner
@@ -231,7 +272,7 @@ def _center(orders: Orders) -> tuple[float, float, float]:
     total = sum_x = sum_y = 1e-9
     for i in range(size):
         for j in range(size):
-            excess = max(orders.residual[i, j] - 2.0, 0.0)
+            excess = max(orders.residual[i, j] - 2.0, 0.0) * orders.sigma[i, j]
             total += excess
             sum_x += excess * j
             sum_y += excess * i
@@ -257,7 +298,7 @@ def _add_peak(space: Workspace, orders: Orders, targets: int) -> None:
                 best, best_x, best_y = light / norm, j, i
     place = SHARED + 3 * (targets - 1)
     space.values[place], space.values[place + 1] = best_x, best_y
-    space.values[place + 2] = math.log(max(best, 3.0))
+    space.values[place + 2] = math.log(max(best * orders.sigma[best_y, best_x], 3.0))
 
 
 @inner
@@ -298,10 +339,7 @@ def _write(
     space: Workspace, orders: Orders, most: int, crop: int, noise: float, results: OrderResults
 ) -> None:
     """One crop's results: the number with the least cost, and its posterior."""
-    targets, total = 0, 0.0
-    for k in range(most + 1):
-        if orders.cost[k] < orders.cost[targets]:
-            targets = k
+    targets, total = _cheapest(orders, most), 0.0
     for k in range(most + 1):
         results.probability[crop, k] = math.exp(0.5 * (orders.cost[targets] - orders.cost[k]))
         total += results.probability[crop, k]

@@ -11,17 +11,24 @@ from dscsnet.engines.array_types import Float
 from dscsnet.engines.errors import ModelError
 from dscsnet.engines.files.arrays import ArrayFileError, map_array
 from dscsnet.engines.files.images import ImageFileError, read_image
-from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.fitting.spline import WIDTH_STEP, WIDTHS, PsfTable
 
 #: Stands for the Gaussian along the axes.
-NO_TABLE = PsfTable(np.zeros((0, 0)), 1, 0.0)
+NO_TABLE = PsfTable(np.zeros((0, 0, 0)), 1, 0.0)
 #: A Gaussian is sampled this densely and this far, in its sigmas.
 SAMPLES_PER_SIGMA, EXTENT_SIGMAS = 8, 6.0
 #: Entries of a table per sigma of the PSF, and the least per px.
 ENTRIES_PER_SIGMA, LEAST_DENSITY = 6, 8
 #: Bounds of a file's samples and of a table, a side: memory goes with the square of these.
 MOST_SAMPLES, MOST_ENTRIES = 1024, 4096
+#: Entries a side up to which a table is made for every width; the width of a larger one is held.
+MOST_ENTRIES_OF_WIDTHS = 1024
 SMALLEST = float(np.finfo(np.float64).tiny)
+
+
+def has_widths(table: PsfTable) -> bool:
+    """Whether a table knows how light changes with the PSF's width."""
+    return bool(table.coefficients.shape[2] > 1)
 
 
 def elliptical_table(sigma_x: float, sigma_y: float, angle: float) -> PsfTable:
@@ -68,32 +75,54 @@ def sampled_table(samples: Float, oversampling: int) -> PsfTable:
         raise ModelError(f"a PSF's oversampling must be at least 1, got {oversampling}")
     # Beyond its last sample the PSF is 0; one more sample lets the spline get there.
     padded = np.pad(samples * oversampling**2 / samples.sum(), 2)
-    narrowest = min(widths(samples, oversampling))
-    density = max(LEAST_DENSITY, math.ceil(ENTRIES_PER_SIGMA / narrowest))
-    extent = (max(padded.shape) / 2 + 1) / oversampling + 0.5 + 4 / density
-    reach = math.ceil(extent * density) / density
-    _check_table(round(2 * reach * density))
-    offsets = np.arange(-round(reach * density), round(reach * density) + 1) / density
-    integrals = [_box_integrals(offsets, size, oversampling) for size in padded.shape]
-    light = integrals[0] @ _spline_coefficients(padded) @ integrals[1].T
-    return PsfTable(np.ascontiguousarray(_spline_coefficients(light)), density, reach)
+    xx, yy, xy = moments(samples, oversampling)
+    smallest = 0.5 * (xx + yy) - math.hypot(0.5 * (xx - yy), xy)
+    density = max(LEAST_DENSITY, math.ceil(ENTRIES_PER_SIGMA / math.sqrt(smallest)))
+    factors, places = _factors(padded, oversampling, density)
+    _check_table(2 * places)
+    offsets = np.arange(-places, places + 1) / density
+    source = _spline_coefficients(padded)
+    layers = []
+    for factor in factors:
+        down, along = (_box_integrals(offsets, n, oversampling, factor) for n in padded.shape)
+        layers.append(_spline_coefficients(down @ source @ along.T))
+    return PsfTable(np.ascontiguousarray(np.stack(layers, -1)), density, places / density)
 
 
-def widths(samples: Float, oversampling: int) -> tuple[float, float]:
-    """Sigma along x and y, px, of the Gaussian whose core is like the samples'.
+def _factors(padded: Float, oversampling: int, density: int) -> tuple[Float, int]:
+    """Widths over the told one that a table is made for, and how many entries reach to its end."""
 
-    Moments under a Gaussian weight of the same width, so that neither the wings nor the noise in
-    them matter: of a Gaussian, the weight halves the variance.
+    def places(widest: float) -> int:
+        extent = widest * (max(padded.shape) / 2 + 1) / oversampling + 0.5 + 4 / density
+        return math.ceil(extent * density)
+
+    factors = np.exp(WIDTH_STEP * (np.arange(WIDTHS) - WIDTHS // 2))
+    if 2 * places(factors[-1]) <= MOST_ENTRIES_OF_WIDTHS:
+        return factors, places(factors[-1])
+    return np.ones(1), places(1.0)
+
+
+def moments(samples: Float, oversampling: int) -> tuple[float, float, float]:
+    """Variance along x and y and covariance, px squared, of the Gaussian whose core is like this.
+
+    Moments under a Gaussian weight of the same shape, so that neither the wings nor the noise in
+    them matter: of a Gaussian, the weight halves the covariance matrix.
     """
     light = np.maximum(samples, 0.0)
     y, x = (axis - (light * axis).sum() / light.sum() for axis in np.indices(light.shape))
-    variance = np.array(light.shape[::-1], float) ** 2
+    shape = np.diag(np.array(light.shape[::-1], float) ** 2)
     for _ in range(60):  # each halves what is wrong
-        weighted = light * np.exp(-0.5 * (x**2 / variance[0] + y**2 / variance[1]))
-        moments = [(weighted * axis**2).sum() / weighted.sum() for axis in (x, y)]
-        variance = np.maximum(2 * np.array(moments), 0.04)  # a fifth of a sample
-    sigma_x, sigma_y = np.sqrt(variance) / oversampling
-    return float(sigma_x), float(sigma_y)
+        inverse = np.linalg.inv(shape)
+        radius = inverse[0, 0] * x**2 + 2 * inverse[0, 1] * x * y + inverse[1, 1] * y**2
+        weighted = light * np.exp(-0.5 * radius)
+        xx, yy, xy = ((weighted * part).sum() / weighted.sum() for part in (x * x, y * y, x * y))
+        least = 0.04  # a fifth of a sample, squared
+        xx, yy = max(2 * xx, least), max(2 * yy, least)
+        most = 0.99 * math.sqrt(xx * yy)
+        xy = min(max(2 * xy, -most), most)
+        shape = np.array([[xx, xy], [xy, yy]])
+    xx, xy, _, yy = (shape / oversampling**2).ravel().tolist()
+    return xx, yy, xy
 
 
 def read_samples(path: str | Path) -> Float:
@@ -150,11 +179,14 @@ def _spline_coefficients(values: Float) -> Float:
     return values
 
 
-def _box_integrals(offsets: Float, size: int, oversampling: int) -> Float:
-    """(offsets, size) integral of each sample's B-spline over a pixel centred at each offset."""
-    sample = np.arange(size) - (size - 1) / 2
+def _box_integrals(offsets: Float, size: int, oversampling: int, factor: float) -> Float:
+    """(offsets, size) integral of each sample's B-spline over a pixel centred at each offset.
+
+    The splines are those of a PSF that is wider by a factor, of the same light.
+    """
+    sample, scale = np.arange(size) - (size - 1) / 2, oversampling / factor
     upper, lower = (
-        _spline_integral((offsets[:, None] + edge) * oversampling - sample) for edge in (0.5, -0.5)
+        _spline_integral((offsets[:, None] + edge) * scale - sample) for edge in (0.5, -0.5)
     )
     return (upper - lower) / oversampling
 

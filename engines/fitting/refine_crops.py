@@ -21,7 +21,7 @@ from dscsnet.engines.fitting.counts import (
     rank_counts,
     weigh_counts,
 )
-from dscsnet.engines.fitting.descent import invert_normal
+from dscsnet.engines.fitting.descent import descend, invert_normal, weigh_by_fit
 from dscsnet.engines.fitting.linear import covariance
 from dscsnet.engines.fitting.selection import Selection, fill_features, judge, likeliest
 from dscsnet.engines.fitting.spline import PsfTable
@@ -32,9 +32,12 @@ from dscsnet.engines.fitting.workspace import (
     WIDTH,
     Workspace,
     believable_noise,
+    is_uneven,
     make_workspace,
     open_window,
+    set_light_noise,
 )
+from dscsnet.engines.noise_model import NoiseModel
 
 #: Least and greatest sigma of a slot (px, ln counts), so that its precision stays finite.
 LEAST_SIGMA, GREATEST_SIGMA = 1e-4, 10.0
@@ -53,6 +56,7 @@ class Results(NamedTuple):
     sigma_psf_factor: Float
     level: Float
     probability: Float  # (n, slots + 2)
+    alone: NDArray[np.bool_]
 
 
 @kernel
@@ -66,8 +70,10 @@ def refine_crops(
     options: Options,
     draws: Float,
     table: PsfTable,
+    noise_model: NoiseModel,
     existence: Float,
     selection: Selection,
+    log_prior: Float,
     features: Float,
 ) -> Results:
     """Refine each crop; see `engines.fitting.refinement.refine`.
@@ -76,8 +82,10 @@ def refine_crops(
         slots: (6, n, slots) x, y, ln intensity and their sigmas.
         draws: (starts - 1, slots, 3) standard normal draws that place the third start and on.
         table: an empty one: the PSF is Gaussian.
+        noise_model: what light adds to a pixel's noise.
         existence: (n, slots) log-odds that each slot holds a target, for the features.
         selection: judges by the features; without one the objectives choose.
+        log_prior: (n, slots + 2) added to ln of what the selection says.
         features: (n, features) of 0 to be filled; of (n, 0) where they are not wanted.
     """
     (number, size, _), most = pixels.shape, slots.shape[2]
@@ -90,6 +98,7 @@ def refine_crops(
         np.full(number, np.nan),
         np.full(number, np.nan),
         np.zeros((number, most + 2)),
+        np.zeros(number, np.bool_),
     )
     hidden = np.zeros((2, selection.middle.shape[0]))
     space, search = make_workspace(size, most, table), make_search(most)
@@ -98,6 +107,7 @@ def refine_crops(
         scale = believable_noise(pixels[crop], usable[crop], noise[crop])
         _take_slots(slots, crop, size, scale, search.slots)
         _set_prior(space, search.slots, options)
+        set_light_noise(space, noise_model.gain, noise_model.psf_error, scale)
         tried = rank_counts(log_count[crop], options, search)
         results.targets[crop] = search.candidates[0]
         for k in range(most + 2):
@@ -106,6 +116,10 @@ def refine_crops(
             continue
         if _open_window(space, pixels[crop], usable[crop], scale, search, tried, options) == 0:
             continue
+        uneven = is_uneven(space)
+        results.alone[crop] = uneven or table.coefficients.size > 0
+        if uneven:
+            _weigh_by_first(space, search, options)
         _fit_counts(space, search, tried, options, draws)
         probability, targets = results.probability[crop], best_count(search, tried)
         if targets > 0 and features.size:
@@ -113,10 +127,33 @@ def refine_crops(
         if selection.leave.size == 0:
             weigh_counts(search, tried, probability)
         elif targets > 0:
-            judge(selection, features[crop], hidden, probability)
+            judge(selection, features[crop], log_prior[crop], hidden, probability)
             targets = likeliest(search, tried, probability)
+        if uneven and targets > 0:
+            _weigh_by_chosen(space, search, targets, options)
         _write(space, search, targets, crop, scale, results)
     return results
+
+
+@inner
+def _weigh_by_first(space: Workspace, search: Search, options: Options) -> None:
+    """Weigh by the light of the likeliest number: noise in the pixels themselves would bias it.
+
+    All numbers are fitted with these weights, so that their misfits compare.
+    """
+    targets = search.candidates[0]
+    for a in range(SHARED + 3 * targets):
+        space.values[a] = space.mean[a]
+    descend(space, space.values, targets, options.steps, options.tolerance)
+    weigh_by_fit(space, space.values, targets)
+
+
+@inner
+def _weigh_by_chosen(space: Workspace, search: Search, targets: int, options: Options) -> None:
+    """Fit the chosen number anew, weighed by its own light."""
+    values = search.best[targets]
+    weigh_by_fit(space, values, targets)
+    search.misfit[targets] = descend(space, values, targets, options.steps, options.tolerance)
 
 
 @inner
@@ -212,7 +249,11 @@ def _is_hard(space: Workspace, search: Search, tried: int, options: Options) -> 
 def _write(
     space: Workspace, search: Search, targets: int, crop: int, noise: float, results: Results
 ) -> None:
-    """Blend a number's fit with the network's answer by precision; one crop's columns."""
+    """Blend a number's fit with the network's answer by precision; one crop's columns.
+
+    Not where light makes the noise uneven, nor where the PSF is a table: of these the network's
+    answer knows too little.
+    """
     values, misfit = search.best[targets], search.misfit[targets]
     results.targets[crop] = targets
     results.level[crop] = values[LEVEL] * noise
@@ -227,7 +268,7 @@ def _write(
             place = SHARED + 3 * k + a
             of_fit = excess * covariance(space.factor, place, place, unknowns)
             of_network = search.slots[3 + a, k] ** 2
-            weight = of_network / (of_network + of_fit)
+            weight = 1.0 if results.alone[crop] else of_network / (of_network + of_fit)
             blend = weight * values[place] + (1 - weight) * search.slots[a, k]
             results.slots[a, crop, k] = blend + math.log(noise) if a == 2 else blend
             results.slots[3 + a, crop, k] = math.sqrt(weight * of_fit)

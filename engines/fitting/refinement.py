@@ -6,12 +6,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dscsnet.engines.array_types import Float
+from dscsnet.engines.array_types import Float, Mask
 from dscsnet.engines.compiled import as_kernel_takes
 from dscsnet.engines.fitting.counts import Options
-from dscsnet.engines.fitting.psf import NO_TABLE
+from dscsnet.engines.fitting.psf import NO_TABLE, has_widths
 from dscsnet.engines.fitting.refine_crops import refine_crops
 from dscsnet.engines.fitting.selection import NO_SELECTION, Selection, feature_number
+from dscsnet.engines.fitting.spline import PsfTable
+from dscsnet.engines.noise_model import NoiseModel
 
 #: Of steps, counts and starts: a crop that takes longer keeps the node from its other frames.
 MOST_TRIES = 1000
@@ -118,6 +120,7 @@ class Refined:
             fits.
         features: (n, features) what a selection judges by, 0 where nothing was fitted; (n, 0) where
             it was not asked for.
+        alone: (n,) whether the targets are the fit's alone, not blended with the network's.
     """
 
     count: NDArray[np.int64]
@@ -134,6 +137,7 @@ class Refined:
     level: Float
     probability: Float
     features: Float
+    alone: Mask
 
 
 def refine(
@@ -146,6 +150,10 @@ def refine(
     settings: RefineSettings,
     existence: Float | None = None,
     selection: Selection = NO_SELECTION,
+    *,
+    table: PsfTable = NO_TABLE,
+    noise_model: NoiseModel = NoiseModel(),
+    log_prior: Float | None = None,
 ) -> Refined:
     """Fit each crop's targets, background plane and PSF width, from the network's answer.
 
@@ -163,6 +171,9 @@ def refine(
         log_count: (n, slots + 2) ln probability of 0, 1, ... targets, and of more.
         existence: (n, slots) log-odds that each slot holds a target; given for a selection, or for
             its features.
+        table: the PSF, in place of a Gaussian of the widths in `psf`.
+        noise_model: what light adds to a pixel's noise.
+        log_prior: (n, slots + 2) added to ln of the probabilities that a selection gives.
 
     Raises:
         ValueError: arrays whose shapes do not belong together.
@@ -187,6 +198,10 @@ def refine(
     for name, (found, expected) in shapes.items():
         if found != expected:
             raise ValueError(f"{name} must have shape {expected}, got {found}")
+    if log_prior is None:
+        log_prior = np.zeros((number, slots + 2))
+    if log_prior.shape != (number, slots + 2):
+        raise ValueError(f"log_prior must have shape {number, slots + 2}, got {log_prior.shape}")
     features = np.zeros((number, feature_number(slots) if judged else 0))
     results = refine_crops(
         as_kernel_takes(pixels, np.float32),
@@ -195,20 +210,22 @@ def refine(
         as_kernel_takes(psf, np.float64),
         np.stack(columns),
         as_kernel_takes(log_count, np.float64),
-        _options(settings, judged=judged),
+        _options(settings, table, judged=judged),
         np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
-        NO_TABLE,
+        table,
+        NoiseModel(float(noise_model.gain), float(noise_model.psf_error)),
         as_kernel_takes(existence, np.float64),
         selection,
+        as_kernel_takes(log_prior, np.float64),
         features,
     )
-    refined = (*results.slots, *results[2:], features)
+    refined = (*results.slots, *results[2:-1], features, results.alone)
     return Refined(results.targets, *refined)
 
 
-def _options(settings: RefineSettings, *, judged: bool) -> Options:
+def _options(settings: RefineSettings, table: PsfTable, *, judged: bool) -> Options:
     """Every number of the type that the kernel is compiled for."""
-    width = settings.width_prior
+    width = settings.width_prior if table is NO_TABLE or has_widths(table) else 0.0
     return Options(
         steps=settings.steps,
         tolerance=float(settings.tolerance),

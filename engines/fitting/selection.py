@@ -168,10 +168,13 @@ def _rectify(values: Float) -> None:
 
 
 @inner
-def judge(selection: Selection, features: Float, hidden: Float, probability: Float) -> None:
+def judge(
+    selection: Selection, features: Float, log_prior: Float, hidden: Float, probability: Float
+) -> None:
     """Share the probability of any targets anew among the numbers.
 
     Args:
+        log_prior: (slots + 2,) added to ln of the numbers' probabilities.
         hidden: (2, hidden) memory.
         probability: (slots + 2,) of 0, 1, ... targets and of more, as the network states them.
     """
@@ -181,6 +184,8 @@ def judge(selection: Selection, features: Float, hidden: Float, probability: Flo
     _rectify(hidden[1])
     some, numbers = 1.0 - probability[0], probability[1:]
     _layer(selection.leave, selection.leave_bias, hidden[1], numbers)
+    for k in range(numbers.size):
+        numbers[k] += log_prior[k + 1]
     greatest, total = numbers.max(), 0.0
     for k in range(numbers.size):
         numbers[k] = math.exp(numbers[k] - greatest)

@@ -13,13 +13,17 @@ import numpy as np
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import inner, inner_sum
 
+#: Widths of a table, and the ln of each over the one before: they reach as far as a fit may go.
+WIDTHS, WIDTH_STEP = 9, 0.1
+
 
 class PsfTable(NamedTuple):
     """A pixel-integrated PSF.
 
     Attributes:
-        coefficients: (t, t) of the spline; (0, 0) stands for a Gaussian along the axes, which
-            needs no table.
+        coefficients: (t, t, w) of the spline, for the told width and, unless w is 1, for others:
+            the ln of the width changes by `WIDTH_STEP` from one to the next, the told one is the
+            middle. (0, 0, 0) stands for a Gaussian along the axes, which needs no table.
         density: entries per px.
         reach: offset of the first and last entry, px.
     """
@@ -27,6 +31,37 @@ class PsfTable(NamedTuple):
     coefficients: Float
     density: int
     reach: float
+
+
+@inner
+def width_weights(log_width: float, table: PsfTable, value: Float, slope: Float) -> int:
+    """Weights of the four widths around one, and their derivatives by its ln: cubics through them.
+
+    Args:
+        value, slope: (4 or more,) receive them.
+
+    Returns:
+        The first of the four widths.
+    """
+    value[:4], slope[:4] = 0.0, 0.0
+    if table.coefficients.shape[2] == 1:
+        value[0] = 1.0
+        return 0
+    place = log_width / WIDTH_STEP + WIDTHS // 2
+    first = min(max(int(np.floor(place)) - 1, 0), WIDTHS - 4)
+    t = place - first
+    for a in range(4):
+        product, total = 1.0, 0.0
+        for b in range(4):
+            if b != a:
+                partial = 1.0 / (a - b)
+                for c in range(4):
+                    if c != a and c != b:
+                        partial *= (t - c) / (a - c)
+                total += partial
+                product *= (t - b) / (a - b)
+        value[a], slope[a] = product, total / WIDTH_STEP
+    return first
 
 
 @inner
@@ -56,16 +91,21 @@ def spline_weights(offset: float, table: PsfTable, out: Float) -> int:
 
 @inner_sum
 def spline_value(
-    table: PsfTable, row: int, column: int, weights_y: Float, weights_x: Float
-) -> float:
-    """Weighted sum of the 4 x 4 entries from (row, column) on; none outside the table."""
+    table: PsfTable, row: int, column: int, weights_y: Float, weights_x: Float,
+    width: int, weights_width: Float,
+) -> float:  # fmt: skip
+    """Weighted sum of the 4 x 4 entries from (row, column) on, of 4 widths; none outside."""
     last = table.coefficients.shape[0] - 4
     if not (0 <= row <= last and 0 <= column <= last):
         return 0.0
     total = 0.0
     for i in range(4):
-        share = 0.0
         for j in range(4):
-            share += weights_x[j] * table.coefficients[row + i, column + j]
-        total += weights_y[i] * share
+            entry, share = table.coefficients[row + i, column + j], 0.0
+            if entry.size > 1:
+                for k in range(4):
+                    share += weights_width[k] * entry[width + k]
+            else:
+                share = weights_width[0] * entry[0]
+            total += weights_y[i] * weights_x[j] * share
     return total

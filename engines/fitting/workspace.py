@@ -23,6 +23,8 @@ HELD = 1e18
 LANES = 16
 #: Noise below this share of the brightest pixel is not believed.
 LEAST_NOISE = 1e-5
+#: The faintest weight of a pixel with which weights are as good as one.
+UNEVEN = 0.98
 #: Where the noise is not known: this share of the brightest pixel.
 UNKNOWN_NOISE = 1e-2
 
@@ -36,7 +38,10 @@ class Workspace(NamedTuple):
     window: NDArray[np.int64]  # (5,) pixels, first and last column, first and last row
     column: NDArray[np.int64]  # (pixels,) of the window
     row: NDArray[np.int64]
-    observed: Float  # (pixels,)
+    counts: Float  # (pixels,) of the window
+    by_light: Float  # (2,) variance of a pixel a unit of light on it, and a unit squared
+    weight: Float  # (pixels,) one over the sigma of each pixel
+    observed: Float  # (pixels,) counts in that sigma; so are Jacobian and residual
     profile_x: Float  # (most, 3, size or more)
     profile_y: Float
     jacobian: Float  # (unknowns, pixels)
@@ -64,6 +69,9 @@ def make_workspace(size: int, most: int, table: PsfTable) -> Workspace:
         np.zeros(5, np.int64),
         np.zeros(pixels, np.int64),
         np.zeros(pixels, np.int64),
+        np.zeros(pixels),
+        np.zeros(2),
+        np.zeros(pixels),
         np.zeros(pixels),
         np.zeros((most, 3, profile)),
         np.zeros((most, 3, profile)),
@@ -95,7 +103,6 @@ def open_window(
     The targets are those of `space.mean`; with none of them every usable pixel counts.
     """
     size = pixels.shape[0]
-    half = 0.5 * (size - 1)
     count, first_column, last_column = 0, size, -1
     for i in range(size):
         for j in range(size):
@@ -110,10 +117,7 @@ def open_window(
                     break
             if near:
                 space.column[count], space.row[count] = j, i
-                space.observed[count] = pixels[i, j] / noise
-                space.jacobian[LEVEL, count] = 1.0
-                space.jacobian[SLOPE_X, count] = (j - half) / max(half, 1.0)
-                space.jacobian[SLOPE_Y, count] = (i - half) / max(half, 1.0)
+                space.counts[count] = pixels[i, j] / noise
                 first_column, last_column = min(first_column, j), max(last_column, j)
                 count += 1
     for p in range(count, padded(count)):
@@ -124,7 +128,42 @@ def open_window(
     if count:
         space.window[1], space.window[2] = first_column, last_column
         space.window[3], space.window[4] = space.row[0], space.row[count - 1]
+    weigh(space, space.counts)
     return count
+
+
+@inner
+def set_light_noise(space: Workspace, gain: float, psf_error: float, noise: float) -> None:
+    """What light adds to a pixel's variance, in units of the crop's noise; see `NoiseModel`."""
+    space.by_light[0], space.by_light[1] = 1.0 / (gain * noise), psf_error * psf_error
+
+
+@inner
+def weigh(space: Workspace, light: Float) -> None:
+    """Weigh the window's pixels by the noise that they have with so much light on each.
+
+    Args:
+        light: (pixels,) of targets, in units of the crop's noise; below 0 it counts as 0.
+    """
+    half = 0.5 * (space.size - 1)
+    for p in range(space.window[0]):
+        bright = max(light[p], 0.0)
+        variance = 1.0 + bright * (space.by_light[0] + bright * space.by_light[1])
+        weight = 1.0 / math.sqrt(variance)
+        space.weight[p] = weight
+        space.observed[p] = weight * space.counts[p]
+        space.jacobian[LEVEL, p] = weight
+        space.jacobian[SLOPE_X, p] = weight * (space.column[p] - half) / max(half, 1.0)
+        space.jacobian[SLOPE_Y, p] = weight * (space.row[p] - half) / max(half, 1.0)
+
+
+@inner
+def is_uneven(space: Workspace) -> bool:
+    """Whether light makes the noise of any pixel so much larger that its weight matters."""
+    least = 1.0
+    for p in range(space.window[0]):
+        least = min(least, space.weight[p])
+    return least < UNEVEN
 
 
 @inner

@@ -63,6 +63,7 @@ def read_grid(
         ).astype(np.uint8),
         psf_scale=unknown,
         occupied=unknown,
+        probability=np.empty((len(chi2), 0)),
     )
 
 

@@ -64,11 +64,13 @@ class Details:
     Attributes:
         features: (m, 7) see `dscsnet.engines.readouts.score`.
         refined_sigma, network_sigma: (m, 2) of x and y, as the fit and the network state them, px.
+        alone: (m,) whether the fit's stand for themselves, without calibration.
     """
 
     features: Float
     refined_sigma: Float
     network_sigma: Float
+    alone: Mask
 
 
 def read_with_details(
@@ -105,7 +107,18 @@ def _fitted(
 ) -> Refined:
     log_count = np.log(np.maximum(stated.count, np.exp(LEAST_LOG)))
     crops = (batch.pixels, batch.usable, batch.noise, batch.psf)
-    return refine(*crops, stated.slots, log_count, settings, existence, selection)
+    sensor = batch.sensor
+    return refine(
+        *crops,
+        stated.slots,
+        log_count,
+        settings,
+        existence,
+        selection,
+        table=sensor.table,
+        noise_model=sensor.noise_model,
+        log_prior=batch.log_prior,
+    )
 
 
 def _refined(
@@ -177,7 +190,10 @@ def _estimates(
     first = likely[crop, slot]
     fitted = np.stack([refined.sigma_x[crop, slot], refined.sigma_y[crop, slot]], 1)
     own = np.stack([stated.slots.sigma_x[crop, slot], stated.slots.sigma_y[crop, slot]], 1)
-    sigma_x, sigma_y = blend_sigmas(readout, fitted, own).T
+    alone = refined.alone[crop]
+    calibrated = blend_sigmas(readout, fitted, own)
+    # The calibration is that of the blend; a fit alone states its own errors.
+    sigma_x, sigma_y = np.where(alone[:, None], fitted, calibrated).T
     values = features(
         sigma_x,
         sigma_y,
@@ -203,14 +219,21 @@ def _estimates(
         sigma_x=sigma_x[order],
         sigma_y=sigma_y[order],
         sigma_intensity=intensity
-        * readout.intensity_sigma_scale
+        * np.where(alone, 1.0, readout.intensity_sigma_scale)[order]
         * refined.sigma_log_intensity[crop, slot],
         chi2=refined.chi2,
         doubt=doubt,
         psf_scale=refined.psf_factor,
         occupied=occupied,
+        probability=_probability(refined, occupied),
     )
-    return estimates, Details(values[order], fitted[order], own[order])
+    return estimates, Details(values[order], fitted[order], own[order], alone[order])
+
+
+def _probability(refined: Refined, occupied: Float) -> Float:
+    """(n, K + 2) of each number of targets; NaN where the network gave nothing."""
+    known = np.isfinite(occupied)[:, None]
+    return np.where(known, refined.probability, np.nan)
 
 
 def _further(readout: GridlessReadout, stated: Stated, doubt: NDArray[np.uint8]) -> Mask:

@@ -4,15 +4,18 @@ The frame is read in place: no copy or conversion of it is made.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import checked_kernel
 from dscsnet.pipeline.cropping.background import subtract_backgrounds
 from dscsnet.pipeline.cropping.duplicates import deduplicate
 from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
+from dscsnet.pipeline.cropping.seeking import Peaks, find_peaks
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import SpotFlag
 
@@ -87,12 +90,7 @@ def cut_crops(
         ValueError: the frame's type or shape, the size or the saturation is not possible.
         ConfigError: the mask does not fit the frame.
     """
-    frame = _read_only("pixels", pixels)
-    if frame.dtype not in FRAME_DTYPES or frame.size == 0:
-        raise ValueError(
-            "pixels: expected (H, W) uint8, uint16 or float32 in native byte order, "
-            f"got {frame.shape} {frame.dtype.str}"
-        )
+    frame = _checked_frame(pixels)
     if size < 1 or size % 2 == 0:
         raise ValueError(f"size: expected an odd number of pixels, got {size!r}")
     if saturation is not None and math.isnan(saturation):
@@ -125,6 +123,22 @@ def cut_crops(
     )
 
 
+def seek_in(
+    pixels: NDArray[np.generic], bad_pixels: NDArray[np.bool_] | None = None
+) -> Callable[[Float], Peaks]:
+    """What finds the peaks of boxes in a frame, for `plan_crops`.
+
+    Args:
+        pixels, bad_pixels: as for `cut_crops`.
+
+    Raises:
+        ValueError, ConfigError: as there.
+    """
+    frame = _checked_frame(pixels)
+    mask = _bad_pixel_mask(bad_pixels, frame.shape)
+    return lambda boxes: find_peaks(frame, mask, boxes)
+
+
 def warm_up(size: int) -> None:
     """Compile (or load from the cache) every kernel of planning, cutting and deduplication.
 
@@ -144,10 +158,23 @@ def warm_up(size: int) -> None:
         merge_radius=1.0,
         max_crops=8,
     )
+    box = np.array([[0.0, size - 1.0, 0.0, size - 1.0]])
     for dtype in FRAME_DTYPES:
-        cut_crops(np.ones((size, size), dtype), plan, size=size)
+        frame = np.ones((size, size), dtype)
+        cut_crops(frame, plan, size=size)
+        seek_in(frame)(box)
     crop_index = np.zeros(2, np.int64)
     deduplicate(plan, crop_index, position, position, position)
+
+
+def _checked_frame(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    frame = _read_only("pixels", pixels)
+    if frame.dtype not in FRAME_DTYPES or frame.size == 0:
+        raise ValueError(
+            "pixels: expected (H, W) uint8, uint16 or float32 in native byte order, "
+            f"got {frame.shape} {frame.dtype.str}"
+        )
+    return frame
 
 
 def _read_only(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:

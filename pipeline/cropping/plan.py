@@ -5,17 +5,27 @@ The field is the central square of a crop in which the model reports targets.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dscsnet.engines.array_types import Float
+from dscsnet.engines.array_types import Float, Index
+from dscsnet.pipeline.cropping.allotment import OUTSIDE, absorb, allot, boxes_of
 from dscsnet.pipeline.cropping.grouping import group_points
+from dscsnet.pipeline.cropping.seeking import Peaks
 from dscsnet.pipeline.cropping.sorting import ranks, strength_order_of
-from dscsnet.pipeline.cropping.tiling import OUTSIDE, absorb, boxes_of, tile_spots
+from dscsnet.pipeline.messages import SpotFlag
 
 LEAST_MERGE_RADIUS = 1e-3  # px; candidates this close are the same whatever the radius
+
+
+#: Takes (n, 4) boxes, NaN for candidates outside of the frame.
+Seek = Callable[[Float], Peaks]
+
+_OUTSIDE_FLAGS = int(SpotFlag.EDGE | SpotFlag.NOT_CONVERGED)
+_NO_PEAKS = Peaks(np.empty(0), np.empty(0), np.empty(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +65,7 @@ def plan_crops(
     field_size: float,
     merge_radius: float,
     max_crops: int,
+    seek: Seek | None = None,
 ) -> CropPlan:
     """Merge the candidates whose crops would find the same target, and place the crops.
 
@@ -64,9 +75,9 @@ def plan_crops(
       outermost members farther from the field's edge, and it does not hang on the scores. Parts
       with the same centre pixel share the crop. The spot of a crop is its best candidate (ties:
       the first); the others are flagged `MERGED`.
-    - A candidate with a box larger than the field is a blob: crops at most a field apart cover
-      its box (as far as it lies in the frame) without a gap, those at its middle first.
-      Candidates inside the box are merged into it.
+    - A candidate with a box of more than 4 px has its crops where the box has peaks (`seek`), or
+      one in its middle where there is none. One with a box larger than the field is a blob:
+      candidates inside the box are merged into it, and looked at where they are.
     - Candidates whose nearest pixel is not in the frame (or NaN) get no crop and are flagged
       `EDGE | NOT_CONVERGED`.
     - Crops beyond `max_crops` are left out, weakest first (without scores: last first); the
@@ -81,6 +92,7 @@ def plan_crops(
         field_size: side of the model's field, px, from 1 to `crop_size`.
         merge_radius: px, at least 0.
         max_crops: at least 1.
+        seek: finds the peaks of boxes; None: they are taken for points.
 
     Raises:
         ValueError: an argument is out of range, or the columns differ in length.
@@ -91,19 +103,54 @@ def plan_crops(
     unknown = np.full(count, np.nan)
     widths = unknown if width is None else column_of("width", width, count)
     heights = unknown if height is None else column_of("height", height, count)
-    order = strength_order_of(unknown if score is None else column_of("score", score, count))
+    strengths = unknown if score is None else column_of("score", score, count)
+    order = strength_order_of(strengths)
     # A pixel reaches from -0.5 up to but not including 0.5; comparisons with NaN are false.
     inside = (column_x >= -0.5) & (column_x < columns - 0.5)
     inside &= (column_y >= -0.5) & (column_y < rows - 0.5)
-    spot = np.where(inside, np.arange(count), OUTSIDE)
+    owner = np.where(inside, np.arange(count), OUTSIDE)
     boxes, blob = boxes_of(column_x, column_y, widths, heights, int(rows), int(columns), field)
+    peaks = _NO_PEAKS
+    if seek is not None and not (width is None and height is None):
+        peaks = seek(np.where(inside[:, None], boxes, np.nan))
     if blob.any():
-        absorb(boxes, blob, order, spot)
-    points = np.flatnonzero((spot == np.arange(count)) & ~blob)
+        absorb(boxes, blob, order, owner)
+    searched = np.zeros(count, bool)
+    searched[peaks.owner] = True
+    # A searched candidate's peaks stand for it, after all candidates.
+    x, y = np.concatenate([column_x, peaks.x]), np.concatenate([column_y, peaks.y])
+    owner = np.concatenate([owner, owner[peaks.owner]])
+    strength = np.concatenate([strengths, strengths[peaks.owner]])
+    order = strength_order_of(strength)
+    served = np.concatenate([searched, np.zeros(peaks.x.size, bool)])
+    points = np.flatnonzero((owner != OUTSIDE) & ~served)
+    group, centers = np.full(x.size, OUTSIDE), np.zeros((x.size, 4))
     radius = max(float(merge_radius), LEAST_MERGE_RADIUS)
-    group_points(column_x, column_y, points, ranks(order), field, radius, spot, boxes)
-    center_x, center_y, crop_spot, flags = tile_spots(boxes, order, spot, field, int(max_crops))
-    return CropPlan(center_x, center_y, crop_spot, flags, field)
+    group_points(x, y, points, ranks(order), field, radius, group, centers)
+    chosen, lost = allot(order, group, owner, int(max_crops))
+    flags = _flags(owner, group, chosen, np.flatnonzero(~inside), count)
+    lost = np.where(inside, lost[owner[:count]], 0) > 0
+    flags[lost | _lost(peaks, count)] |= int(SpotFlag.TRUNCATED)
+    center_x, center_y = (centers[chosen, axis].astype(np.int32) for axis in (0, 2))
+    return CropPlan(center_x, center_y, owner[chosen].astype(np.int32), flags, field)
+
+
+def _flags(
+    owner: Index, group: Index, chosen: Index, outside: Index, count: int
+) -> NDArray[np.uint32]:
+    """(count,) flags: outside of the frame, or merged into another candidate."""
+    stands = np.zeros(count, bool)
+    kept = group[group != OUTSIDE]
+    stands[owner[kept]] = True
+    stands[owner[chosen]] = True
+    flags = np.where(stands, 0, int(SpotFlag.MERGED)).astype(np.uint32)
+    flags[outside] = _OUTSIDE_FLAGS
+    return flags
+
+
+def _lost(peaks: Peaks, count: int) -> NDArray[np.bool_]:
+    """(count,) boxes not all of whose peaks were taken."""
+    return peaks.lost > 0 if peaks.lost.size else np.zeros(count, bool)
 
 
 def _check_geometry(

@@ -48,6 +48,7 @@ class SpotFlag(enum.IntFlag):
     TRUNCATED = 32
     PSF_MISMATCH = 64
     CROWDED = 128
+    NUMBER = 256
 
 
 class FrameKey(NamedTuple):

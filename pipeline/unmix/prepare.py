@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.geometry import Grid
-from dscsnet.pipeline.cropping.cut import Crops, cut_crops
+from dscsnet.pipeline.cropping.cut import Crops, cut_crops, seek_in
 from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
 
 
@@ -76,6 +76,7 @@ def prepare_frame(
         field_size=grid.field_size,
         merge_radius=merge_radius,
         max_crops=max_crops,
+        seek=seek_in(pixels, bad_pixels),
     )
     crops = cut_crops(
         pixels, plan, size=grid.crop_size, bad_pixels=bad_pixels, saturation=saturation

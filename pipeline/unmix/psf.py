@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.engine import Engine, Psf
+from dscsnet.engines.engine import Engine
+from dscsnet.engines.fitting.psf import check_number, read_samples
+from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.psf_fit_settings import PSF_FIT, PsfFitSettings
 from dscsnet.engines.runtimes.base import RuntimeOptions
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.errors import InputError
 
 #: What can be given for a PSF; `Unmixer` says what each means.
@@ -32,6 +35,7 @@ def open_for_psf(
     runtime: str,
     *,
     oversampling: int,
+    noise_model: NoiseModel,
     psf_fit: PsfFitSettings | None,
     least_existence: float | None,
     options: RuntimeOptions,
@@ -48,21 +52,28 @@ def open_for_psf(
     if str(model) == PSF_FIT:
         if least_existence is not None:
             raise InputError(f"least_existence: {PSF_FIT} gives the likeliest number only")
-        return _open_fit(stated, oversampling, psf_fit or PsfFitSettings())
-    if not (stated is None or isinstance(stated, tuple)) or len(stated or ()) == 3:
-        raise InputError(
-            f"psf: {model} takes a width or (sigma_x, sigma_y); "
-            f"a turned or sampled PSF needs model={PSF_FIT!r}"
-        )
-    given: Psf | None = None if stated is None else (stated[0], stated[1])
+        return _open_fit(stated, oversampling, noise_model, psf_fit or PsfFitSettings())
     return open_engine(
         os.fspath(model),
         runtime,
         threads=options.threads,
-        psf=given,
+        sensor=_sensor(stated, oversampling, noise_model),
+        noise_model=noise_model,
         least_existence=least_existence,
         options=options,
     )
+
+
+def _sensor(
+    stated: tuple[float, ...] | Path | Float | None, oversampling: int, noise_model: NoiseModel
+) -> Sensor | None:
+    if stated is None:
+        return None
+    if isinstance(stated, tuple):
+        return Sensor.gaussian(*stated, noise_model=noise_model)
+    samples = read_samples(stated) if isinstance(stated, Path) else stated
+    check_number(samples, "psf")
+    return Sensor.sampled(samples, oversampling, noise_model=noise_model)
 
 
 def state(psf: PsfLike | None) -> tuple[float, ...] | Path | Float | None:
@@ -105,7 +116,10 @@ def _numbers(psf: ArrayLike) -> Float:
 
 
 def _open_fit(
-    stated: tuple[float, ...] | Path | Float | None, oversampling: int, settings: PsfFitSettings
+    stated: tuple[float, ...] | Path | Float | None,
+    oversampling: int,
+    noise_model: NoiseModel,
+    settings: PsfFitSettings,
 ) -> Engine:
     from dscsnet.engines.psf_fit import PsfFitEngine
 
@@ -121,4 +135,4 @@ def _open_fit(
         settings = msgspec.structs.replace(settings, **{"file": None, **given} if given else {})
     except ValueError as error:
         raise InputError(f"psf: {error}") from None
-    return PsfFitEngine(settings, samples)
+    return PsfFitEngine(settings, samples, noise_model)

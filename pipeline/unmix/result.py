@@ -11,6 +11,8 @@ from dscsnet.pipeline.messages import SpotFlag
 from dscsnet.pipeline.unmix.columns import Result, SpotColumns, TargetColumns
 from dscsnet.pipeline.unmix.prepare import Prepared
 
+#: A number of targets less probable than this is flagged.
+LEAST_CERTAINTY = 0.95
 #: Targets of two crops closer than this, px, are one target seen twice.
 MIN_SEPARATION = 0.5
 
@@ -81,6 +83,8 @@ def _spots(prepared: Prepared, likely_spot: NDArray[np.int32], estimates: Estima
     noise[plan.spot[::-1]] = crops.noise[::-1]
     np.fmax.at(worst, plan.spot, estimates.chi2)
     np.bitwise_or.at(flags, plan.spot, _FLAGS_OF_DOUBT[estimates.doubt])
+    unsure = estimates.certainty < LEAST_CERTAINTY
+    flags[plan.spot[unsure]] |= np.uint32(SpotFlag.NUMBER)
     return SpotColumns(
         id=prepared.id,
         x=prepared.x,

@@ -6,12 +6,15 @@ A program that wants neither uses `dscsnet.Unmixer`, which calls the same stages
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dscsnet.engines.compiled import as_kernel_takes
 from dscsnet.engines.engine import CropBatch, Engine, Outputs, make_batch
 from dscsnet.engines.estimates import Estimates
+from dscsnet.engines.fitting.population import population_shift
 from dscsnet.pipeline.errors import InputError
 from dscsnet.pipeline.unmix.columns import Result
 from dscsnet.pipeline.unmix.prepare import Prepared, prepare_frame, prepare_stack
@@ -99,9 +102,12 @@ class Stages:
             np.concatenate([getattr(each.crops, name)[each.good] for each in prepared])
             for name in ("pixels", "usable", "noise")
         )
+        together = not any(each.separate for each in prepared)
+        sizes = [len(each.good) for each in prepared]
+        frame = np.repeat(np.arange(len(sizes)), sizes) if together else None
         if psf is None:
-            return make_batch(self.engine, pixels, usable, noise)
-        return CropBatch(pixels, usable, noise, psf)
+            return replace(make_batch(self.engine, pixels, usable, noise), frame=frame)
+        return CropBatch(pixels, usable, noise, psf, self.engine.sensor, frame)
 
     def run(self, batch: CropBatch) -> list[Outputs]:
         """Execute the engine, in as many runs as it takes.
@@ -115,7 +121,38 @@ class Stages:
         """Turn what `run` gave into the estimates of the batch's crops."""
         parts = zip(outputs, self._parts(batch), strict=True)
         estimates = [self.engine.read(output, part) for output, part in parts]
-        return Estimates.join(estimates) if estimates else Estimates.none()
+        whole = Estimates.join(estimates) if estimates else Estimates.none()
+        return self._reconsidered(whole, outputs, batch)
+
+    def _reconsidered(
+        self, estimates: Estimates, outputs: list[Outputs], batch: CropBatch
+    ) -> Estimates:
+        """The estimates where each spot's number was weighed with those of its frame's others."""
+        known = estimates.probability
+        if batch.frame is None or not known.shape[1] or not self.engine.weighs_numbers:
+            return estimates
+        shift = population_shift(as_kernel_takes(known, np.float64), batch.frame)
+        weighed = known * np.exp(shift)
+        some = 1 - known[:, :1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            weighed[:, 1:] *= some / weighed[:, 1:].sum(1, keepdims=True)
+        best = [np.nan_to_num(p[:, 1:-1]).argmax(1) for p in (known, weighed)]
+        rows = np.flatnonzero((best[0] != best[1]) & (estimates.number > 0))
+        estimates = replace(estimates, probability=np.where(np.isfinite(weighed), weighed, known))
+        if not len(rows):
+            return estimates
+        part = replace(batch.take(rows), log_prior=shift[rows])
+        return estimates.replaced(rows, self.engine.read(self._rows(outputs, rows), part))
+
+    def _rows(self, outputs: list[Outputs], rows: NDArray[np.int64]) -> Outputs:
+        """Some crops' outputs, out of those of several runs."""
+        run, place = np.divmod(rows, self.crops_per_run)
+        return {
+            name: np.concatenate(
+                [outputs[i][name][place[run == i]] for i in np.unique(run).tolist()]
+            )
+            for name in outputs[0]
+        }
 
     def split(
         self, prepared: Sequence[Prepared], estimates: Estimates

@@ -1,6 +1,7 @@
 """`dscsnet.Unmixer`: frames or crops in, spots and targets out, in one call."""
 
 import logging
+import math
 import os
 from typing import Self, get_args
 
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from dscsnet.engines.cold_start import announced
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.engines.noise_model import PSF_ERROR, NoiseModel
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.runtime_names import Precision, RuntimeName
 from dscsnet.engines.runtimes.base import RuntimeOptions
@@ -26,6 +28,9 @@ from dscsnet.pipeline.unmix.columns import Result
 from dscsnet.pipeline.unmix.prepare import Prepared
 from dscsnet.pipeline.unmix.psf import PsfLike, open_for_psf
 from dscsnet.pipeline.unmix.stages import Stages
+
+#: Electrons a count; below, a single electron would be more than any frame can hold.
+LEAST_GAIN = 1e-30
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +51,13 @@ class Unmixer:
             - None: what the model was made for. A PSF told 10 % wrong makes pairs of single
               targets; `dscsnet calibrate` measures it.
 
-            Networks take the first two kinds within the range on their card; the engine without
-            a network, `model="psf-fit"`, takes all.
+            The field models and `model="psf-fit"`, the engine without a network, take all; others
+            the first two kinds within the range on their card.
         model: name of a shipped model (`dscsnet model list`), a model folder, or `psf-fit`.
         runtime: what executes the network; `auto` takes the fastest that works here.
         threads: CPU threads of a run; 0: one a core.
+        gain: electrons a count, so that light has shot noise; None: not known.
+        psf_error: root mean square error of the PSF on a pixel, as a share of the light there.
         saturation: count at and above which a pixel is saturated, unless a frame says otherwise.
         bad_pixels: (H, W) mask, or its file (an image or `.npy`): bad where it is above 0.
         oversampling: samples per px of a sampled PSF.
@@ -89,6 +96,8 @@ class Unmixer:
         runtime: RuntimeName = "auto",
         *,
         threads: int = 0,
+        gain: float | None = None,
+        psf_error: float = PSF_ERROR,
         saturation: float | None = None,
         bad_pixels: ArrayLike | str | os.PathLike[str] | None = None,
         oversampling: int = 1,
@@ -102,6 +111,9 @@ class Unmixer:
     ) -> None:
         self._saturation = saturation_of(saturation)
         within("merge_radius", merge_radius, 0)
+        within("psf_error", psf_error, 0, 1)
+        if gain is not None:
+            within("gain", gain, LEAST_GAIN)
         one_of("runtime", runtime, get_args(RuntimeName))
         one_of("precision", precision, get_args(Precision))
         for name, number, least in (
@@ -116,6 +128,7 @@ class Unmixer:
             model,
             runtime,
             oversampling=oversampling,
+            noise_model=NoiseModel(math.inf if gain is None else float(gain), float(psf_error)),
             psf_fit=psf_fit,
             least_existence=least_existence,
             options=RuntimeOptions(threads=threads, device=device, precision=precision),

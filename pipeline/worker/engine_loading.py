@@ -1,15 +1,19 @@
 """Opens the engine that the configuration names, and checks it."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 
 from dscsnet.engines.engine import Engine
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.fitting.psf import read_samples
 from dscsnet.engines.model_engine import Fallback, ModelEngine
+from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.runtimes import RuntimeOptions
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.config import EngineSettings
 from dscsnet.pipeline.messages import EngineInfo
 
@@ -28,7 +32,8 @@ def load_engine(settings: EngineSettings) -> Engine:
             settings.model,
             settings.runtime,
             threads=settings.threads,
-            psf=settings.psf,
+            sensor=sensor_of(settings),
+            noise_model=noise_model_of(settings),
             psf_fit=settings.psf_fit,
             least_existence=settings.least_existence,
             options=RuntimeOptions(
@@ -39,7 +44,7 @@ def load_engine(settings: EngineSettings) -> Engine:
         )
     except ModelError as error:
         raise ModelError(f"engine: {error}") from None
-    if settings.psf is None and settings.psf_fit is None:
+    if not settings.states_psf:
         log.warning(
             "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
             engine.psf[0],
@@ -52,6 +57,31 @@ def load_engine(settings: EngineSettings) -> Engine:
         engine.close()
         raise
     return engine
+
+
+def noise_model_of(settings: EngineSettings) -> NoiseModel:
+    """What light adds to a pixel's noise, as the settings say."""
+    return NoiseModel(math.inf if settings.gain is None else settings.gain, settings.psf_error)
+
+
+def sensor_of(settings: EngineSettings) -> Sensor | None:
+    """The sensor that the settings state; None: whatever PSF the model was made for.
+
+    Raises:
+        ModelError: the PSF cannot be used.
+    """
+    noise_model = noise_model_of(settings)
+    if settings.psf_ellipse is not None:
+        return Sensor.gaussian(*settings.psf_ellipse, noise_model=noise_model)
+    if settings.psf_file is not None:
+        samples = read_samples(settings.psf_file)
+        return Sensor.sampled(samples, settings.psf_oversampling, noise_model=noise_model)
+    sigma = settings.psf_sigma
+    if sigma is None:
+        return None
+    return Sensor.gaussian(
+        *(sigma if isinstance(sigma, list) else [sigma]), noise_model=noise_model
+    )
 
 
 def fallbacks(engine: Engine) -> tuple[Fallback, ...]:

@@ -47,13 +47,15 @@ def show(
         raise typer.BadParameter(f"--psf: expected px above 0, got {psf}")
 
     from dscsnet.engines.opening import open_engine
+    from dscsnet.engines.sensor import Sensor
     from dscsnet.tools.drawing.canvas import save_picture
     from dscsnet.tools.show.crops import find_candidates, read_frame, view_candidates, view_place
     from dscsnet.tools.show.crops_picture import draw_views
 
     pixels = read_frame(source, frame)
     candidates = None if place else find_candidates(pixels)
-    engine = open_engine(model, threads=1, psf=None if sigmas is None else (sigmas[0], sigmas[-1]))
+    sensor = None if sigmas is None else Sensor.gaussian(sigmas[0], sigmas[-1])
+    engine = open_engine(model, threads=1, sensor=sensor)
     try:
         if place:
             views = view_place(engine, pixels, place[0], place[1])

@@ -57,7 +57,8 @@ def calibrate_readout(
     plain = replace(alone, intensity_sigma_scale=1.0, least_occupied=0.0, least_doubted=0.0)
     found, details = read_with_details(plain, outputs, batch, selection)
     pairs = _pair(_points(found), true, PAIRED_WITHIN, alone=True)
-    mine, real = pairs
+    blended = ~details.alone[pairs[0]]
+    mine, real = pairs = pairs[0][blended], pairs[1][blended]
     pull = np.abs(np.log(found.intensity[mine] / true.score[real]))
     stated = found.sigma_intensity[mine] / found.intensity[mine]
     scaled = replace(

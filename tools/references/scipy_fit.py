@@ -17,6 +17,7 @@ from dscsnet.engines.errors import ModelError
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.imaging import render
 from dscsnet.engines.psf_fit import PsfFitEngine
+from dscsnet.engines.sensor import Psf
 from dscsnet.tools.references.scipy_model import LEAST_START, PLANE, CropModel, Fit
 
 RANDOM_STARTS = 6
@@ -35,15 +36,20 @@ class ScipyFitEngine:
     name = "scipy-fit"
     runtime_name = f"SciPy {scipy.__version__} CPU"
     sha256 = ""
+    weighs_numbers = False
 
     def __init__(self) -> None:
         self._readout = PsfFitEngine()
-        self.grid, self.psf = self._readout.grid, self._readout.psf
+        self.grid, self.sensor = self._readout.grid, self._readout.sensor
         most, seed = self._readout.settings.most, self._readout.settings.seed
         # The pixels that psf-fit looks at: beyond them the crop holds clutter but no target.
         row, column = np.indices((self.grid.crop_size,) * 2) - self.grid.center
         self._near = row**2 + column**2 <= (self.grid.crop_size / 2 - 1) ** 2
         self._draws = np.random.default_rng(seed).normal(size=(RANDOM_STARTS, most, 3))
+
+    @property
+    def psf(self) -> Psf:
+        return self.sensor.psf
 
     def run(self, batch: CropBatch) -> Outputs:
         """Fit the crops; the outputs of `psf-fit` by their names.
