@@ -59,7 +59,7 @@ class SpotSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = 2
     max_candidates: Annotated[
         int, Meta(ge=1, le=MAX_CANDIDATES, description="strongest candidates kept a frame")
-    ] = 256
+    ] = 1000
 
     def __post_init__(self) -> None:
         """Check the window sizes against each other.

@@ -166,6 +166,13 @@ class _Loop:
             width=found.width.tolist(),
             height=found.height.tolist(),
         )
+        if self._spots.left_out:
+            self.counts["left_out"] += self._spots.left_out
+            self._log.event(
+                "candidates_left_out",
+                total=self.counts["left_out"],
+                why=f"spots.max_candidates_{self._config.spots.max_candidates}",
+            )
         if self._publish(detections):
             self.counts["frames"] += 1
             self.counts["candidates"] += len(found)

@@ -1,5 +1,6 @@
 """`dscsnet.Detector`: the shipped spot detector in one call, without sockets."""
 
+import logging
 import os
 
 import msgspec
@@ -10,7 +11,10 @@ from dscsnet.detector_stub.config import SpotSettings
 from dscsnet.detector_stub.spots import Candidates, FrameError, SpotDetector
 from dscsnet.pipeline.arguments import array_of, counts_of, mask_of, saturation_of
 from dscsnet.pipeline.errors import InputError
+from dscsnet.pipeline.process.logs import RateLimitedLog
 from dscsnet.pipeline.yaml_file import explain
+
+log = logging.getLogger(__name__)
 
 
 class Detector:
@@ -57,6 +61,7 @@ class Detector:
             raise InputError(explain(error, given)) from None
         self._saturation, self._mask = saturation_of(saturation), mask_of(bad_pixels)
         self._detector = SpotDetector(chosen)
+        self._complain = RateLimitedLog(log)
 
     def __call__(self, image: ArrayLike, *, saturation: float | None = None) -> Candidates:
         """Find the candidates of one image.
@@ -75,6 +80,11 @@ class Detector:
         pixels = counts_of("image", image, "(H, W)")
         level = self._saturation if saturation is None else saturation_of(saturation)
         try:
-            return self._detector.detect(pixels, self._mask, level)
+            found = self._detector.detect(pixels, self._mask, level)
         except FrameError as error:
             raise InputError(str(error)) from None
+        if left_out := self._detector.left_out:
+            self._complain.warning(
+                "left_out", f"{left_out} weaker candidates are left out: raise max_candidates"
+            )
+        return found

@@ -33,8 +33,9 @@ from dscsnet.engines.table import Table
 
 FILL_SIZE = 7  # px; bad pixels take the mean of the good ones in a square of this side
 QUANTISATION = 0.29  # standard deviation of rounding to whole counts
-LARGEST = 1e15  # counts; a float beyond this is no measurement and its square would overflow
-FLOAT_RESOLUTION = 1e-6  # rounding of float32, as a fraction of the largest value
+LARGEST = 1e30  # counts; a float beyond this is no measurement
+USUAL = (1e-3, 1e12)  # largest count of frames that are taken as they are; others are scaled
+FLOAT_RESOLUTION = 2**-23 * QUANTISATION  # rounding of float32, as a fraction of the largest value
 SMALLEST = 1e-18  # counts; float32 still holds its square
 SHARE = np.float32(0.1)  # of a tile's pixels, for its noise to be trusted
 
@@ -70,10 +71,14 @@ class SpotDetector:
 
     Args:
         settings: filters and thresholds.
+
+    Attributes:
+        left_out: candidates of the last frame beyond `max_candidates`, the weakest.
     """
 
     def __init__(self, settings: SpotSettings) -> None:
         self._settings = settings
+        self.left_out = 0
 
     def detect(
         self,
@@ -91,10 +96,12 @@ class SpotDetector:
         Raises:
             FrameError: the frame is not an image, or the mask has another shape.
         """
+        self.left_out = 0
         good = _good_pixels(pixels, bad_pixels)
-        image = _filled(pixels, good)
-        if image is None:
+        if not good.any():
             return Candidates.empty()
+        pixels, saturation = _scaled(pixels, good, saturation)
+        image = _filled(pixels, good)
         response = self._filter(image)
         least = _least_noise(pixels, good)
         usable = None if good.all() else good
@@ -144,6 +151,7 @@ class SpotDetector:
         keep &= (found.x >= settings.border) & (found.x <= right)
         keep &= (found.y >= settings.border) & (found.y <= bottom)
         kept = found.take(keep)
+        self.left_out = max(len(kept) - settings.max_candidates, 0)
         return kept.take(np.argsort(-kept.score, kind="stable")[: settings.max_candidates])
 
 
@@ -164,15 +172,27 @@ def _saturated(pixels: NDArray[Any], saturation: float | None) -> Mask | None:
     return None if saturation is None else np.greater_equal(pixels, saturation)
 
 
-def _filled(pixels: NDArray[Any], good: Mask) -> Image | None:
-    """Float32 frame about a typical value, bad pixels filled; None where all are bad."""
+def _scaled(
+    pixels: NDArray[Any], good: Mask, saturation: float | None
+) -> tuple[NDArray[Any], float | None]:
+    """Counts near one where they are so large or small that squares would be lost: exact."""
+    if pixels.dtype.kind != "f":
+        return pixels, saturation
+    largest = float(np.abs(pixels).max(where=good, initial=0))
+    if largest == 0 or USUAL[0] <= largest <= USUAL[1]:
+        return pixels, saturation
+    exponent = math.frexp(largest)[1]
+    scaled = np.ldexp(np.where(good, pixels, 0), -exponent)
+    return scaled, None if saturation is None else math.ldexp(saturation, -exponent)
+
+
+def _filled(pixels: NDArray[Any], good: Mask) -> Image:
+    """Float32 frame about a typical value, bad pixels filled from the good ones."""
     image = pixels.astype(np.float32)
     if good.all():
         # near zero float32 resolves more; any one pixel will do, and keeps a flat frame flat
         image -= image[image.shape[0] // 2, image.shape[1] // 2]
         return image
-    if not good.any():
-        return None
     image -= np.median(image[good])
     image[~good] = 0
     size = (FILL_SIZE, FILL_SIZE)

@@ -17,7 +17,7 @@ from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.fitting import NO_SELECTION
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.model import SELECTION, Golden, Model, load_model
-from dscsnet.engines.network_view import seen_by_network, seen_psf
+from dscsnet.engines.network_view import count_exponent, seen_by_network, seen_psf
 from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.readouts import read_grid, read_gridless
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
@@ -102,6 +102,10 @@ class ModelEngine:
         """
         given = seen_by_network(batch)
         outputs = self._execute({name: given[name] for name in self.model.card.inputs})
+        exponent = count_exponent(batch)
+        if exponent.any() and "log_intensity" in outputs:
+            rise = (math.log(2) * exponent).astype(np.float32)
+            outputs["log_intensity"] = outputs["log_intensity"] + rise[:, None]
         if len(batch) and not finite_crops(outputs).any():
             raise InferenceError("the network's output is not finite for any crop of the batch")
         return outputs

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.engine import CropBatch
 
+#: Noise, counts, with which crops are given as they are.
+USUAL_NOISE = (1e-3, 1e6)
 #: A covariance of the PSF below this share of its variances is as good as none.
 UPRIGHT = 1e-3
 
@@ -22,11 +24,26 @@ def seen_by_network(batch: CropBatch) -> dict[str, NDArray[np.float32]]:
     """
     noise = batch.sensor.noise_model.at_peak(batch.pixels, batch.usable, batch.noise)
     pixels, leaning = batch.pixels, _leaning(batch)
+    exponent = count_exponent(batch)
+    if exponent.any():
+        pixels = np.ldexp(pixels, -exponent[:, None, None])
+        noise = np.ldexp(noise, -exponent)
     if leaning:
         share = abs(leaning) / 2
         pixels = _spread(pixels, share, rising=leaning > 0)
         noise = noise * np.float32(np.hypot(1 - 2 * share, np.sqrt(2) * share))
     return {"crops": pixels, "noise": noise, "psf_sigma": seen_psf(batch)}
+
+
+def count_exponent(batch: CropBatch) -> NDArray[np.int32]:
+    """(n,) power of 2 by which each crop's counts are divided for a scale-free network.
+
+    0 for the counts of usual sensors, whose noise lies within what single precision holds squared.
+    """
+    with np.errstate(invalid="ignore"):
+        unusual = ~((batch.noise >= USUAL_NOISE[0]) & (batch.noise <= USUAL_NOISE[1]))
+    _, exponent = np.frexp(np.where(np.isfinite(batch.noise) & unusual, batch.noise, 0))
+    return np.asarray(exponent, np.int32)
 
 
 def seen_psf(batch: CropBatch) -> NDArray[np.float32]:

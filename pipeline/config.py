@@ -96,6 +96,13 @@ class Crop(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_crops: Annotated[
         int, Meta(ge=1, le=65_536, description="crops a frame, at most; the rest is flagged")
     ] = 512
+    saturation: (
+        Annotated[
+            float,
+            Meta(gt=0, description="count from which a pixel is saturated, unless a frame says"),
+        ]
+        | None
+    ) = None
     bad_pixels: (
         Annotated[str, Meta(description="image or .npy file: pixels above 0 are bad; null: none")]
         | None

@@ -188,6 +188,7 @@ class Node:
             engine,
             merge_radius=crop.merge_radius,
             crops_per_frame=crop.max_crops,
+            saturation=crop.saturation,
             crops_per_run=self.config.batch.max_crops,
             bad_pixels=self._bad_pixels,
         )

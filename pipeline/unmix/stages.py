@@ -30,6 +30,7 @@ class Stages:
         crops_per_frame: crops cut from one frame, at most.
         crops_per_run: crops in one run of the engine, at most.
         bad_pixels: (H, W) bool mask, or None.
+        saturation: count at and above which a pixel is saturated, unless a frame says.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Stages:
         crops_per_frame: int,
         crops_per_run: int,
         bad_pixels: NDArray[np.bool_] | None = None,
+        saturation: float | None = None,
     ) -> None:
         self.engine = engine
         self.merge_radius, self.crops_per_frame = merge_radius, crops_per_frame
         self.crops_per_run, self.bad_pixels = crops_per_run, bad_pixels
+        self.saturation = saturation
 
     def prepare(
         self,
@@ -63,7 +66,7 @@ class Stages:
             pixels: (H, W) uint8, uint16 or float32 counts; read in place.
             x, y, score, width, height: (n,) the candidates, as `plan_crops` takes them.
             id: (n,) the candidates' numbers.
-            saturation: count at and above which a pixel is saturated.
+            saturation: of this frame, in place of the sensor's.
 
         Raises:
             ValueError: an argument is not possible.
@@ -81,13 +84,14 @@ class Stages:
             merge_radius=self.merge_radius,
             max_crops=self.crops_per_frame,
             bad_pixels=self._mask_for(pixels.shape),
-            saturation=saturation,
+            saturation=self.saturation if saturation is None else saturation,
         )
 
     def prepare_stack(
         self, crops: NDArray[np.generic], *, saturation: float | None = None
     ) -> Prepared:
         """Take off the background of (n, size, size) crops that were cut elsewhere."""
+        saturation = self.saturation if saturation is None else saturation
         return prepare_stack(crops, grid=self.engine.grid, saturation=saturation)
 
     def gather(

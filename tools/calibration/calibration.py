@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.noise_model import PSF_ERROR
 from dscsnet.pipeline.sources import Source, SourceFrame
 from dscsnet.tools.calibration.combine import Consensus, Tracks, agree, log_widths, mean_tracks
 from dscsnet.tools.calibration.fit import backgrounds
@@ -40,9 +41,8 @@ LEAST_SHARE, SMALL_SHARE = 0.1, 0.5
 ROUNDS = 3
 NO_SPOTS = "no spots: nothing compact stands out of the noise; record bright point targets or stars"
 POSSIBLE = 0.01  # probability of membership from which a track stays in the game
-#: Further doubts: number of objects, residual of the mean spot, width of an undersampled PSF in px,
-#: and angle from the frame's axes in degrees.
-FEW_OBJECTS, LARGE_MISFIT, UNDERSAMPLED, TURNED = 5, 0.03, 0.35, 5.0
+#: Further doubts: number of objects, residual of the mean spot, width of an undersampled PSF in px.
+FEW_OBJECTS, LARGE_MISFIT, UNDERSAMPLED = 5, 0.03, 0.35
 
 
 Tell = Callable[[int, int | None], None]
@@ -88,6 +88,7 @@ def calibrate(
     result = Calibration(
         *(source.description, seen.frames, None, "", (), noise, None, 0, dropped),
         len(spots) + dropped.total(),
+        saturation,
     )
     return _measure_psf(spots, settings, seen.whole_counts, result)
 
@@ -127,8 +128,9 @@ def _measure_psf(
     if problem:
         return replace(result, problem=problem)
     width = math.sqrt(max(consensus.covariance[:2]))
-    misfit = mean_spot(table, 3 * width).misfit
-    psf = Psf(consensus.covariance, consensus.error, consensus.scatter, misfit)
+    mean = mean_spot(table, 3 * width)
+    rms = max(np.nan_to_num(mean.rms_misfit), PSF_ERROR)
+    psf = Psf(consensus.covariance, consensus.error, consensus.scatter, mean.misfit, float(rms))
     return replace(result, psf=psf, warnings=tuple(_doubts(psf, used, objects, result.dropped)))
 
 
@@ -241,6 +243,3 @@ def _doubts(
         )
     if min(psf.sigma) < UNDERSAMPLED:
         yield f"a PSF below {UNDERSAMPLED} px is undersampled: the pixels' own response matters"
-    turned = psf.axes.angle
-    if psf.elliptical and abs(abs(turned - 90 * round(turned / 90))) > TURNED:
-        yield f"the ellipse is turned by {turned:.0f}°: the node knows widths along x and y only"

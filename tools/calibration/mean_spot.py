@@ -35,6 +35,17 @@ class MeanSpot:
             return float("nan")
         return float(np.abs(self.observed - self.model)[known].max() / peak)
 
+    @property
+    def rms_misfit(self) -> float:
+        """Root mean square residual beyond its errors over that of the light; NaN likewise."""
+        peak = np.nanmax(self.model, initial=0)
+        known = self.error < KNOWN * peak
+        if not known.any():
+            return float("nan")
+        residual, error = (self.observed - self.model)[known], self.error[known]
+        excess = max(float((residual**2 - error**2).sum()), 0.0)
+        return float(np.sqrt(excess / (self.model[known] ** 2).sum()))
+
 
 def mean_spot(spots: SpotTable, reach: float) -> MeanSpot:
     """Average the spots in use, each about its fitted position.

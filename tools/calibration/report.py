@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,27 @@ def as_configuration(result: Calibration) -> str:
         *(f"doubt: {doubt}" for doubt in result.warnings),
     ]  # fmt: skip
     comment = "".join(f"# {' '.join(line.split())}\n" for line in lines)
+    settings = "".join(f"  {line}\n" for line in _engine_settings(result, psf))
+    crop = ""
+    if result.saturation is not None:
+        crop = (
+            f"crop:\n  saturation: {result.saturation:g}   # counts; the brightest that was met\n"
+        )
+    return f"{comment}engine:\n{settings}{crop}"
+
+
+def _engine_settings(result: Calibration, psf: Psf) -> Iterator[str]:
+    """Lines of the node's `engine`."""
     sigma_x, sigma_y = psf.sigma
-    return f"{comment}engine:\n  psf_sigma: [{sigma_x:.4f}, {sigma_y:.4f}]   # along x and y, px\n"
+    axes = psf.axes
+    if psf.is_turned:
+        numbers = f"[{axes.long:.4f}, {axes.short:.4f}, {axes.angle:.2f}]"
+        yield f"psf_ellipse: {numbers}   # sigma_major and sigma_minor, px; degrees from x to y"
+    else:
+        yield f"psf_sigma: [{sigma_x:.4f}, {sigma_y:.4f}]   # along x and y, px"
+    yield f"psf_error: {psf.rms_misfit:.4f}   # of a pixel's light"
+    if result.noise is not None and math.isfinite(result.noise.gain):
+        yield f"gain: {result.noise.gain:.4g}   # electrons a count"
 
 
 def check_free(path: Path, force: bool) -> None:

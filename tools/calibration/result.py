@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
+from dscsnet.engines.noise_model import PSF_ERROR
 from dscsnet.tools.calibration.noise import Noise
 from dscsnet.tools.calibration.psf import Ellipse, ellipse
 
 #: Chi-square of two degrees of freedom above which a PSF is no circle: 1 of 1000 circles.
 ELLIPTICAL = 13.8
+#: Errors of its covariance from which an ellipse counts as turned.
+TURNED_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,21 @@ class Psf:
         scatter: relative scatter of the widths of objects beyond their errors.
         misfit: largest residual of the mean spot, as a share of its peak; NaN where the spots are
             too few or too faint to tell.
+        rms_misfit: root mean square residual of the mean spot over that of its light, beyond what
+            its own errors explain; at least what no measurement of a PSF betters.
     """
 
     covariance: Float
     error: Float
     scatter: float
     misfit: float
+    rms_misfit: float = PSF_ERROR
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether it is an ellipse whose axes are not the image's, beyond its errors."""
+        xy, error = self.covariance[2], math.sqrt(self.error[2, 2])
+        return self.elliptical and abs(xy) > TURNED_ERRORS * error
 
     @property
     def sigma(self) -> tuple[float, float]:
@@ -134,6 +146,7 @@ class Calibration:
         objects: objects that the PSF comes from.
         dropped: candidate spots left out, by reason.
         found: candidate spots.
+        saturation: count from which pixels were taken to be saturated; None: none was met.
     """
 
     recording: str
@@ -146,3 +159,4 @@ class Calibration:
     objects: int
     dropped: Counter[str]
     found: int
+    saturation: float | None = None

@@ -38,14 +38,24 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of real frames: implant clusters and run the whole chain."),
     ] = None,
+    robustness: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Draw what sensors may give (brightness, widths, shapes, edges, boxes, ...): "
+            "'*', or the situations whose name matches, such as 'ellipse*'.",
+        ),
+    ] = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --field: another model beside it, psf-fit or scipy-fit; repeatable."
+            help="With --field or --robustness: another model beside it; repeatable. "
+            "With --field also scipy-fit."
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --field: folder for the report and its pictures.")
+        Path | None,
+        typer.Option(help="With --field or --robustness: folder for the report and its pictures."),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core.")] = 0,
     write: Annotated[
@@ -67,7 +77,13 @@ def evaluate(
         return
     if len(models) > 1 or markdown:
         raise typer.BadParameter("several models, or --markdown, need --table")
-    if field:
+    if robustness is not None:
+        from dscsnet.tools.commands.robustness import run_robustness
+
+        if field or data or write:
+            raise typer.BadParameter("--robustness excludes --field, --data and --write")
+        run_robustness([models[0], *(reference or ())], robustness, seed, out, threads or 1)
+    elif field:
         from dscsnet.tools.commands.field import run_field
 
         run_field(

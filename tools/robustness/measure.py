@@ -23,8 +23,8 @@ class Row:
     Attributes:
         right: spots with the right number of targets.
         false: published targets a spot that are no true one's within 0.5 px.
-        unflagged: spots that are wrong (number, or a false target) and not flagged.
-        flagged: spots flagged `NOT_CONVERGED`.
+        silent: spots that are wrong (number, or a false target) and not flagged.
+        flagged: spots flagged `NOT_CONVERGED` or `NUMBER`.
         outside: targets published more than half a pixel outside the frame.
         rms: of the position errors along one axis, px, in spots with the right number.
         over_bound: the same over the Cramér-Rao bound.
@@ -38,7 +38,7 @@ class Row:
     spots: int
     right: float
     false: float
-    unflagged: float
+    silent: float
     flagged: float
     outside: int
     rms: float
@@ -64,7 +64,7 @@ def measure(unmixer: Unmixer, model: str, situation: Situation, scene: Scene) ->
     right = result.spots.count == situation.targets
     pairs = _pairs(scene, result)
     false = np.bincount(np.delete(result.targets.spot, pairs[:, 1]), minlength=len(right))
-    flagged = (result.spots.flags & SpotFlag.NOT_CONVERGED) > 0
+    flagged = (result.spots.flags & (SpotFlag.NOT_CONVERGED | SpotFlag.NUMBER)) > 0
     height, width = scene.pixels.shape
     outside = _outside(result.targets.x, width) | _outside(result.targets.y, height)
     spot = pairs[:, 0] // situation.targets
@@ -80,7 +80,7 @@ def measure(unmixer: Unmixer, model: str, situation: Situation, scene: Scene) ->
         spots=len(right),
         right=float(right.mean()),
         false=float(false.mean()),
-        unflagged=float((((~right) | (false > 0)) & ~flagged).mean()),
+        silent=float((((~right) | (false > 0)) & ~flagged).mean()),
         flagged=float(flagged.mean()),
         outside=int(outside.sum()),
         rms=rms,

@@ -16,6 +16,8 @@ SPOTS, SPACING = 19, 24
 LEVEL = 1000.0
 #: Noise of a pixel, counts, unless a situation says otherwise.
 NOISE = 10.0
+#: In place of a PSF: it is measured on single stars, as `dscsnet calibrate` does.
+CALIBRATED = "calibrated"
 #: Steps in which a trail is drawn.
 TRAIL_STEPS = 33
 
@@ -28,7 +30,7 @@ class Situation:
         group: rows that belong together.
         name: of the row.
         light: the sensor's PSF.
-        told: the PSF as the unmixer is told it; None: `light`, which is a Gaussian.
+        told: the PSF as the unmixer is told it; None: `light`, which is a Gaussian; `CALIBRATED`.
         targets, apart: targets of a spot, and the side of their pair or polygon, px.
         snr: brightest pixel of a target at a pixel's centre over the noise.
         electrons: a target's total counts, in place of `snr`: shot noise of one electron a count.
@@ -42,7 +44,7 @@ class Situation:
         trail: length along x, px.
         resampled: the frame was shifted by half a pixel along both axes, bilinearly.
         settings: further arguments of the unmixer.
-        most_unflagged: share of spots that may be wrong without a flag.
+        most_silent: share of spots that may be wrong without a flag.
     """
 
     group: str
@@ -63,7 +65,7 @@ class Situation:
     trail: float = 0.0
     resampled: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-    most_unflagged: float = 0.01
+    most_silent: float = 0.01
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The situations of the battery."""
 
 from dscsnet.tools.robustness.render import Airy, Gaussian, Moffat
-from dscsnet.tools.robustness.scenes import Situation
+from dscsnet.tools.robustness.scenes import CALIBRATED, Situation
 
 BRIGHTNESS = (5.0, 10.0, 20.0, 50.0, 200.0, 1e3, 1e4, 1e5)
 FWHM = 2.3548200450309493
@@ -81,7 +81,7 @@ def _shapes() -> list[Situation]:
         ("Airy", Airy(0.7 / 0.42 * 1.22)),
     )
     return [
-        Situation("calibrated shape", f"{name}, S/N {snr:g}", light, told="calibrate", snr=snr)
+        Situation("calibrated shape", f"{name}, S/N {snr:g}", light, told=CALIBRATED, snr=snr)
         for name, light in lights
         for snr in (50.0, 500.0)
     ]
@@ -157,7 +157,7 @@ def _others() -> list[Situation]:
         for snr in (50.0, 200.0)
     ]
     trails = [
-        Situation("trail", f"{length:g} px", trail=length, most_unflagged=0.05)
+        Situation("trail", f"{length:g} px", trail=length, most_silent=0.05)
         for length in (0.5, 1.0, 1.5, 2.0, 3.0)
     ]
     return [*drifts, *resampled, *trails]
