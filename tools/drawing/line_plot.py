@@ -39,7 +39,7 @@ def draw_plot(view: Picture, title: str, lines: Sequence[Line]) -> None:
     first, last = float(lines[0].x[0]), float(lines[0].x[-1])
     axes = Axes(place, (first, max(last, first + 1e-12)), (0.0, 100.0))
     write(view, title, LEFT, 22, height=18, colour=TEXT, width=place[2])
-    for percent in range(0, 101, 20):
+    for percent in (0, 20, 40, 60, 80, 100):
         y, label = round(axes.row(percent)), str(percent)
         cv2.line(view, (LEFT, y), (width - RIGHT, y), GRID, 1)
         write(view, label, LEFT - 8 - text_width(label, LABEL), y + 5, height=LABEL, colour=QUIET)
