@@ -20,7 +20,7 @@ from dscsnet.tools.measures.average_precision import Points, average_precision  
 from dscsnet.tools.references.published import published  # noqa: E402
 from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
 from dscsnet.tools.simulation.scenes import true_points  # noqa: E402
-from dscsnet.tools.training.checkpoint import read_run  # noqa: E402
+from dscsnet.tools.training.checkpoint import CHECKPOINT, read_run  # noqa: E402
 from dscsnet.tools.training.config import Optimisation, TrainConfig  # noqa: E402
 from dscsnet.tools.training.trainer import Trainer  # noqa: E402
 
@@ -66,6 +66,14 @@ def test_runs_are_found_by_their_checkpoints(runs: Path, tmp_path: Path) -> None
     assert find_runs([runs / "small"]) == [runs / "small"]
     with pytest.raises(ConfigError, match="no run here"):
         find_runs([tmp_path])
+
+
+def test_runs_come_by_name_whatever_the_folder_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name / CHECKPOINT for name in "abc"]
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(files[::-1]))
+    assert find_runs([tmp_path]) == [file.parent for file in files]
 
 
 def test_a_run_is_measured_on_the_common_crops(

@@ -55,6 +55,16 @@ def test_a_kit_replaces_the_one_of_before(tmp_path: Path, pip: SimpleNamespace) 
     assert "pytools" not in " ".join(pip.command)
 
 
+def test_wheels_come_by_name_whatever_the_folder_says(
+    tmp_path: Path, pip: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = [tmp_path / f"{name}.whl" for name in "abc"]
+    for wheel in wheels:
+        wheel.touch()
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(wheels[::-1]))
+    assert kit.make_kit(tmp_path / "kit", "3.12", None) == wheels
+
+
 def test_what_cannot_be_carried_is_refused(
     tmp_path: Path, pip: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ from dscsnet.pipeline.errors import ConfigError  # noqa: E402
 from dscsnet.tools.evaluation.simulated_crops import evaluate  # noqa: E402
 from dscsnet.tools.export.model_folder import export_model, reference_outputs  # noqa: E402
 from dscsnet.tools.simulation.csist import CropProtocol  # noqa: E402
+from dscsnet.tools.training import trainer as module  # noqa: E402
 from dscsnet.tools.training.checkpoint import read_run  # noqa: E402
 from dscsnet.tools.training.config import (  # noqa: E402
     Optimisation,
@@ -263,3 +265,174 @@ def test_mixed_precision_learns_as_well(tmp_path: Path) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert losses[1] != losses[0]
     assert told[-1] == (32 * 12, 32 * 12)
+
+
+class FakeStep:
+    """Takes no step; notes the rate and the memory of the average of each, and the waits."""
+
+    def __init__(self, objective: object, settings: object, average: object) -> None:
+        self.running, self.taken, self.waits = 0.5, [], []
+        self.optimiser = SimpleNamespace(state_dict=dict)
+
+    def run(self, rate: float, decay: float) -> None:
+        self.taken.append((rate, decay))
+
+    def wait(self) -> None:
+        self.waits.append(len(self.taken))
+
+
+class FakeGraphedStep(FakeStep):
+    """On a GPU."""
+
+
+@pytest.fixture(name="stubbed")
+def _stubbed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Trainers train nothing; the clock goes on by a second with each look, the drawings count."""
+    seen = SimpleNamespace(now=0.0, started=0, compiled=0, drawn=[], at_once=True, models=[])
+
+    def make_objective(config: object, device: str, processes: int) -> SimpleNamespace:
+        model = torch.nn.Conv2d(2, 2, 3)
+        seen.models.append(model)
+        return SimpleNamespace(
+            model=model,
+            crops=SimpleNamespace(at_once=seen.at_once, state=dict),
+            start=lambda: setattr(seen, "started", seen.started + 1),
+            compile=lambda: setattr(seen, "compiled", seen.compiled + 1),
+            measure=lambda model: {"cso_map": 1.0},
+            precision=None,
+        )
+
+    def monotonic() -> float:
+        seen.now += 1.0
+        return seen.now
+
+    monkeypatch.setattr(module, "make_objective", make_objective)
+    monkeypatch.setattr(module, "Step", FakeStep)
+    monkeypatch.setattr(module, "GraphedStep", FakeGraphedStep)
+    monkeypatch.setattr(module, "draw_run", seen.drawn.append)
+    monkeypatch.setattr(module, "describe_hardware", lambda device: device)
+    monkeypatch.setattr(
+        module, "time", SimpleNamespace(monotonic=monotonic, process_time=lambda: seen.now)
+    )
+    monkeypatch.setattr(Trainer, "average_model", lambda self: None)
+    return seen
+
+
+def stubbed_trainer(folder: Path, **given: object) -> Trainer:
+    return Trainer(CONFIG, folder, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_what_differs_on_a_gpu(stubbed: SimpleNamespace, tmp_path: Path, device: str) -> None:
+    on_gpu = device != "cpu"
+    trainer = stubbed_trainer(tmp_path / "a", device=device)
+    assert trainer.validate_every_s == (60 if on_gpu else 0)
+    assert trainer.starting == (5 if on_gpu else 0)
+    assert type(trainer.step) is (FakeGraphedStep if on_gpu else FakeStep)
+    weight = stubbed.models[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == on_gpu
+    assert type(stubbed_trainer(tmp_path / "b", device=device, graphed=False).step) is FakeStep
+    stubbed.at_once = False
+    assert type(stubbed_trainer(tmp_path / "c", device=device).step) is FakeStep
+    assert (stubbed.started, stubbed.compiled) == (3, 0)
+    assert stubbed_trainer(tmp_path / "d", device=device, compiled=True).starting == 5
+    assert stubbed.compiled == 1
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_half_the_precision_where_told(
+    stubbed: SimpleNamespace, tmp_path: Path, mixed: bool
+) -> None:
+    precision = stubbed_trainer(tmp_path, mixed_precision=mixed).objective.precision
+    if not mixed:
+        assert precision is None
+        return
+    with precision():
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+@pytest.mark.parametrize(("device", "paid"), [("cpu", 60), ("cuda", 55)])
+def test_first_steps_of_a_gpu_are_not_paid_for(
+    stubbed: SimpleNamespace, tmp_path: Path, device: str, paid: int
+) -> None:
+    trainer = stubbed_trainer(tmp_path, device=device)
+    ticks = iter(range(1000))
+    trainer._clock = lambda: 1.0 * next(ticks)  # type: ignore[method-assign]
+    trainer.run()
+    assert trainer.progress.step == trainer.steps == 60
+    assert trainer.progress.seconds == paid
+    assert trainer.step.waits == [50]  # type: ignore[attr-defined]
+    assert stubbed.drawn == [tmp_path]
+
+
+def test_each_clock_is_that_of_the_device(stubbed: SimpleNamespace, tmp_path: Path) -> None:
+    stubbed.now = 7.0
+    assert stubbed_trainer(tmp_path, device="cuda")._clock() == 8.0
+    trainer = stubbed_trainer(tmp_path)
+    assert trainer._clock() == 8.0 / torch.get_num_threads()
+    assert stubbed.now == 8.0
+
+
+def test_it_is_measured_as_often_as_told_and_once_at_the_end(
+    stubbed: SimpleNamespace, tmp_path: Path
+) -> None:
+    for every, steps in ((20, [20, 40, 60]), (25, [25, 50, 60]), (1000, [60])):
+        trainer = stubbed_trainer(tmp_path / str(every))
+        trainer.run(validate_every=every)
+        assert [row["step"] for row in trainer.progress.curve] == steps
+        assert [row["crops"] for row in trainer.progress.curve] == [32 * step for step in steps]
+    # On a GPU only after a minute: five looks at the clock a step.
+    trainer = stubbed_trainer(tmp_path / "gpu", device="cuda")
+    trainer.run(validate_every=1)
+    steps = [row["step"] for row in trainer.progress.curve]
+    assert steps[-1] == 60
+    assert 3 <= len(steps) <= 8
+    assert set(np.diff(steps[:-1])) <= set(range(10, 16))
+
+
+def test_it_is_saved_after_so_many_seconds(
+    stubbed: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(Trainer, "save", lambda self: saved.append(self.progress.step))
+    # The clock is looked at once before the first step, and twice a step.
+    for given, steps in (({}, [30, 60]), ({"save_every_s": 61.0}, [31, 60])):
+        stubbed_trainer(tmp_path / str(len(given))).run(validate_every=1000, **given)
+        assert saved == steps
+        saved.clear()
+
+
+def test_it_ends_where_it_is_to_stop(stubbed: SimpleNamespace, tmp_path: Path) -> None:
+    stubbed.now = 100.0
+    trainer = stubbed_trainer(tmp_path)
+    trainer.run(stop_at=101.5)
+    assert trainer.progress.step == 0
+    assert stubbed.drawn == []
+    assert trainer.checkpoint.exists()
+    trainer.run(stop_at=stubbed.now + 10)
+    assert 0 < trainer.progress.step < 10
+    assert not trainer.progress.curve
+
+
+def test_the_average_forgets_the_start(stubbed: SimpleNamespace, tmp_path: Path) -> None:
+    trainer = stubbed_trainer(tmp_path)
+    trainer.run()
+    decays = [decay for _, decay in trainer.step.taken]  # type: ignore[attr-defined]
+    expected = [min(CONFIG.optimisation.averaging, k / (k + 10)) for k in range(1, 61)]
+    assert decays == pytest.approx(expected)
+    assert decays[0] == pytest.approx(1 / 11)
+    late = msgspec.structs.replace(
+        CONFIG, optimisation=msgspec.structs.replace(CONFIG.optimisation, averaging=0.5)
+    )
+    trainer = Trainer(late, tmp_path / "late")
+    trainer.run()
+    assert trainer.step.taken[-1][1] == 0.5  # type: ignore[attr-defined]
+
+
+def test_without_a_warm_up_the_first_rate_is_the_highest(
+    stubbed: SimpleNamespace, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(CONFIG.optimisation, warm_up=0)
+    trainer = Trainer(msgspec.structs.replace(CONFIG, optimisation=settings), tmp_path)
+    assert trainer._learning_rate() == 5e-3
