@@ -1,10 +1,12 @@
 """The demo's chain: how long it waits, what it takes for the end, and what it says of a node."""
 
+import http.client
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +35,15 @@ def test_nothing_is_dropped_however_slow_the_machine(tmp_path: Path) -> None:
     assert (simulator.scene.seed, simulator.scene.clusters.count) == (3, 15)
     assert node.engine.threads == 1
     assert node.engine.psf_sigma == simulator.scene.clusters.psf_sigma_x
-    assert node.output.targets.bind
+    ends = (simulator.frames, detector.detections, node.output.targets)
+    assert [(channel.endpoint[-4:], channel.bind) for channel in ends] == [
+        *(("4001", True), ("4002", True), ("4003", True))
+    ]
+    taken = (detector.frames, node.inputs.frames, node.inputs.detections)
+    assert [(channel.endpoint[-4:], channel.bind) for channel in taken] == [
+        *(("4001", False), ("4001", False), ("4002", False))
+    ]
+    assert node.http.port == 4004
     # A queue of frames is short, since they are large; those of rows are not.
     assert simulator.frames.high_water_mark == node.inputs.frames.high_water_mark == 16
     assert detector.detections.high_water_mark == node.inputs.detections.high_water_mark == 256
@@ -161,6 +171,32 @@ def answering(status: int, body: bytes) -> Iterator[int]:
 def test_the_state_of_the_node(status: int, body: bytes, state: str) -> None:
     with answering(status, body) as port:
         assert demo._node_state(port) == state
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_node_is_asked_for_a_second_at_most_and_left_again(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    asked: list[object] = []
+
+    class Connection:
+        def __init__(self, host: str, port: int, timeout: float) -> None:
+            asked.append((host, port, timeout))
+
+        def request(self, method: str, path: str) -> None:
+            asked.append((method, path))
+
+        def getresponse(self) -> object:
+            if answers:
+                return SimpleNamespace(status=200, read=lambda: b"ok")
+            raise http.client.RemoteDisconnected
+
+        def close(self) -> None:
+            asked.append("closed")
+
+    monkeypatch.setattr(http.client, "HTTPConnection", Connection)
+    assert demo._node_state(4004) == ("ready" if answers else "starting")
+    assert asked == [("127.0.0.1", 4004, 1), ("GET", "/readyz"), "closed"]
 
 
 def test_a_node_that_cannot_be_asked_is_starting() -> None:

@@ -1,9 +1,14 @@
 """A visit to a GPU, rehearsed with the CPU in its place: every line but those for CUDA alone."""
 
 import json
+import logging
+import subprocess
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,9 +16,16 @@ import yaml
 
 torch = pytest.importorskip("torch")
 
+from dscsnet.pipeline.config import EngineSettings  # noqa: E402
 from dscsnet.tools.gpu import __main__ as command  # noqa: E402
 from dscsnet.tools.gpu import runtimes, visit  # noqa: E402
-from dscsnet.tools.gpu.training import Stepped, Way, gradient_agreement, step_speeds  # noqa: E402
+from dscsnet.tools.gpu.training import (  # noqa: E402
+    WAYS,
+    Stepped,
+    Way,
+    gradient_agreement,
+    step_speeds,
+)
 from dscsnet.tools.training.checkpoint import read_run  # noqa: E402
 from dscsnet.tools.training.config import load_train_config  # noqa: E402
 
@@ -142,3 +154,192 @@ def test_training_says_in_a_line_what_is_wrong(
     assert capsys.readouterr().err.endswith("error: train: give training configurations\n")
     with pytest.raises(SystemExit, match=r"^dscsnet: no/such\.yaml: "):
         command.main(["train", str(tmp_path), "no/such.yaml", "--device", "cpu"])
+
+
+def test_a_rehearsal_is_smaller_than_a_visit() -> None:
+    sizes = visit.Sizes()
+    assert (sizes.steps, sizes.compared, sizes.candidates, sizes.frames) == (200, 512, (20,), 60)
+    assert sizes.batches == (1, 8, 64, 256, 1024)
+    assert sizes.models is None
+    assert sizes.ways == WAYS
+    assert sizes.tests == ("-m", "gpu", "tests/gpu")
+    assert sizes.runtimes == tuple(
+        (kind, precision) for kind in ("tensorrt", "torch") for precision in ("fp16", "fp32")
+    )
+
+
+@pytest.fixture(name="begun")
+def _begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Processes that were to be begun, with their logs and seconds."""
+    begun: list[tuple[Any, ...]] = []
+
+    def run(log: Path, seconds: float, module: str, *arguments: str) -> None:
+        begun.append((log.name, seconds, module, *arguments))
+        log.write_text("")
+
+    monkeypatch.setattr(visit, "run_python", run)
+    return begun
+
+
+def test_each_part_has_its_time_and_all_of_them_less_than_five_minutes(
+    tmp_path: Path, begun: list[tuple[Any, ...]]
+) -> None:
+    folder = tmp_path / "deep" / "report"
+    visit.prove(folder)
+    part = ("dscsnet.tools.gpu", "--device", "cuda")
+    assert begun == [
+        ("tests.log", 90, "pytest", "-q", "-m", "gpu", "tests/gpu"),
+        ("training.log", 80, *part, "training", str(folder)),
+        ("runtimes.log", 70, *part, "runtimes", str(folder)),
+        ("node.log", 30, *part, "node", str(folder)),
+    ]
+    assert (folder / "report.md").read_text().endswith("\n\nno output\n")
+    visit.prove(folder, "cuda:1")
+    assert begun[5][3:5] == ("--device", "cuda:1")
+
+
+def test_a_process_ends_in_time_and_its_output_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def run(command: list[str], **more: Any) -> Any:
+        given.update(more, command=command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    visit.run_python(tmp_path / "log", 7.5, "a.module", "b")
+    assert given["command"] == [sys.executable, "-X", "faulthandler", "-m", "a.module", "b"]
+    assert (given["timeout"], given["check"]) == (7.5, False)
+    assert given["stdout"].name == given["stderr"].name == str(tmp_path / "log")
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_training_begins_its_last_way_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def speeds(*given: Any) -> Any:
+        asked.append(given)
+        yield Stepped("a", "b", 4)
+
+    def agreement(*given: Any) -> dict[str, float]:
+        asked.append(given)
+        return {"bf16": 0.5}
+
+    monkeypatch.setattr(visit, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr(visit, "step_speeds", speeds)
+    monkeypatch.setattr(visit, "gradient_agreement", agreement)
+    visit.measure_training(tmp_path, "cpu")
+    assert asked == [
+        ("configs/train/field-mlp.yaml", "cpu", 512),
+        (SMALL, "cpu", 512),
+        (WAYS, "cpu", 200, 1050.0),
+    ]
+
+
+def test_a_node_and_runtimes_are_measured_as_large_as_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def bench(*given: Any, **more: Any) -> Any:
+        asked.append((given, more))
+        return iter(())
+
+    monkeypatch.setattr(visit, "bench_node", bench)
+    monkeypatch.setattr(visit, "report", bench)
+    visit.measure_node(tmp_path, "cpu")
+    visit.measure_runtimes(tmp_path, "cpu", QUICK)
+    assert asked == [
+        ((EngineSettings().model, (20,)), {"frames": 60, "threads": 0}),
+        ((QUICK.batches, QUICK.models, QUICK.runtimes, "cpu"), {}),
+    ]
+
+
+def test_findings_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    path = tmp_path / "a.json"
+    found = visit._Findings(path, "cuda:1")
+    found.append("lines", 1)
+    assert json.loads(path.read_text())["lines"] == [1]
+    found.append("lines", 2)
+    found.add("more", {"a": 3})
+    written = json.loads(path.read_text())
+    assert (written["device"], written["lines"], written["more"]) == ("a GPU", [1, 2], {"a": 3})
+    assert torch.__version__ in written["machine"]
+
+
+def test_a_table_of_steps_says_what_is_not_known() -> None:
+    known = Stepped("a", "b", 8, 1234.6, 3.4, 0.5, 1.26, launches=7.6, waits=0.0)
+    unknown = Stepped("a", "b", 8, 2.0, 1.0)
+    refused = Stepped("c", "d", 16, refused="no room", launches=1.0)
+    head, line, *rows = visit.training_table([known, unknown, refused]).splitlines()
+    assert line == "|---" * 8 + "|"
+    assert head.count("|") == 9
+    assert rows == [
+        "| a | b | 8 | 1,235 | 3 | 8 | 0 | 1.3 |",
+        "| a | b | 8 | 2 | 1 |  |  | 0.0 |",
+        "| c | d | 16 | no room |  |  |  | 0.0 |",
+    ]
+
+
+class FakeTrainer:
+    """Notes what it was made with and when it is to stop; how far it comes is told before."""
+
+    fractions: list[float]
+    made: list[tuple[Any, ...]]
+
+    def __init__(self, config: Any, folder: Path, device: str, **given: Any) -> None:
+        self.made.append((config.name, folder, device, given))
+        self.fraction = self.fractions.pop(0)
+        self.finished = self.fraction == 1
+
+    def run(self, **given: Any) -> None:
+        self.made.append((given,))
+
+
+@pytest.mark.parametrize(("fractions", "trained"), [([1.0, 1.0], 2), ([0.5, 1.0], 1)])
+def test_the_next_is_trained_where_one_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fractions: list[float], trained: int
+) -> None:
+    FakeTrainer.fractions, FakeTrainer.made = fractions, []
+    monkeypatch.setattr(visit, "Trainer", FakeTrainer)
+    monkeypatch.setattr(visit, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    configs = [Path(SMALL), Path("configs/train/field-mlp.yaml")]
+    visit.train(tmp_path, configs)
+    usual = {"compiled": False, "mixed_precision": False}
+    expected: list[tuple[Any, ...]] = []
+    for path in configs[:trained]:
+        expected.append((path.stem, tmp_path / path.stem, "cuda", usual))
+        expected.append(({"stop_at": 1400.0, "validate_every": 100},))
+    assert FakeTrainer.made == expected
+
+
+def test_options_of_a_visit_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("prove", "measure_training", "measure_runtimes", "measure_node"):
+        monkeypatch.setattr(command, name, lambda *given, name=name: asked.append((name, given)))
+    monkeypatch.setattr(command, "train", lambda *given, **more: asked.append((given, more)))
+    monkeypatch.setattr(logging, "basicConfig", lambda **more: asked.append(more["level"]))
+    for part in ("prove", "training", "runtimes", "node"):
+        command.main([part, "out", "--device", "cuda:1"])
+    command.main(["prove", "out"])
+    assert [each for each in asked if each != "INFO"] == [
+        ("prove", (Path("out"), "cuda:1")),
+        ("measure_training", (Path("out"), "cuda:1")),
+        ("measure_runtimes", (Path("out"), "cuda:1")),
+        ("measure_node", (Path("out"), "cuda:1")),
+        ("prove", (Path("out"), "cuda")),
+    ]
+    assert asked.count("INFO") == 5
+    asked.clear()
+    command.main(["train", "out", "a", "b"])
+    command.main(["train", "out", "a", "--seconds", "9", "--compiled", "--mixed-precision"])
+    ways = [{"compiled": on, "mixed_precision": on} for on in (False, True)]
+    assert [each for each in asked if each != "INFO"] == [
+        ((Path("out"), [Path("a"), Path("b")], "cuda", 400.0), ways[0]),
+        ((Path("out"), [Path("a")], "cuda", 9.0), ways[1]),
+    ]

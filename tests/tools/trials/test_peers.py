@@ -11,6 +11,7 @@ from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import Detections, End, EngineInfo, Frame, FrameKey, Message
 from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.worker import plain_answer
+from dscsnet.tools.bench.node import make_load
 from dscsnet.tools.trials import peers as module
 from dscsnet.tools.trials.peers import Camera, Detector, Subscriber
 
@@ -159,7 +160,10 @@ def test_a_detector_answers_frames_but_for_every_so_many(world: World) -> None:
     assert [(each.frame_id, len(each.x)) for each in sent] == [(0, 2), (1, 0), (3, 0), (4, 2)]
     assert [each.id for each in sent] == [[77, 77], [], [], [77, 77]]
     assert all(each.timestamp_ns == 5 for each in sent)
-    assert all(len(each.x) == len(each.y) for each in sent)
+    load = make_load(2, shape=(60, 60))
+    assert load.x != load.y
+    for each in sent:
+        assert (each.x, each.y) == ((load.x, load.y) if each.id else ([], []))
     assert world.told == ["up", "await 1 for 30 s at 4003"]
 
 
