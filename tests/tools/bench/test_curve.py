@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.pipeline.config import EngineSettings
 from dscsnet.pipeline.messages import Frame
 from dscsnet.pipeline.sockets import Channel
 from dscsnet.tools.bench import curve
@@ -129,3 +131,33 @@ def test_a_round_warms_up_before_it_measures(monkeypatch: pytest.MonkeyPatch) ->
     assert measured.cpu_ms == [120.0]
     assert measured.frames_per_s == [40.0]
     assert measured.all_ms.tolist() == [2.0] * 40
+
+
+def test_plain_and_encrypted_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[tuple[object, ...]] = []
+    shown: list[object] = []
+
+    def add_round(self: Measured, *given: object) -> None:
+        rounds.append((*given, self))
+
+    monkeypatch.setattr(Measured, "add_round", add_round)
+    monkeypatch.setattr(curve, "make_load", lambda candidates: f"load of {candidates}")
+    monkeypatch.setattr(curve, "_print", lambda console, measured: shown.append(measured))
+    options = ["--model", "psf-fit", "--candidates", "7", "--frames", "30", "--rounds", "2"]
+    result = CliRunner().invoke(curve.app, [*options, "--rate", "12.5"])
+    assert result.exit_code == 0, result.output
+    assert "Python" in result.output
+    (measured,) = shown
+    assert isinstance(measured, dict)
+    assert list(measured) == ["plain", "CURVE"]
+    assert [each[-1] for each in rounds] == [*measured.values()] * 2
+    assert measured["plain"] is not measured["CURVE"]
+    encrypted = [isinstance(protect, Protection) for _, _, protect, *_ in rounds]
+    assert encrypted == [False, True, False, True]
+    for model, load, _, frames, rate, _ in rounds:
+        assert (model, load, frames, rate) == ("psf-fit", "load of 7", 30, 12.5)
+    rounds.clear()
+    assert CliRunner().invoke(curve.app, []).exit_code == 0
+    assert len(rounds) == 6
+    model, load, _, frames, rate, _ = rounds[0]
+    assert (model, load, frames, rate) == (EngineSettings().model, "load of 20", 200, 20.0)

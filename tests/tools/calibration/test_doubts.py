@@ -15,6 +15,7 @@ from dscsnet.tools.calibration import calibration as module
 from dscsnet.tools.calibration.combine import Consensus
 from dscsnet.tools.calibration.result import CalibrationSettings, Psf
 from dscsnet.tools.calibration.sieve import NOT_GAUSSIAN
+from tests.tools.calibration.made_up import noise_of
 
 
 def consensus(scatter: float = 0.0) -> Consensus:
@@ -140,6 +141,26 @@ class Played:
 
     def __iter__(self) -> Iterator[SourceFrame]:
         return iter(frames_of(*[np.full((40, 40), 7, np.uint16)] * self.number))
+
+
+@pytest.mark.parametrize(
+    ("told", "measured", "gain"),
+    [(None, 20.0, 20.0), (3.0, 20.0, 3.0), (None, math.nan, None), (None, None, None)],
+)
+def test_the_gain_is_the_one_told_or_else_the_one_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    told: float | None,
+    measured: float | None,
+    gain: float | None,
+) -> None:
+    given: list[tuple[Any, ...]] = []
+    noise = None if measured is None else noise_of(gain=measured)
+    monkeypatch.setattr(module, "measure_noise", lambda frames: [*frames] and noise)
+    monkeypatch.setattr(
+        module, "_measure_psf", lambda spots, settings, whole, result: given.append(settings)
+    )
+    module.calibrate(Played(2, 2), CalibrationSettings(gain=told))  # type: ignore[arg-type]
+    assert [settings.gain for settings in given] == [gain]
 
 
 @pytest.mark.parametrize(

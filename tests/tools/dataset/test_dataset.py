@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
+import dscsnet.tools.dataset.reader  # noqa: E402
 from dscsnet.engines.errors import DscsnetError  # noqa: E402
 from dscsnet.engines.opening import open_engine  # noqa: E402
 from dscsnet.tools.commands.dataset import app  # noqa: E402
@@ -294,6 +295,30 @@ def test_a_folder_that_is_no_split(tmp_path: Path, split: Maker, scenes: Scenes)
     for path in (folder / "cso_img").iterdir():
         path.unlink()
     expect_error(folder, "no PNG images")
+
+
+def test_folders_and_names_of_a_split(tmp_path: Path, split: Maker, scenes: Scenes) -> None:
+    folder = split(scenes)
+    assert find_splits(folder) == {"test": folder}
+    (folder / "Annotations").rename(folder / "elsewhere")
+    expect_error(folder, f"{folder}: has no folder Annotations")
+    (folder / "elsewhere").rename(folder / "annotations")
+    (folder / "cso_img").rename(folder / "images")
+    for name in (".hidden.png", "notes.txt", "thumbs.db"):
+        (folder / "images" / name).write_text("")
+    assert_same(load_dataset(folder), scenes)
+    (folder / "images" / "first.PNG").write_bytes(b"")
+    expect_error(folder, f"{folder / 'images' / 'first.PNG'}: expected a number in its name")
+
+
+def test_a_split_has_so_many_crops_at_most(
+    split: Maker, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = split(scenes)
+    monkeypatch.setattr(dscsnet.tools.dataset.reader, "MOST_CROPS", 40)
+    assert len(load_dataset(folder).x) == 40
+    monkeypatch.setattr(dscsnet.tools.dataset.reader, "MOST_CROPS", 39)
+    expect_error(folder, f"{folder / 'cso_img'}: 40 files, at most 39 are allowed")
 
 
 def test_a_whole_data_set(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from dscsnet.tools.dataset.files import DatasetError, encode_crop, read_annotation, read_crop
+from dscsnet.tools.dataset.files import (
+    Annotation,
+    DatasetError,
+    encode_crop,
+    format_annotation,
+    read_annotation,
+    read_crop,
+)
 
 TARGET = "<object><coordinate><xc>1</xc><yc>2</yc><brightness>3</brightness></coordinate></object>"
 
@@ -87,3 +94,28 @@ def test_a_png_that_breaks_off(tmp_path: Path, length: int, told: str) -> None:
     path.write_bytes(encode_crop(np.zeros((3, 3), np.float32))[:length])
     with pytest.raises(DatasetError, match=f"crop.png: {told}"):
         read_crop(path)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_png_that_cannot_be_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    path = tmp_path / "crop.png"
+    path.write_bytes(encode_crop(np.zeros((3, 3), np.float32)))
+
+    def decode(*_: object) -> None:
+        if raises:
+            raise cv2.error("out of memory")
+
+    monkeypatch.setattr(cv2, "imdecode", decode)
+    with pytest.raises(DatasetError, match=r"crop\.png: damaged PNG image"):
+        read_crop(path)
+
+
+def test_noise_and_pedestal_are_told_where_there_are_any() -> None:
+    plain = format_annotation(Annotation(()), "a", crop_size=11, psf_sigma=0.5)
+    assert "noise" not in plain
+    assert "pedestal" not in plain
+    told = format_annotation(Annotation((), 1.5, 100), "a", crop_size=11, psf_sigma=0.5)
+    assert "<noise>1.5</noise>" in told
+    assert "<pedestal>100</pedestal>" in told

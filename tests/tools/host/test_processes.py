@@ -102,3 +102,19 @@ def test_free_ports_differ_and_can_be_bound() -> None:
     for port in ports:
         with socket.socket() as each:
             each.bind(("127.0.0.1", port))
+
+
+def test_processor_time_is_read_in_seconds(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Programs(tmp_path) as programs:
+        programs.start("server", *SERVER)
+        pid = programs.pid("server")
+        assert pid == started[0].pid
+        assert programs.cpu_seconds("server") >= 0
+        # A name may hold anything; user and system time are the 14th and 15th field.
+        fields = ["S", *(str(k) for k in range(4, 14)), "250", "50", "9", "9"]
+        monkeypatch.setattr(Path, "read_text", lambda path: f"{pid} (a) b c) {' '.join(fields)}\n")
+        monkeypatch.setattr(processes.os, "sysconf", lambda name: {"SC_CLK_TCK": 100}[name])
+        assert programs.cpu_seconds("server") == 3.0
+        programs.kill("server")

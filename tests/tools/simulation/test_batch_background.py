@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 from dscsnet.pipeline.cropping.background import subtract_backgrounds  # noqa: E402
 from dscsnet.tools.simulation.batch_background import BatchBackground  # noqa: E402
+from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator  # noqa: E402
 
 
 def compare(counts: np.ndarray) -> None:
@@ -55,3 +56,17 @@ def test_where_little_is_left_to_estimate_from() -> None:
             ]
         )
     )
+
+
+def test_one_round_is_compiled_and_the_simulator_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda call: compiled.append(call) or call)
+    background = BatchBackground(11, torch.device("cpu"))
+    before = background._round
+    background.compile()
+    assert compiled == [before]
+    simulator = FieldSimulator(FieldProtocol(), seed=1)
+    simulator.compile()
+    assert compiled[1:] == [simulator._background._round]

@@ -105,3 +105,17 @@ def test_processes_are_started_afresh_and_wait_with_four_batches(
         **{"batch_size": None, "num_workers": 3, "prefetch_factor": 4, "pin_memory": True},
         "multiprocessing_context": "spawn",
     }
+
+
+@pytest.mark.parametrize(("processes", "compiled"), [(0, 1), (2, 0)])
+def test_what_is_drawn_here_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, processes: int, compiled: int
+) -> None:
+    compilations: list[int] = []
+    monkeypatch.setattr(FieldSimulator, "compile", lambda _: compilations.append(1))
+    run = FieldRun(PROTOCOL, 4, processes)
+    run.compile()
+    assert compilations == []  # on a CPU, crop by crop
+    run.at_once = run._simulator.at_once = not processes
+    run.compile()
+    assert len(compilations) == compiled
