@@ -14,6 +14,7 @@ from dscsnet.engines.networks.ista_net import ISTANetConfig  # noqa: E402
 from dscsnet.engines.networks.one_stage import OneStageConfig  # noqa: E402
 from dscsnet.pipeline.errors import ConfigError  # noqa: E402
 from dscsnet.tools.commands.comparison import print_comparison  # noqa: E402
+from dscsnet.tools.evaluation import comparison as module  # noqa: E402
 from dscsnet.tools.evaluation.comparison import Entry, compare, find_runs  # noqa: E402
 from dscsnet.tools.evaluation.comparison_table import markdown, sheets  # noqa: E402
 from dscsnet.tools.measures.average_precision import Points, average_precision  # noqa: E402
@@ -74,6 +75,25 @@ def test_runs_come_by_name_whatever_the_folder_says(
     files = [tmp_path / name / CHECKPOINT for name in "abc"]
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(files[::-1]))
     assert find_runs([tmp_path]) == [file.parent for file in files]
+
+
+@pytest.mark.parametrize(("crops", "fitted"), [(7, 7), (9, 8)])
+def test_no_more_crops_are_fitted_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, crops: int, fitted: int
+) -> None:
+    asked: list[tuple[int, int]] = []
+    threads: list[int] = []
+    monkeypatch.setattr(
+        module,
+        "_classical",
+        lambda scenes, _, most, tell: asked.append((len(scenes.x), most)) or (),
+    )
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    told: list[str] = []
+    given = {"protocol": PROTOCOL, "seed": 1, "tell": told.append}
+    assert list(compare([], crops=crops, crops_fitted=8, **given)) == []
+    assert asked == [(crops, fitted)]
+    assert (told, threads) == ([f"drawing {crops} crops"], [1])
 
 
 def test_a_run_is_measured_on_the_common_crops(

@@ -11,7 +11,7 @@ onnx = pytest.importorskip("onnx")
 from dscsnet.engines.files.strict_yaml import decode_yaml  # noqa: E402
 from dscsnet.engines.model import Model, load_model, shipped_models  # noqa: E402
 from dscsnet.engines.networks.offgrid import OffGridConfig  # noqa: E402
-from dscsnet.engines.networks.stored import RECIPE  # noqa: E402
+from dscsnet.engines.networks.stored import RECIPE, load_network  # noqa: E402
 from dscsnet.tools.export import model_folder as module  # noqa: E402
 from dscsnet.tools.training.config import TrainConfig, stored_train_config  # noqa: E402
 
@@ -84,3 +84,15 @@ def test_no_note_of_the_exporter_is_left() -> None:
     assert b"words" not in cleaned.SerializeToString()
     assert b"where" not in cleaned.SerializeToString()
     assert [each.op_type for each in cleaned.graph.node] == ["Neg"]
+
+
+@pytest.mark.parametrize("name", ["field-mlp", "csist100k-mlp", "csist100k-compact"])
+def test_golden_answers_are_those_of_the_network(name: str) -> None:
+    model = load_model(name)
+    golden = model.golden()
+    found = module.reference_outputs(load_network(model.folder), golden.inputs)
+    assert list(found) == list(model.card.outputs)
+    for key, values in found.items():
+        assert values.dtype == np.float64
+        scale = np.abs(golden.outputs[key]).max()
+        np.testing.assert_allclose(values, golden.outputs[key], atol=1e-5 * scale, err_msg=key)

@@ -436,3 +436,19 @@ def test_without_a_warm_up_the_first_rate_is_the_highest(
     settings = msgspec.structs.replace(CONFIG.optimisation, warm_up=0)
     trainer = Trainer(msgspec.structs.replace(CONFIG, optimisation=settings), tmp_path)
     assert trainer._learning_rate() == 5e-3
+
+
+def test_what_was_measured_on_its_way_is_not_finished(
+    stubbed: SimpleNamespace, tmp_path: Path
+) -> None:
+    trainer = stubbed_trainer(tmp_path)
+    assert not trainer.finished
+    trainer.progress.step, trainer.progress.curve = 20, [{"step": 20}]
+    assert not trainer.finished
+    trainer.progress.step = 60
+    assert not trainer.finished
+    trainer.run()
+    assert trainer.finished
+    assert [row["step"] for row in trainer.progress.curve] == [20, 60]
+    trainer.progress.curve.clear()
+    assert not trainer.finished
