@@ -120,13 +120,13 @@ def frames_of(*pixels: np.ndarray) -> list[SourceFrame]:
 
 
 def test_what_the_first_pass_sees() -> None:
-    whole = [np.full((2, 2), value, np.uint16) for value in (7, 90, 30)]
+    whole = [np.full((2, 2), value, np.uint16) for value in (90, 7, 30)]
     seen, told = module._Extremes(), []
     assert len(list(module._watched(frames_of(*whole), 2, seen, told.append))) == 2  # type: ignore[arg-type]
     assert told == [1, 2]
     assert (seen.frames, seen.highest, seen.whole_counts) == (2, 90, True)
     mixed = module._Extremes()
-    parts = [whole[0], np.full((2, 2), 99.5), whole[1]]
+    parts = [whole[1], np.full((2, 2), 99.5), whole[0]]
     list(module._watched(frames_of(*parts), 9, mixed, lambda _frames: None))  # type: ignore[arg-type]
     assert (mixed.frames, mixed.highest, mixed.whole_counts) == (3, 7, False)
 

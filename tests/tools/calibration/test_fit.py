@@ -144,6 +144,9 @@ def test_a_damped_step_solves_its_equations(free: int) -> None:
         raised = normal + damping * np.diag(np.diag(normal))
         step = module._damped_step(normal, gradient, damping, free)
         np.testing.assert_allclose(step, np.linalg.solve(raised[:free, :free], gradient[:free]))
+    last = normal.copy()
+    last[free - 1] = last[:, free - 1] = 0.0  # which leaves exactly nothing to divide by
+    assert not module._damped_step(last, gradient, 0.0, free).any()
     normal[0, 0] = 0.0
     assert not module._damped_step(normal, gradient, 0.0, free).any()
 

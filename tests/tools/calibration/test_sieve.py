@@ -127,3 +127,18 @@ def test_an_ellipse_without_width_across_has_none() -> None:
     for share in np.linspace(0.1, 0.9, 33):
         found = ellipse(np.array([share, 1 - share, math.sqrt(share * (1 - share))]))
         assert (found.long, found.short) == pytest.approx((1, 0), abs=1e-7)
+
+
+def test_all_are_fitted_anew_with_one_shape() -> None:
+    pixels = spot_images(parameters(2, 0.7), 13)
+    fitted = module._fit(pixels, np.full(2, 5.0), np.arange(2), gain=None)
+    before = fitted.fits.parameters.copy()
+    shape = shape_of(np.array([0.5**2, 0.6**2, 0.05]))
+    again = fitted.refit(shape)
+    np.testing.assert_array_equal(again.parameters[:, SHAPE], np.tile(shape, (2, 1)))
+    np.testing.assert_array_equal(fitted.fits.parameters, before)
+    # With a narrower shape the light of the rim is left over.
+    assert (again.chi2 > fitted.fits.chi2 + 1).all()
+    one = fitted.take(np.array([False, True]))
+    assert (len(one.pixels), len(one.noise), len(one.weights), one.track.tolist()) == (1, 1, 1, [1])
+    np.testing.assert_array_equal(one.fits.parameters, before[1:])

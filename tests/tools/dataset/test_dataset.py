@@ -360,6 +360,14 @@ def test_a_manifest_settles_the_base_where_noise_would_not(
     assert not caplog.records
 
 
+def test_a_base_that_is_told_counts_more_than_a_manifest(tmp_path: Path) -> None:
+    write_dataset(tmp_path, PUBLIC, {"test": 10}, seed=1)
+    known, told = (load_dataset(tmp_path / "test", base=base) for base in ("auto", 1))
+    present = known.present
+    torch.testing.assert_close(told.x[present], known.x[present] - 1)
+    torch.testing.assert_close(told.y[present], known.y[present] - 1)
+
+
 def test_crops_are_whole_counts_whatever_the_protocol_says(tmp_path: Path) -> None:
     protocol = CropProtocol(targets=(1, 1), integer=False)
     manifest = write_dataset(tmp_path, protocol, {"test": 5}, seed=0)

@@ -1,11 +1,13 @@
 """The rules that a node's answers are held to."""
 
+import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 from dscsnet.pipeline.join import Ticket
-from dscsnet.pipeline.messages import End, EngineInfo, FrameKey, Targets
+from dscsnet.pipeline.messages import End, EngineInfo, FrameKey, Spots, Status, Targets
 from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.worker import plain_answer
 from dscsnet.tools.trials import listener as module
@@ -109,3 +111,83 @@ def test_only_so_many_epochs_are_remembered(
     assert len(listener._latest) == 3
     take(listener, 0, epoch=bytes([5]) * 16)  # still known
     assert len(listener.faults) == 1
+
+
+class PlayedReceiver:
+    """Gives what it was told to, each by a function."""
+
+    inbox: list[Any]
+    given: tuple[Any, ...]
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        type(self).given = (*given, more)
+
+    def __enter__(self) -> "PlayedReceiver":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+    def receive(self, timeout_ms: int) -> Any:
+        assert timeout_ms == 300
+        return self.inbox.pop(0)() if self.inbox else None
+
+
+def test_all_kinds_are_read_to_the_last_also_after_the_stop(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"received": 5, "published": 3, "pending": 2}
+
+    reached = threading.Event()
+
+    def stopped() -> Targets:
+        reached.set()
+        assert listener._stop.wait(60)
+        return answer(1)
+
+    beat = Status(node="a", timestamp_ns=0, frame_id=0, body=body)
+    PlayedReceiver.inbox = [
+        *(lambda: answer(0), lambda: None, lambda: beat, stopped),
+        lambda: End("cam", FIRST, 1, 0),
+    ]
+    monkeypatch.setattr(module, "Receiver", PlayedReceiver)
+    with listener:
+        assert reached.wait(60)
+    channel, given = PlayedReceiver.given
+    assert channel.endpoint == "tcp://127.0.0.1:1"
+    assert given == {"kinds": ("targets", "end", "status")}
+    assert listener.life.statuses == {"ok": 2}
+    assert (listener.life.ends, listener.last) == (1, body)
+    assert not listener._thread.is_alive()
+    assert PlayedReceiver.inbox == []
+
+
+def test_a_pause_is_between_good_answers_and_until_now(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0]
+    monkeypatch.setattr(module.time, "monotonic_ns", lambda: now[0])
+    second = 1_000_000_000
+    for moment, status in ((1, "ok"), (3, "ok"), (7, "dropped"), (8, "ok")):
+        now[0] = moment * second
+        listener._take(answer(moment, status=status))
+    now[0] = 10 * second
+    assert [listener.longest_pause_s(since * second) for since in (0, 1, 3, 4, 8, 9)] == [
+        *(5, 5, 5, 4, 2, 1)
+    ]
+
+
+def test_an_arrival_says_where_it_is_from(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.time, "monotonic_ns", lambda: 9)
+    timing = msgspec.structs.replace(
+        answer(0).timing, infer=2_000_000, readout=500_000, total=7_000_000
+    )
+    spots = Spots(
+        *([77, 78], [1.0, 2.0], [1.0, 2.0], [0, 0], [0.0] * 2, [1.0] * 2, [1.0] * 2, [0, 0])
+    )
+    listener._take(msgspec.structs.replace(answer(4, SECOND), timing=timing, spots=spots))
+    listener._take(answer(5, SECOND, "dropped"))
+    assert list(listener.arrivals) == [
+        (9, "ok", SECOND, 77, 7.0, 2.5, "some model"),
+        (9, "dropped", SECOND, 0, *(list(listener.arrivals)[1][4:6]), "some model"),
+    ]

@@ -119,6 +119,14 @@ def test_samples_are_taken_at_even_times_and_kept(chain: PlayedChain, tmp_path: 
     assert rows[1:] == [[str(value) for value in astuple(sample)] for sample in samples]
 
 
+def test_what_was_sampled_is_kept_if_it_is_cut_short(chain: PlayedChain, tmp_path: Path) -> None:
+    steps = soak(tmp_path, model="m", candidates=7, rate_hz=12.5, minutes=1, every_s=10)
+    for number in (1, 2, 3):
+        next(steps)
+        assert len((tmp_path / "soak.csv").read_text().splitlines()) == 1 + number
+    steps.close()  # type: ignore[attr-defined]
+
+
 def test_the_setting_has_ends_empty_lists_and_missing_ones(
     chain: PlayedChain, tmp_path: Path
 ) -> None:
