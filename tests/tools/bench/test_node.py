@@ -96,6 +96,19 @@ def test_a_load_is_of_pairs_none_near_another() -> None:
         make_load(1000, shape=SHAPE)
 
 
+def test_a_candidate_needs_14_pixels_each_way() -> None:
+    # Of 64 x 80 px all but 12 along each side: 3 rows of 4.
+    load = make_load(12, shape=SHAPE)
+    places = {(round(x), round(y)) for x, y in zip(load.x, load.y, strict=True)}
+    assert places == {(x, y) for x in (12, 26, 40, 54) for y in (12, 26, 40)}
+    off = np.array([load.x, load.y]) - np.rint([load.x, load.y])
+    assert 0.2 < np.abs(off).max() <= 0.4
+    with pytest.raises(ValueError, match="larger sample"):
+        make_load(13, shape=SHAPE)
+    assert make_load(3, shape=SHAPE).x == make_load(3, 0, SHAPE).x != make_load(3, 1, SHAPE).x
+    assert make_load(1).frames[0].shape == (512, 640)
+
+
 def test_the_parts_of_a_frame_have_one_key_and_come_round_again(node: PlayedNode) -> None:
     load = make_load(2, shape=SHAPE)
     frame, detections = load.messages("s", bytes(16), 11)
@@ -315,5 +328,38 @@ def test_the_nodes_configuration_fits_the_benchmarks_ends(ends: list[str], mode:
     for end in ends:
         assert sorted(each.bind for each in told if each.endpoint == end) == [False, True]
     assert {each.high_water_mark for each in told if each.endpoint == ends[0]} == {16}
+    assert config.record == Recording()
+    assert chain._targets.options == {"kinds": ("targets",)}  # type: ignore[attr-defined]
     senders = (chain._frames, chain._detections)
     assert [each.options for each in senders] == [{"lossless": mode == "lossless"}] * 2  # type: ignore[attr-defined]
+
+
+def test_a_recorder_that_is_given_records(ends: list[str]) -> None:
+    record = Recording(file="a.mcap", compression="lz4")
+    with bench_node.running_node("psf-fit", "live", 1, record=record):
+        pass
+    assert PlayedPrograms.started.record == record
+
+
+def test_the_plain_loop_does_the_same_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    clock = SimpleNamespace(perf_counter=lambda: float(len(seen)))
+
+    class Unmixer:
+        def __init__(self, *given: Any, **more: Any) -> None:
+            assert (given, more) == ((BENCH_PSF_SIGMA, "m"), {"threads": 3})
+
+        def __enter__(self) -> "Unmixer":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def frame(self, pixels: Any, x: Any, y: Any) -> None:
+            assert (x, y) == (load.x, load.y)
+            seen.append(next(k for k, each in enumerate(load.frames) if each is pixels))
+
+    load = make_load(1, shape=SHAPE)
+    monkeypatch.setattr(bench_node, "Unmixer", Unmixer)
+    monkeypatch.setattr(bench_node, "time", clock)
+    # The clock goes on by a second with every frame; the first five are not timed.
+    assert bench_node._plain_loop("m", load, 10, 3) == 1.0
+    assert seen == [0, 1, 2, 3, 4, *range(8), 0, 1]
