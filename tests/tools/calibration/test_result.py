@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from dscsnet.tools.calibration.result import ELLIPTICAL, Psf
+from dscsnet.tools.calibration.result import ELLIPTICAL, CalibrationSettings, Psf
 
 ERROR = 1e-6 * np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -0.4], [0.5, -0.4, 2.0]])
 
@@ -72,3 +72,7 @@ def test_one_circle_of_a_thousand_is_taken_for_an_ellipse(axis: tuple[float, ...
         # A stretch of s moves xx by s and yy by -s, and half their difference by s.
         xx, yy, xy = np.array([0.25, 0.25, 0.0]) + away
         assert psf_of(xx, yy, xy, error).elliptical == expected
+
+
+def test_settings_are_those_of_the_command_unless_told() -> None:
+    assert CalibrationSettings() == CalibrationSettings(300, 15.0, None, None)

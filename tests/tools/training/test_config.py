@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("torch")
 
-from dscsnet.engines.card import GridlessReadout
+from dscsnet.engines.card import GridlessReadout, GridReadout
 from dscsnet.engines.networks.offgrid import OffGridConfig
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.tools.simulation.csist import CropProtocol
@@ -74,3 +75,33 @@ def test_parts_that_fit() -> None:
     ):
         config = TrainConfig(name="a", description="", **sections)
         assert isinstance(config.source, FieldSource) == ("field" in sections)
+
+
+def test_what_a_recipe_leaves_out_has_the_value_that_it_always_had() -> None:
+    config = TrainConfig(name="a", description="")
+    assert msgspec.to_builtins(config.optimisation) == {
+        **{"crops": 1_000_000, "seconds": None, "batch": 64, "learning_rate": 2e-3},
+        **{"warm_up": 300, "weight_decay": 1e-4, "clip": 1.0, "averaging": 0.999, "seed": 0},
+    }
+    assert msgspec.to_builtins(config.protocol) == {
+        **{"crop_size": 11, "psf_sigma": 0.5, "targets": (1, 5), "empty": 0.0},
+        **{"placement": "pixel", "cluster_radius": (0.3, 2.0), "cluster_offset": 1.0},
+        **{"min_separation": 0.494, "intensity": (220, 250), "brightness_ratio": 1.0},
+        **{"noise": (0, 0), "noise_free": 0.0, "neighbour": 0.0, "field_size": 7},
+        "integer": True,
+    }
+    assert config.readout == GridReadout(threshold=50.0)
+    assert (config.field, config.start, config.selection) == (None, None, None)
+    assert msgspec.to_builtins(FieldProtocol()) == {
+        **{"crop_size": 11, "most": 5, "empty": 0.2, "crowded": 0.05, "psf_sigma": (0.45, 0.9)},
+        **{"psf_told_error": 0.04, "psf_told_right": 0.0, "ellipticity": 0.1, "wings": 0.25},
+        **{"min_separation": 0.5, "cluster_radius": (0.3, 2.0), "cluster_offset": 1.3},
+        **{"snr": (4.0, 500.0), "brightness_ratio": 8**0.5, "noise": (0.25, 40.0)},
+        **{"shot": 0.3, "hot_pixels": 0.1, "neighbour": 0.1, "structure": 0.6},
+    }
+    selection = msgspec.to_builtins(SELECTION)
+    del selection["protocols"]
+    assert selection == {
+        **{"crops": 300_000, "hidden": 128, "passes": 8, "batch": 512},
+        **{"learning_rate": 3e-3, "weight_decay": 1e-2},
+    }

@@ -190,3 +190,32 @@ def test_a_peer_is_read_back_from_its_json() -> None:
     for peer in (camera(jump_s=2.0), Subscriber(targets=channel(4004, bind=False))):
         text = msgspec.json.encode(peer)
         assert msgspec.json.decode(text, type=module.Peer) == peer
+
+
+def test_peers_do_nothing_special_unless_told() -> None:
+    usual = camera()
+    assert (usual.stream, usual.lossless, usual.life_frames, usual.jump_s) == ("cam", False, 0, 0)
+    ends = {"frames": channel(4002, bind=False), "detections": channel(4003)}
+    detector = Detector(**ends, candidates=2, shape=(60, 60))
+    assert (detector.lossless, detector.empty_every, detector.missing_every) == (False, 0, 0)
+
+
+def test_what_is_said_is_said_at_once_with_its_moment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[tuple[str, bool]] = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic_ns=lambda: 4711))
+    monkeypatch.setattr(
+        module, "print", lambda text, flush: printed.append((text, flush)), raising=False
+    )
+    assert module._say("up") == 4711
+    assert printed == [("up 4711", True)]
+
+
+def test_a_signal_to_end_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr(module.signal, "signal", handlers.__setitem__)
+    going = module._until_terminated()
+    assert going == [True]
+    handlers[module.signal.SIGTERM](15, None)
+    assert going == [False]
