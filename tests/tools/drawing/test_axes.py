@@ -65,6 +65,20 @@ def test_points_at_the_rim_are_drawn_and_none_beyond() -> None:
             assert (top + bottom) / 2 == pytest.approx(AXES.row(y), abs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "seen"),
+    [
+        *((1.0, -2.0, True), (9.0, 3.0, True), (5.0, 0.0, True), (0.9, 0.0, False)),
+        *((9.1, 0.0, False), (5.0, -2.1, False), (5.0, 3.1, False), (2.0, 2.5, True)),
+    ],
+)
+def test_points_are_held_to_the_range_of_each_axis(x: float, y: float, seen: bool) -> None:
+    picture = blank()
+    axes = Axes((20, 10, 100, 50), (1.0, 9.0), (-2.0, 3.0))
+    points(picture, axes, np.array([x]), np.array([y]), COLOUR, 2)
+    assert picture.any() == seen
+
+
 def test_a_curve_ends_where_the_axes_do() -> None:
     picture = blank()
     curve(picture, AXES, np.array([-5.0, 15.0]), np.array([2.5, 2.5]), COLOUR)
