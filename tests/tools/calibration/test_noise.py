@@ -293,3 +293,18 @@ def test_clipped_variances_leave_outliers_out() -> None:
     expected = (inside**2).mean() / module.CLIPPED_VARIANCE
     assert len(inside) < 256
     assert patches_of(image).variance[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_line_is_degenerate_whatever_the_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns are reckoned in ones and in the range of the levels."""
+    asked: list[np.ndarray] = []
+    monkeypatch.setattr(module.np.linalg, "cond", lambda matrix: asked.append(matrix) or 1.0)
+    level = np.linspace(100.0, 300.0, 51)
+    line = module._fit_line(Patches(np.arange(51), level, np.full(51, 4.0)))
+    assert line is not None
+    away = (level - 200) / 200
+    np.testing.assert_allclose(asked[0], np.diag([51, (away**2).sum()]) / 4**2, atol=1e-12)
+    assert (line.offset, line.slope) == pytest.approx((4 / module._biweight_share(), 0))
+    limit = module.MOST_CONDITION
+    monkeypatch.setattr(module.np.linalg, "cond", lambda matrix: limit)
+    assert module._fit_line(Patches(np.arange(51), level, np.full(51, 4.0))) is None

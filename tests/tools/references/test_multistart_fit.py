@@ -83,6 +83,10 @@ def test_points_say_which_crop_they_are_of_and_do_not_depend_on_the_others() -> 
     assert points.image.tolist() == [1, 2, 2, 2, 3, 3]
     alone = fit_crops(np.array(scenes[2:3]), **settings)
     np.testing.assert_array_equal(points.x[points.image == 2], alone.x)
+    drawn = np.random.default_rng(0).normal(size=(5, 5, 2))
+    targets = fit_crop(scenes[2], SIGMA, NOISE, RANGE, drawn).targets
+    np.testing.assert_array_equal([alone.x, alone.y, alone.score], targets.T)
+    assert not np.allclose(alone.x, alone.y)
 
 
 def test_normal_equations_agree_with_finite_differences() -> None:

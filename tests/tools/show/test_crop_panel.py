@@ -136,3 +136,11 @@ def test_every_target_has_its_dot_and_its_number() -> None:
         near = (panel[y - 40 : y + 41, x - 60 : x + 61] == TEXT).all(axis=2)
         near[35:46, 55:66] = False
         assert near.any()
+
+
+def test_where_all_is_crowded_a_number_stands_at_its_first_place() -> None:
+    marks = [Mark(x, y, 0, 0) for x in range(0, PANEL, 6) for y in range(0, PANEL, 6)]
+    mark = next(each for each in marks if (each.x, each.y) == (132, 132))
+    label = place_number(mark, "7", marks, [])
+    x, y = next(iter(module._around(mark, (label[2] - label[0]) / 2, module.TEXT_HEIGHT / 2)))
+    assert ((label[0] + label[2]) / 2, (label[1] + label[3]) / 2) == pytest.approx((x, y))
