@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 from dscsnet.engines.geometry import Grid  # noqa: E402
 from dscsnet.engines.imaging import render as render_reference  # noqa: E402
 from dscsnet.tools.simulation.csist import CropProtocol, Simulator  # noqa: E402
+from dscsnet.tools.simulation.field import FieldProtocol, FieldSimulator  # noqa: E402
 from dscsnet.tools.simulation.scenes import render_grid, true_points  # noqa: E402
 
 CLUSTER = CropProtocol(
@@ -124,3 +125,19 @@ def test_true_points_are_the_present_targets() -> None:
     points = true_points(scenes)
     assert len(points.x) == int(scenes.present.sum())
     np.testing.assert_allclose(points.score, scenes.intensity[scenes.present].numpy())
+
+
+def test_what_never_happens_does_not_with_the_smallest_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A draw may be exactly 0."""
+    zeros = lambda self, *shape: torch.zeros(shape)  # noqa: E731
+    monkeypatch.setattr(Simulator, "_uniform", zeros)
+    protocol = CropProtocol(empty=0.0, placement="cluster", noise=(2.0, 4.0), neighbour=1e-9)
+    simulator = Simulator(protocol, seed=0)
+    assert (simulator._noise(3) == 2).all()
+    assert (simulator._neighbours(2) != 0).any()
+    monkeypatch.setattr(FieldSimulator, "_uniform", zeros)
+    field = FieldSimulator(FieldProtocol(), seed=0)
+    assert field._happens(0.0, 3).tolist() == [0, 0, 0]
+    assert field._happens(1e-9, 3).tolist() == [1, 1, 1]
