@@ -57,6 +57,13 @@ def test_a_track_varies_where_its_width_does_beyond_noise(
     assert not combine._varies(widths[:4], np.full(4, error))
 
 
+def test_twice_the_noise_is_no_variation_yet() -> None:
+    widths = np.array([-0.2, -0.2, 0.0, 0.2, 0.2])
+    half = 0.5 * combine.MAD_TO_SIGMA * 0.2
+    assert not combine._varies(widths, np.full(5, half))
+    assert combine._varies(widths, np.full(5, np.nextafter(half, 0)))
+
+
 @pytest.mark.parametrize(("number", "wider"), [(3, 1.0), (4, 4 * 9 / 9)])
 def test_the_common_error_grows_where_more_than_three_disagree(number: int, wider: float) -> None:
     signs = np.array([1.0, -1.0, 1.0, -1.0])[:number, None]

@@ -112,3 +112,17 @@ def test_a_restored_simulator_goes_on_with_the_same_crops() -> None:
 def test_a_run_on_the_cpu_draws_one_number_after_another() -> None:
     assert not FieldRun(FieldProtocol(), 1).at_once
     assert FieldRun(FieldProtocol(), 1).generator.device.type == "cpu"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_backgrounds_are_taken_off_on_the_device_where_crops_are_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    simulator = FieldSimulator(FieldProtocol(), seed=1, at_once=at_once)
+    told = torch.full((2, 11, 11), 7.0), torch.full((2,), 3.0)
+    monkeypatch.setattr(simulator._background, "subtract", lambda values: told)
+    values = torch.full((2, 11, 11), 100.0)
+    values[:, ::2] += 1
+    pixels, noise = simulator._as_the_node_sees(values)
+    assert (pixels is told[0]) == (noise is told[1]) == at_once
+    assert pixels.shape == (2, 11, 11)
