@@ -81,6 +81,11 @@ def test_answers_are_read_by_frame(tmp_path: Path) -> None:
         ('"x": [20.0]', '"x": [20.0, 3.0]'),
         ('"spot": [0]', '"spot": [1]'),
         ('"y": [10.0]', '"y": [1e300]'),
+        ('"spots": {"x": [20.0]', '"spots": {"x": [1e300]'),
+        ('"y": [10.0], "count"', '"y": [1e300], "count"'),
+        ('"spot": [0], "x": [20.0]', '"spot": [0], "x": [1e300]'),
+        ('"y": [10.0], "intensity"', '"y": [1e300], "intensity"'),
+        ('"spot": [0]', '"spot": [-1]'),
         ('"chi2": [null]', '"chi2": []'),
         ('"flags": [9]', '"flags": [9, 0]'),
         ('"intensity": [100.0]', '"intensity": []'),
@@ -204,6 +209,23 @@ def test_targets_beside_a_crop_have_no_cross_in_it(monkeypatch: pytest.MonkeyPat
     far, near = (CROP - 0.5) * zoom - 0.5, 0.5 * zoom - 0.5
     expected = [(middle, middle), (far, middle), (middle, near)]
     np.testing.assert_allclose(places, expected)
+
+
+@pytest.mark.parametrize(("end", "seen"), [(0.0, True), (-1 / 64, False)])
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_a_cross_may_lie_on_the_first_pixel(
+    monkeypatch: pytest.MonkeyPatch, axis: str, end: float, seen: bool
+) -> None:
+    """Of 16 view pixels a pixel the first one's centre is 1/32 px from the crop's edge."""
+    places: list[tuple[float, float]] = []
+    monkeypatch.setattr(module, "cross", lambda _view, x, y, reach, _colour: places.append((x, y)))
+    edge = {"x": 20.0, "y": 10.0, axis: (20.0 if axis == "x" else 10.0) - CROP // 2 - 0.5}
+    edge[axis] += 1 / 32 + end
+    view = np.zeros((16 * CROP, 16 * CROP, 3), np.uint8)
+    module._draw_spot(view, np.ones((30, 40)), four((0, edge["x"], edge["y"], 1.0)), 0)
+    assert len(places) == seen
+    if seen:
+        assert places[0][0 if axis == "x" else 1] == 0
 
 
 def test_grey_leaves_out_a_hundredth_of_the_dark_and_a_thousandth_of_the_bright() -> None:

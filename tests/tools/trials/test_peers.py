@@ -174,7 +174,16 @@ def test_one_of_so_many(every: int, nth: list[int]) -> None:
     assert [k for k in range(6) if module._is_nth(frame(k), every)] == nth
 
 
-def test_a_subscriber_says_when_the_first_answer_comes(world: World) -> None:
+def test_a_subscriber_says_when_the_first_answer_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: dict[str, int] = {}
+
+    def say(what: str) -> int:
+        left[what] = len(world.inbox)
+        return world.say(what)
+
+    monkeypatch.setattr(module, "_say", say)
     ticket = Ticket(FrameKey("cam", bytes(16), 1), 0, 0)
     engine = EngineInfo(runtime="none", model="none", sha256="", psf_sigma=0.5)
     answer = plain_answer(ticket, "ok", "", engine)
@@ -182,6 +191,7 @@ def test_a_subscriber_says_when_the_first_answer_comes(world: World) -> None:
     world.looks = 9
     Subscriber(targets=channel(4004, bind=False)).run()
     assert world.told == ["up", "first"]
+    assert left == {"up": 4, "first": 1}  # the answer is the third
     assert not world.inbox
     assert world.options == [{"kinds": ("targets", "end", "status")}]
 
