@@ -475,3 +475,26 @@ def test_defaults_of_the_field_protocol() -> None:
         *(11, 5, 0.2, 0.05, (0.45, 0.9), 0.04, 0.0, 0.1, 0.25, 0.5),
         *((0.3, 2.0), 1.3, (4.0, 500.0), 8**0.5, (0.25, 40.0), 0.3, 0.1, 0.1, 0.6),
     ]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_the_crops_has_its_width_told_right(share: float) -> None:
+    protocol = FieldProtocol(psf_told_error=0.2, psf_told_right=share)
+    errors = FieldSimulator(protocol, seed=3)._told_error(4000)
+    assert errors.shape == (4000, 1)
+    right = errors == 0
+    assert right.double().mean().item() == pytest.approx(share, abs=0.03)
+    if share < 1:
+        assert errors[~right].std().item() == pytest.approx(0.2, rel=0.06)
+
+
+def test_recipes_from_before_draw_what_they_drew() -> None:
+    """Without a share nothing is drawn for it: what follows is the same."""
+    old, new = (FieldSimulator(FieldProtocol(psf_told_right=share), seed=3) for share in (0.0, 0.5))
+    for simulator in (old, new):
+        simulator._told_error(5)
+    other = FieldSimulator(FieldProtocol(), seed=3)
+    other._normal(5, 1)
+    following = other._uniform(4)
+    assert torch.equal(old._uniform(4), following)
+    assert not torch.equal(new._uniform(4), following)
