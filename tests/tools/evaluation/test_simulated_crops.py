@@ -208,3 +208,8 @@ def test_a_noise_can_take_the_place_of_the_protocols() -> None:
     silent.batches.clear()
     module.evaluate(silent, CropProtocol(noise=(2.0, 2.0), noise_free=0.0), crops=20, seed=1)
     np.testing.assert_allclose(silent.batches[0].noise, np.hypot(2, 12**-0.5), rtol=1e-6)
+
+
+def test_a_pull_of_just_one_or_two_is_within() -> None:
+    assert module._coverage(np.array([1.0, -2.0, 0.5, 3.0])) == (0.5, 0.75)
+    assert module._coverage(np.array([np.nan, 1.0])) == (0.5, 0.5)

@@ -9,7 +9,7 @@ import pytest
 from dscsnet.tools.field import benchmark as module
 from dscsnet.tools.field.benchmark import FURTHER, PER_FRAME, run_benchmark
 from dscsnet.tools.field.chain import Answers, Speed
-from dscsnet.tools.field.report import card_figures
+from dscsnet.tools.field.report import card_figures, coverage
 from tests.tools.field.made_up import RESULT, field_report
 
 
@@ -152,3 +152,11 @@ def test_the_figures_of_a_card() -> None:
     }
     assert card_figures(RESULT.report)["field_cso_map"] == 41.0
     assert card_figures(field_report(cso_map=41.0126))["field_cso_map"] == 41.013
+
+
+def test_an_error_of_just_one_or_two_sigmas_is_within_them() -> None:
+    found = coverage(np.array([1.0, -2.0, 0.0, 3.0]), np.full(4, 1.0))
+    assert (found.one_sigma, found.two_sigma) == (50.0, 75.0)
+    assert found.squared == pytest.approx(14 / 4)
+    beyond = coverage(np.array([1.0 + 1e-9, -2.0 - 1e-9]), np.full(2, 1.0))
+    assert (beyond.one_sigma, beyond.two_sigma) == (0.0, 50.0)
