@@ -308,3 +308,43 @@ def test_a_line_is_degenerate_whatever_the_units(monkeypatch: pytest.MonkeyPatch
     limit = module.MOST_CONDITION
     monkeypatch.setattr(module.np.linalg, "cond", lambda matrix: limit)
     assert module._fit_line(Patches(np.arange(51), level, np.full(51, 4.0))) is None
+
+
+def told_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+    line: tuple[float, float, float, float],
+    dark: tuple[float, float],
+    bright: tuple[float, float],
+) -> str:
+    """What is doubted of a line (offset, its variance, slope, its variance) and its halves."""
+    halves = iter([Line(0.0, slope, np.diag([1.0, error])) for slope, error in (dark, bright)])
+    monkeypatch.setattr(module, "_fit_line", lambda _patches: next(halves))
+    offset, offset_error, slope, slope_error = line
+    whole = Line(offset, slope, np.diag([offset_error, slope_error]))
+    return module._doubt(exact(9.0, 0.05), whole, 0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "dark", "bright", "words"),
+    [
+        ((0.0, 1.0, 0.05, 1e-4), (0.0, 1.0), (0.0, 1.0), ""),
+        ((0.0, 1.0, 0.0499, 0.0), (0.0, 1.0), (0.0, 1.0), "does not grow surely"),
+        ((0.0, 1.0, 0.05, 1.01e-4), (0.0, 1.0), (0.0, 1.0), "does not grow surely"),
+        ((-3.0, 1.0, 1.0, 0.0), (0.0, 1.0), (0.0, 1.0), ""),
+        ((-3.01, 1.0, 1.0, 0.0), (0.0, 1.0), (0.0, 1.0), "more steeply"),
+        ((0.0, 1.0, 1.0, 0.0), (0.0, 0.25), (4.0, 0.75), ""),
+        ((0.0, 1.0, 1.0, 0.0), (0.0, 0.25), (4.01, 0.75), "in proportion"),
+        ((0.0, 1.0, 10.0, 0.0), (3.0, 0.0), (0.0, 0.0), ""),
+        ((0.0, 1.0, 10.0, 0.0), (3.01, 0.0), (0.0, 0.0), "in proportion"),
+    ],
+)
+def test_doubts_begin_beyond_their_limits(
+    monkeypatch: pytest.MonkeyPatch,
+    line: tuple[float, float, float, float],
+    dark: tuple[float, float],
+    bright: tuple[float, float],
+    words: str,
+) -> None:
+    told = told_doubt(monkeypatch, line, dark, bright)
+    assert words in told
+    assert bool(told) == bool(words)

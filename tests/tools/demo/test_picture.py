@@ -333,3 +333,11 @@ def test_arms_are_as_long_as_targets_are_bright(monkeypatch: pytest.MonkeyPatch)
 )
 def test_a_crop_lies_in_its_frame(position: float, size: int, first: int) -> None:
     assert enlarged_spot._first_pixel(position, size) == first
+
+
+@pytest.mark.parametrize(("away", "near"), [(3.0, True), (3.01, False)])
+def test_a_candidate_within_three_pixels_shows_a_cluster(
+    true_frame: Truth, published: Answer, away: float, near: bool
+) -> None:
+    truth = true_frame([[(20.0, 40.0, 5.0)]])
+    assert choose_spots(truth, published([(20.0 + away, 40.0)])) == [0] * near

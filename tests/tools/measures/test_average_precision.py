@@ -122,6 +122,7 @@ def test_points_of_grids_are_the_cells_above_each_crops_limit() -> None:
     np.testing.assert_allclose(result.y, [5, 14 / 3])
     np.testing.assert_array_equal(result.score, [60, 30])
     assert len(Points.from_grids(grids, 20, Grid()).x) == 3
+    assert len(Points.from_grids(grids, 50, Grid()).x) == 1  # a cell at its limit is none
 
 
 @pytest.mark.parametrize(("second", "expected"), [(0.5, 100.0), (0.0, 50.0)])

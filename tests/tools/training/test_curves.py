@@ -180,3 +180,17 @@ def test_curves_come_by_name_whatever_the_folder_says(
     files = [written(tmp_path / name) / "curve.csv" for name in "abc"]
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(files[::-1]))
     assert find_curves([tmp_path]) == files
+
+
+@pytest.mark.parametrize(
+    ("values", "wide"),
+    [([1.0, 10.0], False), ([1.0, 10.1], True), ([0.0, 10.1], False), ([np.nan, np.nan], False)],
+)
+def test_more_than_tenfold_is_wide_where_a_logarithm_can_show_it(
+    values: list[float], wide: bool
+) -> None:
+    assert dscsnet.tools.training.curves._is_wide([np.array(values)]) == wide
+
+
+def test_units_begin_at_their_size() -> None:
+    assert [count_label(crops) for crops in (999.0, 1e3, 1e6, 1e9)] == ["999", "1 k", "1 M", "1 G"]

@@ -6,8 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dscsnet.tools.trials import soak_report as module
 from dscsnet.tools.trials.soak import Sample, Soak
-from dscsnet.tools.trials.soak_report import PANELS, _figure, describe_soak, grows, slope
+from dscsnet.tools.trials.soak_report import (
+    PANELS,
+    Slope,
+    _figure,
+    describe_soak,
+    grows,
+    slope,
+)
 
 SAMPLE = Sample(0.0, 200.0, 30, 16, 1.0, 9, 8, 1, 2, 3, 4, 1.0, 9.0, 30.0)
 
@@ -104,3 +112,14 @@ def test_the_line_begins_after_the_warm_up(end: float, start: float) -> None:
     fitted = _figure(soak_of(seconds.tolist(), [200.0] * 13)).axes[0].get_lines()[1]
     xs = fitted.get_xdata()
     assert xs[0] / xs[1] == pytest.approx(start / end)
+
+
+@pytest.mark.parametrize(
+    ("an_hour", "error", "expected"),
+    [(1.0, 0.0, False), (1.01, 0.0, True), (3.0, 1.0, False), (3.01, 1.0, True)],
+)
+def test_growth_begins_beyond_its_limits(
+    monkeypatch: pytest.MonkeyPatch, an_hour: float, error: float, expected: bool
+) -> None:
+    monkeypatch.setattr(module, "slope", lambda result, name: Slope(0.0, an_hour, error))
+    assert grows(soak_of([0, 1800], [1, 2])) == expected
