@@ -4,9 +4,11 @@ import os
 import resource
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from dscsnet.tools.host import process_info
 from dscsnet.tools.host.process_info import Process
 
 OURS = Process(os.getpid())
@@ -37,3 +39,20 @@ def test_threads_and_descriptors_come_and_go(tmp_path: Path) -> None:
 def test_processor_time_is_that_of_user_and_system() -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     assert OURS.cpu_s() == pytest.approx(usage.ru_utime + usage.ru_stime, abs=0.5)
+
+
+def test_the_most_of_a_while_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock goes on by the naps between the looks; at the end itself nobody looks."""
+    clock = SimpleNamespace(now=0.0, naps=[])
+    clock.monotonic = lambda: clock.now
+
+    def sleep(seconds: float) -> None:
+        clock.naps.append(seconds)
+        clock.now += 0.25
+
+    clock.sleep = sleep
+    numbers = iter([3, 9, 4, 5, 99])
+    monkeypatch.setattr(process_info, "time", clock)
+    monkeypatch.setattr(Process, "descriptors", lambda self: next(numbers))
+    assert OURS.most_descriptors() == 9
+    assert clock.naps == [0.02] * 4
