@@ -118,6 +118,14 @@ def test_clocks_that_jump_are_watched_for_three_seconds_at_least(chain: PlayedCh
     )
 
 
+def test_clocks_that_jump_are_watched_as_long_as_told(chain: PlayedChain) -> None:
+    # The beat at the very start counts.
+    chain.listener.beats = [(s * SECOND, {}) for s in (90, 100, 103, 104)]
+    deed = commit(chain, "clock", 7.0)
+    assert chain.did == ["sleep 7"]
+    assert "no pause above 7.00 s, heartbeats at most 3.0 s apart" in deed.did
+
+
 def test_a_full_disk_is_one_for_the_recorder_alone(
     chain: PlayedChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
