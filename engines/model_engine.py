@@ -18,7 +18,7 @@ from dscsnet.engines.fitting import NO_SELECTION
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.model import SELECTION, Golden, Model, load_model
 from dscsnet.engines.network_view import count_exponent, seen_by_network, seen_psf
-from dscsnet.engines.noise_model import NoiseModel
+from dscsnet.engines.noise_model import USUAL_NOISE, NoiseModel
 from dscsnet.engines.readouts import read_grid, read_gridless
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
 from dscsnet.engines.sensor import Psf, Sensor
@@ -250,7 +250,7 @@ def open_model_engine(
     model = _with_further(load_model(name), least_existence)
     gridless = isinstance(model.card.readout, GridlessReadout)
     if sensor is None:
-        sensor = Sensor.gaussian(model.card.psf_sigma, noise_model=noise_model or NoiseModel())
+        sensor = Sensor.gaussian(model.card.psf_sigma, noise_model=noise_model or USUAL_NOISE)
     elif not gridless:
         _refuse_strange(model.card, sensor)
     options = options or RuntimeOptions()

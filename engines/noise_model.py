@@ -60,5 +60,7 @@ class NoiseModel(NamedTuple):
             return np.hypot(np.hypot(noise, shot), error * peak).astype(np.float32)
 
 
+#: What light adds where nobody said more.
+USUAL_NOISE = NoiseModel()
 #: For tables and tests: light adds nothing.
 NO_LIGHT_NOISE = NoiseModel(math.inf, 0.0)

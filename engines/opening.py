@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dscsnet.engines.engine import Engine
 from dscsnet.engines.errors import ModelError
-from dscsnet.engines.noise_model import NoiseModel
+from dscsnet.engines.noise_model import USUAL_NOISE, NoiseModel
 from dscsnet.engines.psf_fit_settings import PSF_FIT, PsfFitSettings
 from dscsnet.engines.runtimes.base import RuntimeOptions
 from dscsnet.engines.sensor import Sensor
@@ -42,7 +42,7 @@ def open_engine(
 
         if sensor is not None and psf_fit is None:
             return PsfFitEngine.for_sensor(sensor)
-        return PsfFitEngine(psf_fit, noise_model=noise_model or NoiseModel())
+        return PsfFitEngine(psf_fit, noise_model=noise_model or USUAL_NOISE)
     from dscsnet.engines.model_engine import open_model_engine
 
     options = replace(options or RuntimeOptions(), threads=threads)

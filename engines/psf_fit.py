@@ -16,7 +16,7 @@ from dscsnet.engines.fitting.orders import OrderOptions, search_orders
 from dscsnet.engines.fitting.psf import check_number, read_samples
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.imaging import render
-from dscsnet.engines.noise_model import NoiseModel
+from dscsnet.engines.noise_model import USUAL_NOISE, NoiseModel
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.readouts.score import HIT_DISTANCE
 from dscsnet.engines.sensor import Psf, Sensor
@@ -50,7 +50,7 @@ class PsfFitEngine:
         self,
         settings: PsfFitSettings | None = None,
         samples: Float | None = None,
-        noise_model: NoiseModel = NoiseModel(),
+        noise_model: NoiseModel = USUAL_NOISE,
     ) -> None:
         self.settings = settings = settings or PsfFitSettings()
         size = settings.crop_size

@@ -7,7 +7,7 @@ from dscsnet.engines.array_types import Float
 from dscsnet.engines.errors import ModelError
 from dscsnet.engines.fitting.psf import NO_TABLE, elliptical_table, moments, sampled_table
 from dscsnet.engines.fitting.spline import PsfTable
-from dscsnet.engines.noise_model import NoiseModel
+from dscsnet.engines.noise_model import USUAL_NOISE, NoiseModel
 
 #: PSF sigma along x and y, px.
 Psf = tuple[float, float]
@@ -28,7 +28,7 @@ class Sensor:
     psf: Psf
     covariance_xy: float = 0.0
     table: PsfTable = NO_TABLE
-    noise_model: NoiseModel = NoiseModel()
+    noise_model: NoiseModel = USUAL_NOISE
 
     @property
     def is_tabled(self) -> bool:
@@ -41,7 +41,7 @@ class Sensor:
         sigma_y: float | None = None,
         angle: float = 0.0,
         *,
-        noise_model: NoiseModel = NoiseModel(),
+        noise_model: NoiseModel = USUAL_NOISE,
     ) -> "Sensor":
         """A Gaussian PSF, its own x axis turned towards y by an angle, degrees.
 
@@ -67,7 +67,7 @@ class Sensor:
 
     @staticmethod
     def sampled(
-        samples: Float, oversampling: int, *, noise_model: NoiseModel = NoiseModel()
+        samples: Float, oversampling: int, *, noise_model: NoiseModel = USUAL_NOISE
     ) -> "Sensor":
         """A PSF given by samples, before any integration over pixels; see `sampled_table`.
 

@@ -140,8 +140,8 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Annotated[
             tuple[Sigma, Sigma, float],
             Meta(
-                description="the PSF as sigma_major and sigma_minor, px, and the angle of the major "
-                "axis from x towards y, degrees; in place of psf_sigma"
+                description="the PSF as sigma_major and sigma_minor, px, and the angle of the "
+                "major axis from x towards y, degrees; in place of psf_sigma"
             ),
         ]
         | None

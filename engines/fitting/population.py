@@ -1,8 +1,9 @@
 """What the spots of a frame say of each other: how many targets a spot has there; compiled.
 
 A number of targets that fits one spot well is likelier where it fits others, too. The share of each
-number among a frame's spots is estimated by expectation maximisation, from a start that is the share
-in the crops that the selection learnt from, and a pull towards it that so many spots outweigh.
+number among a frame's spots is estimated by expectation maximisation, from a start that is the
+share in the crops that the selection learnt from, and a pull towards it that so many spots
+outweigh.
 """
 
 import math

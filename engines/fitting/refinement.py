@@ -13,7 +13,7 @@ from dscsnet.engines.fitting.psf import NO_TABLE, has_widths
 from dscsnet.engines.fitting.refine_crops import refine_crops
 from dscsnet.engines.fitting.selection import NO_SELECTION, Selection, feature_number
 from dscsnet.engines.fitting.spline import PsfTable
-from dscsnet.engines.noise_model import NoiseModel
+from dscsnet.engines.noise_model import USUAL_NOISE, NoiseModel
 
 #: Of steps, counts and starts: a crop that takes longer keeps the node from its other frames.
 MOST_TRIES = 1000
@@ -152,7 +152,7 @@ def refine(
     selection: Selection = NO_SELECTION,
     *,
     table: PsfTable = NO_TABLE,
-    noise_model: NoiseModel = NoiseModel(),
+    noise_model: NoiseModel = USUAL_NOISE,
     log_prior: Float | None = None,
 ) -> Refined:
     """Fit each crop's targets, background plane and PSF width, from the network's answer.

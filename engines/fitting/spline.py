@@ -56,7 +56,7 @@ def width_weights(log_width: float, table: PsfTable, value: Float, slope: Float)
             if b != a:
                 partial = 1.0 / (a - b)
                 for c in range(4):
-                    if c != a and c != b:
+                    if c not in (a, b):
                         partial *= (t - c) / (a - c)
                 total += partial
                 product *= (t - b) / (a - b)

@@ -1,8 +1,8 @@
 """Where in a detector's box the light is.
 
 A box of many pixels says little of where its targets are, and a crop unmixes what lies about its
-middle. So the crops of a box are centred on its peaks: local maxima of the mean of 3 x 3 pixels over
-that of the 9 x 9 around them.
+middle. So the crops of a box are centred on its peaks: local maxima of the mean of 3 x 3 pixels
+over that of the 9 x 9 around them.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """Point targets drawn by quadrature of their light over the pixels.
 
 Nothing here is shared with the engines: the light is any function of the distance from the target,
-and each pixel's share is a sum over Gauss-Legendre nodes. An error of the engines' own imaging model
-therefore shows.
+and each pixel's share is a sum over Gauss-Legendre nodes. An error of the engines' own imaging
+model therefore shows.
 """
 
 import math

@@ -20,6 +20,7 @@ NOISE = 10.0
 CALIBRATED = "calibrated"
 #: Steps in which a trail is drawn.
 TRAIL_STEPS = 33
+ROUND = Gaussian(0.7, 0.7)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Situation:
 
     group: str
     name: str
-    light: Light = Gaussian(0.7, 0.7)
+    light: Light = ROUND
     told: Any = None
     targets: int = 1
     apart: float = 1.2
