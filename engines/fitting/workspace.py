@@ -25,6 +25,8 @@ LANES = 16
 LEAST_NOISE = 1e-5
 #: The faintest weight of a pixel with which weights are as good as one.
 UNEVEN = 0.98
+#: Light beyond this many times the noise weighs like it, so that every weight stays above 0.
+BRIGHTEST = 1e12
 #: Where the noise is not known: this share of the brightest pixel.
 UNKNOWN_NOISE = 1e-2
 
@@ -147,7 +149,7 @@ def weigh(space: Workspace, light: Float) -> None:
     """
     half = 0.5 * (space.size - 1)
     for p in range(space.window[0]):
-        bright = max(light[p], 0.0)
+        bright = min(light[p], BRIGHTEST) if light[p] > 0.0 else 0.0  # NaN is none
         variance = 1.0 + bright * (space.by_light[0] + bright * space.by_light[1])
         weight = 1.0 / math.sqrt(variance)
         space.weight[p] = weight
