@@ -36,7 +36,7 @@ def search(objective: list[float], candidates: list[int]) -> Any:
 
 
 def space(pixels: int, precision: float) -> Any:
-    made = workspace.make_workspace(5, 3, spline.PsfTable(np.zeros((0, 0)), 1, 0.0))
+    made = workspace.make_workspace(5, 3, spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0))
     made.window[0], made.precision[workspace.WIDTH] = pixels, precision
     return made
 

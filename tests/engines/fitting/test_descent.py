@@ -18,7 +18,7 @@ WIDTH = workspace.WIDTH
 @pytest.fixture(name="space")
 def _space() -> Any:
     rng = np.random.default_rng(3)
-    space = workspace.make_workspace(SIZE, TARGETS, spline.PsfTable(np.zeros((0, 0)), 1, 0.0))
+    space = workspace.make_workspace(SIZE, TARGETS, spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0))
     space.psf[:] = 0.7, 0.6
     image = render([2.2, 5.8], [3.1, 5.2], [60, 90], (SIZE, SIZE), 0.7, 0.6)
     image += rng.normal(size=image.shape) + 0.5
@@ -173,3 +173,24 @@ def test_what_nothing_is_known_of_is_held_a_little(space: Any) -> None:
     space.normal[:], space.precision[:] = 0, 0
     module._factorise_damped(space, UNKNOWNS, 0.0)
     np.testing.assert_allclose(np.diag(space.factor), 1e6)
+
+
+def test_pixels_weigh_by_the_light_of_a_fit(space: Any) -> None:
+    """That of its targets, not the pixels' own nor the background's; misfit is in their noise."""
+    values, count = near(), space.window[0]
+    before = model(space, values)
+    workspace.set_light_noise(space, 2.0, 0.05, 1.0)
+    module.weigh_by_fit(space, values, TARGETS)
+    module.weigh_by_fit(space, values, TARGETS)  # weights that were there before do not matter
+    light = before - plane(space, values)
+    sigma = np.sqrt(1 + light / 2 + (0.05 * light) ** 2)
+    np.testing.assert_allclose(1 / space.weight[:count], sigma, rtol=1e-6)
+    misfit = module.evaluate(space, values, TARGETS)
+    assert misfit == pytest.approx(((before / sigma) ** 2).sum(), rel=1e-6)
+
+
+def plane(space: Any, values: Any) -> Any:
+    """Residual of every pixel with the plane alone, in the crop's noise."""
+    count = space.window[0]
+    column, row = space.column[:count] - 4, space.row[:count] - 4
+    return values[0] + values[1] * column / 4 + values[2] * row / 4 - space.counts[:count]

@@ -11,6 +11,7 @@ from scipy.optimize import least_squares
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.fitting import Refined, RefineSettings, Slots, refine
 from dscsnet.engines.imaging import gaussian_profile, render
+from dscsnet.engines.noise_model import NO_LIGHT_NOISE, USUAL_NOISE, NoiseModel
 
 SIZE, CENTER, SLOTS = 11, 5, 5
 #: No alternatives, and no end before the minimum.
@@ -55,11 +56,18 @@ def fit(
     usable = given.get("usable", np.ones(pixels.shape, bool))
     noise = np.full(number, given.get("noise", 1.0), np.float32)
     psf = np.tile(np.asarray(given.get("psf", (0.6, 0.6)), np.float32), (number, 1))
-    return refine(pixels.astype(np.float32), usable, noise, psf, prior, log_count, settings)
+    crops = (pixels.astype(np.float32), usable, noise, psf)
+    noise_model = given.get("noise_model", NO_LIGHT_NOISE)
+    return refine(*crops, prior, log_count, settings, noise_model=noise_model)
 
 
 def reference(
-    pixels: Float, prior: Slots, targets: int, noise: float, psf: tuple[float, float]
+    pixels: Float,
+    prior: Slots,
+    targets: int,
+    noise: float,
+    psf: tuple[float, float],
+    noise_model: NoiseModel = NO_LIGHT_NOISE,
 ) -> tuple[Float, Float, Float]:
     """Solution, covariance and reduced chi-square of one crop, by SciPy.
 
@@ -74,17 +82,27 @@ def reference(
     for x, y in zip(*columns[:2], strict=True):
         inside |= ((grid_x - x) / reach_x) ** 2 + ((grid_y - y) / reach_y) ** 2 <= 1
 
-    def residual(values: Float) -> Float:
-        level, slope_x, slope_y, width = values[:4]
-        model = level + slope_x * (grid_x - CENTER) / CENTER + slope_y * (grid_y - CENTER) / CENTER
+    def light(values: Float) -> Float:
+        total = np.zeros((SIZE, SIZE))
         for x, y, log_intensity in values[4:].reshape(-1, 3):
-            along_x = gaussian_profile(x, SIZE, psf[0] * np.exp(width))
-            along_y = gaussian_profile(y, SIZE, psf[1] * np.exp(width))
-            model = model + np.exp(log_intensity) / noise * along_y[:, None] * along_x
-        return np.concatenate([(model - pixels / noise)[inside], (values - mean) / sigma])
+            along_x = gaussian_profile(x, SIZE, psf[0] * np.exp(values[3]))
+            along_y = gaussian_profile(y, SIZE, psf[1] * np.exp(values[3]))
+            total = total + np.exp(log_intensity) * along_y[:, None] * along_x
+        return total
 
-    found = least_squares(residual, mean, xtol=1e-12, ftol=1e-12, gtol=1e-10)
-    data = residual(found.x)[: inside.sum()]
+    def residual(values: Float, each: Float) -> Float:
+        level, slope_x, slope_y = noise * values[:3]
+        model = level + slope_x * (grid_x - CENTER) / CENTER + slope_y * (grid_y - CENTER) / CENTER
+        excess = (model + light(values) - pixels) / each
+        return np.concatenate([excess[inside], (values - mean) / sigma])
+
+    start, each = mean, np.full((SIZE, SIZE), noise)
+    for _ in range(1 if noise_model == NO_LIGHT_NOISE else 8):
+        found = least_squares(residual, start, args=(each,), xtol=1e-12, ftol=1e-12, gtol=1e-10)
+        data = residual(found.x, each)[: inside.sum()]
+        start, bright = found.x, light(found.x)
+        variance = noise**2 + bright / noise_model.gain + (noise_model.psf_error * bright) ** 2
+        each = np.sqrt(variance)
     freedom = inside.sum() - 3 * targets - 4
     return found.x, np.linalg.inv(found.jac.T @ found.jac), (data**2).sum() / freedom
 
@@ -134,6 +152,39 @@ def test_finds_what_scipy_finds(targets: int) -> None:
             rtol=2e-2,
             atol=1e-7,
         )
+
+
+@pytest.mark.parametrize("noise_model", [NoiseModel(0.5, 0.0), NoiseModel(np.inf, 0.05)])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_finds_what_scipy_finds_where_light_makes_noise(
+    targets: int, noise_model: NoiseModel
+) -> None:
+    """The fit's own light weighs the pixels, and nothing of the network's answer is left."""
+    rng = np.random.default_rng(targets)
+    x, y, log_intensity = crowded(6, targets, seed=targets, apart=1.6)
+    noise, psf = 2.0, (0.55, 0.7)
+    for i in range(6):
+        intensity = 4 * np.exp(log_intensity[i, :targets])
+        clean = render(x[i, :targets], y[i, :targets], intensity, (SIZE, SIZE), *psf)
+        variance = noise**2 + clean / noise_model.gain + (noise_model.psf_error * clean) ** 2
+        pixels = clean + np.sqrt(variance) * rng.normal(size=clean.shape) + 3
+        told = [column[i : i + 1] for column in (x, y, log_intensity + np.log(4))]
+        prior = slots(*told, sigma=0.3)
+        fitted = fit(pixels[None], prior, sure(1, targets), noise=noise, psf=psf,
+                     noise_model=noise_model)  # fmt: skip
+        crop = pixels.astype(np.float32)
+        values, covariance, chi2 = reference(crop, prior, targets, noise, psf, noise_model)
+        assert fitted.alone[0]
+        assert fitted.chi2[0] == pytest.approx(chi2, rel=5e-3)
+        assert fitted.psf_factor[0] == pytest.approx(np.exp(values[3]), rel=1e-3)
+        covariance = covariance * max(1.0, float(chi2))
+        for axis, name in enumerate(("x", "y", "log_intensity")):
+            place = 4 + 3 * np.arange(targets) + axis
+            sigma = np.sqrt(np.diag(covariance)[place])
+            found = getattr(fitted, name)[0, :targets]
+            np.testing.assert_allclose(found, values[place], atol=0.05 * sigma.min())
+            stated = getattr(fitted, f"sigma_{name}")[0, :targets]
+            np.testing.assert_allclose(stated, sigma, rtol=1e-2)
 
 
 def test_one_target_reaches_the_cramer_rao_bound() -> None:
@@ -336,6 +387,7 @@ def test_rubbish_is_survived(case: str) -> None:
     given = rubbish()[case]
     x, y, log_intensity = crowded(3, SLOTS, seed=51, apart=0.3)
     pixels = images(x, y, log_intensity, SLOTS) * given.pop("factor", 1.0)
+    given["noise_model"] = USUAL_NOISE
     names = {f"{s}{a}" for s in ("", "sigma_") for a in ("x", "y", "log_intensity")}
     prior = replace(
         slots(x, y, log_intensity, 0.2), **{name: given.pop(name) for name in names & set(given)}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dscsnet.engines.imaging import render
+from dscsnet.engines.noise_model import NO_LIGHT_NOISE, NoiseModel
 from tests.engines.plain import plain
 
 module, workspace, spline = plain("orders", "workspace", "spline")
@@ -26,7 +27,7 @@ SHARED, WIDTH = workspace.SHARED, workspace.WIDTH
 
 def make(image: Any = None, options: Any = OPTIONS) -> tuple[Any, Any]:
     """Workspace of a crop in units of its noise, and orders that know nothing yet."""
-    space = workspace.make_workspace(SIZE, MOST, spline.PsfTable(np.zeros((0, 0)), 1, 0.0))
+    space = workspace.make_workspace(SIZE, MOST, spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0))
     space.psf[:] = 0.6, 0.7
     image = np.zeros((SIZE, SIZE)) if image is None else image
     workspace.open_window(space, image, np.ones(image.shape, bool), 1.0, 0, 9.0, 9.0)
@@ -36,6 +37,7 @@ def make(image: Any = None, options: Any = OPTIONS) -> tuple[Any, Any]:
         np.zeros(MOST + 1),
         np.full(MOST + 1, np.inf),
         np.zeros((SIZE, SIZE)),
+        np.ones((SIZE, SIZE)),
         np.zeros((2, 3, SIZE)),
     )
     for axis in range(2):
@@ -90,6 +92,24 @@ def test_the_residual_is_what_is_left() -> None:
     expected = image - 0.5 - render([3.2], [4.9], [20], (SIZE, SIZE), 0.6, 0.7)
     expected[2, 3] = 0  # not of the window
     np.testing.assert_allclose(orders.residual, expected, atol=1e-8)
+    assert (orders.sigma == 1).all()
+
+
+def test_the_residual_is_over_the_noise_of_each_pixel() -> None:
+    image = np.random.default_rng(0).normal(size=(SIZE, SIZE))
+    image[2, 3] = np.nan
+    space, orders = make(image)
+    module.set_light_noise(space, 2.0, 0.1, 4.0)
+    light = np.linspace(0, 50, space.window[0])
+    workspace.weigh(space, light)
+    sigma = np.ones((SIZE, SIZE))
+    sigma[np.isfinite(image)] = np.sqrt(1 + light / 8 + 0.01 * light**2)
+    orders.values[1, :7] = 0.5, 0, 0, 0, 3.2, 4.9, math.log(20)
+    module._leave(space, orders, 1)
+    expected = image - 0.5 - render([3.2], [4.9], [20], (SIZE, SIZE), 0.6, 0.7)
+    expected[2, 3] = 0
+    np.testing.assert_allclose(orders.residual, expected / sigma, atol=1e-8)
+    np.testing.assert_allclose(orders.sigma, sigma)
 
 
 def test_the_centre_is_that_of_what_is_above_the_noise() -> None:
@@ -98,6 +118,9 @@ def test_the_centre_is_that_of_what_is_above_the_noise() -> None:
     orders.residual[0, 0] = -50
     x, y, light = module._center(orders)
     assert (x, y, light) == pytest.approx(((3 * 3 + 6 * 6) / 9, 2, 9), rel=1e-6)
+    orders.sigma[2, 3] = 4.0  # the pixel's own noise: its excess is as many counts more
+    x, y, light = module._center(orders)
+    assert (x, y, light) == pytest.approx(((12 * 3 + 6 * 6) / 18, 2, 18), rel=1e-6)
     orders.residual[:] = 0
     assert module._center(orders) == pytest.approx((1, 1, 1e-9))
 
@@ -114,6 +137,15 @@ def test_the_next_target_is_put_on_the_peak(x: int, y: int) -> None:
     assert space.values[SHARED + 3 : SHARED + 5].tolist() == [x, y]
     assert math.exp(space.values[SHARED + 5]) == pytest.approx(500, rel=1e-2)
     assert (space.values[: SHARED + 3] == 9).all()
+
+
+def test_the_next_target_is_as_bright_as_its_peak_is_in_counts() -> None:
+    space, orders = make()
+    orders.residual[:] = render([3], [5], [500], (SIZE, SIZE), 0.6, 0.7) / 4
+    orders.sigma[:] = 4.0
+    module._add_peak(space, orders, 1)
+    assert space.values[SHARED : SHARED + 2].tolist() == [3, 5]
+    assert math.exp(space.values[SHARED + 2]) == pytest.approx(500, rel=1e-2)
 
 
 def test_of_equal_peaks_the_first_is_taken_and_none_is_too_faint() -> None:
@@ -283,7 +315,8 @@ def test_a_crop_without_pixels_or_psf_is_left_alone(
         usable,
         np.ones(1),
         np.array([psf]),
-        spline.PsfTable(np.zeros((0, 0)), 1, 0.0),
+        spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0),
+        NO_LIGHT_NOISE,
         OPTIONS._replace(starts=0),
         np.zeros((0, 1, 3)),
     )
@@ -303,11 +336,45 @@ def test_memory_is_for_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
         np.ones((1, SIZE, SIZE), bool),
         np.ones(1),
         np.full((1, 2), 0.5),
-        spline.PsfTable(np.zeros((0, 0)), 1, 0.0),
+        spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0),
+        NO_LIGHT_NOISE,
         OPTIONS,
         np.zeros((2, MOST, 3)),
     )
-    assert shapes == [(4, 13), (4,), (4,), (SIZE, SIZE), (2, 3, SIZE)]
+    assert shapes == [(4, 13), (4,), (4,), (SIZE, SIZE), (SIZE, SIZE), (2, 3, SIZE)]
     assert [each.shape for each in told] == [(1,), (6, 1, 3), (1, 3), (1,), (1,), (1,), (1, 4)]
     assert told.targets[0] == told.probability.sum() == 0
     assert all(np.isnan(each).all() for each in told[1:6])
+
+
+@pytest.mark.parametrize(("gain", "fits"), [(math.inf, 1), (0.5, 2)])
+def test_where_light_makes_noise_all_is_fitted_anew(
+    monkeypatch: pytest.MonkeyPatch, gain: float, fits: int
+) -> None:
+    """Once by the pixels' own light, then by that of the best number; that number once more."""
+    done: list[str] = []
+
+    def fit_orders(_space: Any, orders: Any, *_: Any) -> None:
+        orders.cost[:] = 3, 1, 2, 9
+        done.append("fit")
+
+    monkeypatch.setattr(module, "_fit_orders", fit_orders)
+    monkeypatch.setattr(module, "weigh_by_fit", lambda s, v, targets: done.append(f"by {targets}"))
+    monkeypatch.setattr(module, "descend", lambda s, v, targets, *_: done.append(f"{targets}") or 7)
+    told: list[float] = []
+    monkeypatch.setattr(module, "_write", lambda s, orders, *_: told.append(orders.misfit[1]))
+    pixels = render([4], [4], [100], (SIZE, SIZE), 0.6)[None].astype(np.float32)
+    module.search_orders(
+        pixels,
+        np.ones(pixels.shape, bool),
+        np.ones(1),
+        np.full((1, 2), 0.6),
+        spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0),
+        NoiseModel(gain, 0.0),
+        OPTIONS,
+        np.zeros((2, MOST, 3)),
+    )
+    if fits == 1:
+        assert (done, told) == (["fit"], [0])
+    else:
+        assert (done, told) == (["fit", "by 1", "fit", "by 1", "1"], [7])

@@ -79,14 +79,15 @@ def test_what_is_no_psf_is_refused(samples: Any, oversampling: int, words: str) 
 
 @pytest.mark.parametrize(
     ("sigma", "oversampling", "density"),
-    [(0.6, 4, 10), (1.0, 4, 8), (0.76, 4, 8), (0.74, 4, 9)],
+    [(0.61, 4, 10), (1.01, 4, 8), (0.76, 4, 8), (0.74, 4, 9)],
 )
 def test_density_and_reach_of_a_table(sigma: float, oversampling: int, density: int) -> None:
     table = psf.sampled_table(gaussian(sigma, 1.5, oversampling, 16), oversampling)
     assert table.density == density
-    least = (37 / 2 + 1) / oversampling + 0.5 + 4 / density
+    widest = math.exp(0.4)
+    least = widest * (37 / 2 + 1) / oversampling + 0.5 + 4 / density
     assert table.reach == pytest.approx(math.ceil(least * density) / density)
-    assert table.coefficients.shape == (round(2 * table.reach * density) + 1,) * 2
+    assert table.coefficients.shape == (*(round(2 * table.reach * density) + 1,) * 2, 9)
     # There is no light within four entries of the edge.
     light = np.abs(table.coefficients)
     assert max(light[:4].max(), light[-4:].max(), light[:, :4].max()) < 1e-6 * light.max()
@@ -100,18 +101,51 @@ def test_the_scale_of_samples_says_nothing() -> None:
         np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-12)
 
 
+def test_a_large_table_is_of_one_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = gaussian(0.6, 0.7, 4, 16)
+    entries = 2 * math.ceil((math.exp(0.4) * (37 / 2 + 1) / 4 + 0.5 + 0.4) * 10)
+    for most, widths in ((entries, 9), (entries - 1, 1)):
+        monkeypatch.setattr(psf, "MOST_ENTRIES_OF_WIDTHS", most)
+        table = psf.sampled_table(samples, 4)
+        assert table.coefficients.shape[2] == widths
+        assert psf.has_widths(table) == (widths > 1)
+    assert table.reach == pytest.approx(math.ceil(((37 / 2 + 1) / 4 + 0.5 + 0.4) * 10) / 10)
+    assert not psf.has_widths(psf.NO_TABLE)
+
+
+def test_of_every_width_the_table_holds_all_light() -> None:
+    table = psf.sampled_table(gaussian(0.6, 0.7, 4, 16), 4)
+    for shift in range(0, table.density, 3):
+        light = table.coefficients[shift :: table.density, shift :: table.density].sum((0, 1))
+        np.testing.assert_allclose(light, 1, atol=1e-6)
+    # The middle one is the told one, of which its neighbours are wider and narrower.
+    table_light = table.coefficients.max((0, 1))
+    assert (np.diff(table_light) < 0).all()
+
+
 @pytest.mark.parametrize(("sigma_x", "sigma_y"), [(0.6, 0.9), (0.9, 0.6), (1.4, 1.4)])
-def test_widths_are_those_along_x_and_y(sigma_x: float, sigma_y: float) -> None:
+def test_moments_are_those_of_the_gaussian(sigma_x: float, sigma_y: float) -> None:
     samples = np.roll(gaussian(sigma_x, sigma_y, 4, 40), (3, -2), (0, 1))
-    assert psf.widths(samples, 4) == pytest.approx((sigma_x, sigma_y), rel=1e-6)
-    wings = samples - 1e-9
-    assert psf.widths(wings, 4) == pytest.approx((sigma_x, sigma_y), rel=1e-3)
+    expected = (sigma_x**2, sigma_y**2, 0.0)
+    assert psf.moments(samples, 4) == pytest.approx(expected, rel=2e-6, abs=1e-6)
+    assert psf.moments(samples - 1e-9, 4) == pytest.approx(expected, rel=2e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("angle", [20.0, 135.0])
+def test_moments_of_a_turned_gaussian_have_a_covariance(angle: float) -> None:
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    y, x = np.mgrid[-40:41, -40:41] / 8
+    along, across = cosine * x + sine * y, cosine * y - sine * x
+    samples = np.exp(-0.5 * ((along / 0.8) ** 2 + (across / 0.6) ** 2))
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    (xx, xy), (_, yy) = turn @ np.diag([0.64, 0.36]) @ turn.T
+    assert psf.moments(samples, 8) == pytest.approx((xx, yy, xy), rel=1e-5)
 
 
 def test_a_width_is_a_fifth_of_a_sample_or_more() -> None:
     point = np.zeros((9, 11))
     point[4, 5] = 1
-    assert psf.widths(point, 2) == pytest.approx((0.1, 0.1))
+    assert psf.moments(point, 2) == pytest.approx((0.01, 0.01, 0.0))
 
 
 def test_coefficients_give_the_values_back() -> None:
@@ -128,12 +162,13 @@ def test_integrals_are_those_of_the_spline() -> None:
     for x in (-3.0, -2.0, -1.3, 0.0, 0.4, 1.7, 2.0, 5.0):
         found = psf._spline_integral(np.array(x))
         assert found == pytest.approx(basis.integrate(-2, min(max(x, -2), 2)), abs=1e-12)
-    boxes = psf._box_integrals(np.array([0.3]), 5, 2)
-    places = (np.arange(5) - 2) / 2
-    for box, place in zip(boxes[0], places, strict=True):
-        low, high = ((0.3 + edge - place) * 2 for edge in (-0.5, 0.5))
-        ends = np.clip([low, high], -2, 2)
-        assert box == pytest.approx(basis.integrate(*ends) / 2, abs=1e-12)
+    for factor in (1.0, 1.25):  # the same light, farther apart
+        boxes = psf._box_integrals(np.array([0.3]), 5, 2, factor)
+        places = factor * (np.arange(5) - 2) / 2
+        for box, place in zip(boxes[0], places, strict=True):
+            low, high = ((0.3 + edge - place) * 2 / factor for edge in (-0.5, 0.5))
+            ends = np.clip([low, high], -2, 2)
+            assert box == pytest.approx(basis.integrate(*ends) / 2, abs=1e-12)
 
 
 def test_a_file_of_other_numbers_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dscsnet.engines.imaging import render
+from dscsnet.engines.noise_model import USUAL_NOISE
 from tests.engines.plain import plain
 
 module, counts, workspace, spline = plain("refine_crops", "counts", "workspace", "spline")
@@ -15,7 +17,7 @@ SIZE = 7
 
 
 def make() -> tuple[Any, Any]:
-    space = workspace.make_workspace(SIZE, 2, spline.PsfTable(np.zeros((0, 0)), 1, 0.0))
+    space = workspace.make_workspace(SIZE, 2, spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0))
     return space, counts.make_search(2)
 
 
@@ -149,6 +151,7 @@ def test_a_crop_without_targets_gives_level_and_misfit_alone() -> None:
         np.zeros((1, 2)),
         *np.full((4, 1), np.nan),
         np.zeros((1, 4)),
+        np.zeros(1, bool),
     )
     module._write(space, search, 0, 0, 2.0, results)
     assert (results.targets[0], results.level[0], results.chi2[0]) == (0, 3.0, 2.0)
@@ -169,6 +172,7 @@ def course(
     best: int = 2,
     features: int = 0,
     judged: bool = False,
+    uneven: bool = False,
 ) -> tuple[list[str], Any]:
     """What is done with one crop, and its results; the selection wants one target."""
     done: list[str] = []
@@ -177,7 +181,10 @@ def course(
         def step(*given: Any) -> Any:
             done.append(name)
             if name == "judge":
-                assert given[2].shape == (2, 4)
+                assert given[2].tolist() == [7, 8, 9, 10]
+                assert given[3].shape == (2, 4)
+            if name == "weigh_by_chosen":
+                done[-1] += f" {given[2]}"
             if name == "write":
                 done[-1] += f" {given[2]}"
             return answer
@@ -186,8 +193,11 @@ def course(
 
     for name, answer in (("open_window", opened), ("fit_counts", None), ("write", None)):
         monkeypatch.setattr(module, f"_{name}", note(name, answer))
+    for name in ("weigh_by_first", "weigh_by_chosen"):
+        monkeypatch.setattr(module, f"_{name}", note(name))
     for name in ("fill_features", "weigh_counts", "judge"):
         monkeypatch.setattr(module, name, note(name))
+    monkeypatch.setattr(module, "is_uneven", lambda *_: uneven)
     monkeypatch.setattr(module, "best_count", lambda *_: best)
     monkeypatch.setattr(module, "likeliest", lambda *_: 1)
     hidden, leave = (4, 3) if judged else (0, 0)
@@ -204,15 +214,17 @@ def course(
         np.log([[0.1, 0.2, 0.6, 0.1]]),
         OPTIONS,
         np.zeros((0, 2, 3)),
-        spline.PsfTable(np.zeros((0, 0)), 1, 0.0),
+        spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0),
+        USUAL_NOISE,
         np.zeros((1, 2)),
         selection,
+        np.array([[7.0, 8.0, 9.0, 10.0]]),
         np.zeros((1, features)),
     )
     np.testing.assert_allclose(results.probability, [[0.1, 0.2, 0.6, 0.1]])
     assert results.targets[0] == 2
     shapes = [each.shape for each in results]
-    assert shapes == [(1,), (6, 1, 2), (1, 2), (1,), (1,), (1,), (1,), (1, 4)]
+    assert shapes == [(1,), (6, 1, 2), (1, 2), (1,), (1,), (1,), (1,), (1, 4), (1,)]
     return done, results
 
 
@@ -241,3 +253,49 @@ def test_what_is_done_with_a_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert course(monkeypatch, features=5, best=0, judged=True)[0] == [*begun, "write 0"]
     assert course(monkeypatch, features=5, best=0)[0] == [*begun, "weigh_counts", "write 0"]
+    assert not course(monkeypatch)[1].alone[0]
+
+
+def test_where_light_makes_noise_the_fits_light_weighs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One weighing for all numbers, so that they compare; the chosen one's own at the end."""
+    begun = ["open_window", "weigh_by_first", "fit_counts"]
+    done, results = course(monkeypatch, uneven=True)
+    assert done == [*begun, "weigh_counts", "weigh_by_chosen 2", "write 2"]
+    assert results.alone[0]
+    done, _ = course(monkeypatch, features=5, judged=True, uneven=True)
+    assert done == [*begun, "fill_features", "judge", "weigh_by_chosen 1", "write 1"]
+    done, _ = course(monkeypatch, best=0, uneven=True)
+    assert done == [*begun, "weigh_counts", "write 0"]
+    assert course(monkeypatch, opened=0, uneven=True)[0] == ["open_window"]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_fit_that_stands_alone_is_not_blended(alone: bool) -> None:
+    space, search = make()
+    image = render([3.2], [2.9], [80], (SIZE, SIZE), 0.6)
+    space.psf[:], space.mean[4:] = 0.6, 3.0
+    workspace.open_window(space, image, np.ones(image.shape, bool), 1.0, 0, 9.0, 9.0)
+    space.precision[:] = 0.04
+    search.slots[:, 0] = 4.0, 2.0, 3.0, 0.01, 0.02, 0.03
+    values = search.best[1]
+    values[4:7] = 3.2, 2.9, math.log(80)
+    module.descend(space, values, 1, 20, 1e-9)
+    results = module.Results(
+        np.ones(1, np.int64),
+        np.full((6, 1, 2), 8.0),
+        np.zeros((1, 2)),
+        *np.full((4, 1), np.nan),
+        np.zeros((1, 4)),
+        np.array([alone]),
+    )
+    module._write(space, search, 1, 0, 2.0, results)
+    module.invert_normal(space, values, 1)
+    inverse = np.tril(space.factor[:7, :7])
+    covariance = (inverse.T @ inverse)[4:, 4:]
+    of_network = np.array([0.01, 0.02, 0.03]) ** 2
+    weight = np.ones(3) if alone else of_network / (of_network + np.diag(covariance))
+    expected = weight * values[4:7] + (1 - weight) * [4.0, 2.0, 3.0] + [0, 0, math.log(2)]
+    np.testing.assert_allclose(results.slots[:3, 0, 0], expected)
+    np.testing.assert_allclose(results.slots[3:, 0, 0] ** 2, weight * np.diag(covariance))
+    shared = weight[0] * weight[1] * covariance[0, 1]
+    assert results.covariance_xy[0, 0] == pytest.approx(shared)

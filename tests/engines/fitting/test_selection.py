@@ -16,7 +16,7 @@ FEATURES = module.feature_number(SLOTS)
 
 def seen() -> tuple[Any, Any]:
     """A crop of which 2, 1 and 3 targets were fitted."""
-    space = workspace.make_workspace(5, SLOTS, spline.PsfTable(np.zeros((0, 0)), 1, 0.0))
+    space = workspace.make_workspace(5, SLOTS, spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0))
     search = counts.make_search(SLOTS)
     space.psf[:], space.window[0] = (0.5, 0.6), 23
     space.precision[:], space.mean[:] = np.arange(1.0, 14), 0.1 * np.arange(13)
@@ -132,10 +132,15 @@ def test_a_perceptron_shares_what_is_not_nothing() -> None:
     selection = module.Selection(*(rng.normal(size=shape) for shape in shapes))
     features, hidden = rng.normal(size=FEATURES), np.zeros((2, 4))
     probability = np.array([0.3, 9, 9, 9, 9])
-    module.judge(selection, features, hidden, probability)
+    module.judge(selection, features, np.zeros(SLOTS + 2), hidden, probability)
     first = np.maximum(selection.enter @ features + selection.enter_bias, 0)
     second = np.maximum(selection.middle @ first + selection.middle_bias, 0)
     assert (first > 0).any()
     assert (second == 0).any()
     odds = np.exp(selection.leave @ second + selection.leave_bias)
+    np.testing.assert_allclose(probability, [0.3, *(0.7 * odds / odds.sum())])
+    # What is known of the numbers beforehand counts; that of no target has no say.
+    prior = np.array([77.0, 0.5, -1.0, 2.0, 0.0])
+    module.judge(selection, features, prior, hidden, probability)
+    odds = odds * np.exp(prior[1:])
     np.testing.assert_allclose(probability, [0.3, *(0.7 * odds / odds.sum())])

@@ -10,7 +10,7 @@ from tests.engines.plain import plain
 
 workspace, spline = plain("workspace", "spline")
 
-NONE = spline.PsfTable(np.zeros((0, 0)), 1, 0.0)
+NONE = spline.PsfTable(np.zeros((0, 0, 0)), 1, 0.0)
 
 
 def opened(image: Any, targets: int = 0, reach: tuple[float, float] = (2.0, 3.0)) -> Any:
@@ -45,6 +45,8 @@ def test_the_plane_is_told_per_half_crop() -> None:
     np.testing.assert_array_equal(space.row[:count], row)
     np.testing.assert_array_equal(space.column[:count], column)
     np.testing.assert_array_equal(space.observed[:count], image[row, column] / 2)
+    np.testing.assert_array_equal(space.counts[:count], image[row, column] / 2)
+    assert (space.weight[:count] == 1).all()
     plane = [np.ones(count), (column - 2) / 2, (row - 2) / 2]
     np.testing.assert_allclose(space.jacobian[:3, :count], plane)
     assert (space.jacobian[:, count:32] == 0).all()
@@ -104,3 +106,43 @@ def test_where_nothing_is_seen_the_brightest_pixel_stands_at_1() -> None:
     for pixels, usable in ((dark, ~none), (dark + 7, none)):
         assert workspace.believable_noise(pixels, usable, math.nan) == 1e-2
         assert workspace.believable_noise(pixels, usable, 0.0) == 1e-5
+
+
+def test_pixels_are_weighed_by_the_noise_of_their_light() -> None:
+    """In units of a crop noise of 2 counts, of 0.5 electrons a count and a PSF known to 5 %."""
+    image = np.arange(25.0).reshape(5, 5)
+    space = opened(image)
+    workspace.set_light_noise(space, 0.5, 0.05, 2.0)
+    count = space.window[0]
+    light = np.linspace(-3, 40, count)
+    workspace.weigh(space, light)
+    counts = 2 * np.maximum(light, 0)
+    sigma = np.sqrt(2**2 + counts / 0.5 + (0.05 * counts) ** 2) / 2
+    np.testing.assert_allclose(space.weight[:count], 1 / sigma)
+    np.testing.assert_allclose(space.observed[:count], space.counts[:count] / sigma)
+    column, row = space.column[:count], space.row[:count]
+    plane = [np.ones(count), (column - 2) / 2, (row - 2) / 2]
+    np.testing.assert_allclose(space.jacobian[:3, :count], plane / sigma)
+    np.testing.assert_allclose(space.counts[:count], image[row, column] / 2)  # as they were
+
+
+@pytest.mark.parametrize("light", [math.nan, math.inf, 1e300, -1e300, 0.0])
+def test_every_weight_is_above_0_whatever_the_light(light: float) -> None:
+    space = opened(np.ones((5, 5)))
+    workspace.set_light_noise(space, 1e-30, 1.0, 2.0)
+    workspace.weigh(space, np.full(25, light))
+    weights = space.weight[: space.window[0]]
+    assert ((weights > 0) & (weights <= 1)).all()
+    if not light > 0:
+        assert (weights == 1).all()
+
+
+@pytest.mark.parametrize(("bright", "uneven"), [(0.0, False), (2.0, False), (2.1, True)])
+def test_noise_is_uneven_where_a_pixel_weighs_2_per_cent_less(bright: float, uneven: bool) -> None:
+    """A PSF known to 10 %: 2.03 noises on a pixel add 0.0412 to its variance, 2 % to its sigma."""
+    image = np.zeros((5, 5))
+    image[3, 2] = 2 * bright
+    space = workspace.make_workspace(5, 1, NONE)
+    workspace.set_light_noise(space, math.inf, 0.1, 2.0)
+    workspace.open_window(space, image, np.ones((5, 5), bool), 2.0, 0, 9.0, 9.0)
+    assert workspace.is_uneven(space) == uneven
