@@ -160,7 +160,11 @@ class ModelEngine:
             from dscsnet.engines.psf_fit import PsfFitEngine
             from dscsnet.engines.psf_fit_settings import PsfFitSettings
 
-            settings = PsfFitSettings(crop_size=self.grid.crop_size, target_penalty=TARGET_PENALTY)
+            settings = PsfFitSettings(
+                crop_size=self.grid.crop_size,
+                most=estimates.probability.shape[1] - 2,
+                target_penalty=TARGET_PENALTY,
+            )
             self._fit = PsfFitEngine(settings)
         part = batch.take(rows)
         return estimates.replaced(np.flatnonzero(rows), self._fit.read(self._fit.run(part), part))
