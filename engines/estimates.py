@@ -134,8 +134,10 @@ class Estimates:
             return parts[0]
         offsets = np.cumsum([0, *(part.crops for part in parts[:-1])])
         shifted = [part.crop + offset for part, offset in zip(parts, offsets, strict=True)]
+        # Of how many numbers there is a probability, only parts with crops can say.
+        some = [part for part in parts if part.crops] or parts[:1]
         columns = {
-            name: np.concatenate([getattr(part, name) for part in parts])
+            name: np.concatenate([getattr(part, name) for part in some])
             for name in (*parts[0]._columns(), *parts[0]._crop_columns())
         }
         doubt = np.concatenate([part.doubt for part in parts])

@@ -8,6 +8,8 @@ import pytest
 from dscsnet.engines.estimates import Doubt, Estimates
 
 CROPS = ("chi2", "doubt", "psf_scale", "occupied")
+#: Numbers of targets with a probability: 0, 1, 2, 3 and more.
+NUMBERS = 5
 
 
 def make(crop: list[int], crops: int, seed: int = 0) -> Estimates:
@@ -18,7 +20,9 @@ def make(crop: list[int], crops: int, seed: int = 0) -> Estimates:
     }
     likely = rng.random(len(crop)) > 0.4
     doubt = rng.integers(0, 8, crops).astype(np.uint8)
-    return Estimates(**{**columns, "crop": np.array(crop), "likely": likely, "doubt": doubt})
+    special = {"crop": np.array(crop, np.int64), "likely": likely, "doubt": doubt}
+    special["probability"] = rng.dirichlet(np.ones(NUMBERS), crops)
+    return Estimates(**{**columns, **special})
 
 
 def same(found: Estimates, expected: Estimates) -> None:
@@ -59,7 +63,7 @@ def test_crops_between_have_no_result() -> None:
     assert found.crop.tolist() == [1, 1, 4, 5, 5, 5]
     missing = np.setdiff1d(np.arange(9), index)
     assert (found.doubt[missing] == Doubt.NO_RESULT).all()
-    for name in ("chi2", "psf_scale", "occupied"):
+    for name in ("chi2", "psf_scale", "occupied", "probability"):
         assert np.isnan(getattr(found, name)[missing]).all()
         np.testing.assert_array_equal(getattr(found, name)[index], getattr(WHOLE, name))
     np.testing.assert_array_equal(found.doubt[index], WHOLE.doubt)
@@ -69,9 +73,42 @@ def test_crops_between_have_no_result() -> None:
 def test_nothing_is_nothing_of_the_right_kinds() -> None:
     none = Estimates.none()
     assert (none.crops, len(none.x)) == (0, 0)
+    assert none.probability.shape == (0, 0)
+    assert none.certainty.shape == (0,)
+    assert Estimates.join([none, none]).crops == 0
     assert [each.dtype.char for each in (none.crop, none.likely, none.doubt, none.x)] == [
         *("l", "?", "B", "d"),
     ]
+
+
+def test_some_crops_estimates_are_replaced_by_others() -> None:
+    other = make([0, 0, 0, 2], 3, seed=1)
+    index = np.array([0, 1, 3])
+    found = WHOLE.replaced(index, other)
+    assert found.crop.tolist() == [0, 0, 0, 2, 3]
+    # As if each crop's estimates were taken from whoever has the word, and joined again.
+    parts = [other.slice(0, 1), other.slice(1, 2), WHOLE.slice(2, 3), other.slice(2, 3)]
+    same(found, Estimates.join([*parts, WHOLE.slice(4, 5)]))
+    same(WHOLE.replaced(np.arange(5), WHOLE), WHOLE)
+    nothing = np.empty(0, np.int64)
+    same(WHOLE.replaced(nothing, make([], 0)), WHOLE)
+    before = WHOLE.chi2.copy(), WHOLE.doubt.copy(), WHOLE.probability.copy()
+    WHOLE.replaced(index, other)
+    for now, then in zip((WHOLE.chi2, WHOLE.doubt, WHOLE.probability), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_certainty_is_the_probability_of_the_number_that_is_given() -> None:
+    number = [0, 2, 0, 1, 3]
+    crop = np.repeat(np.arange(5), number)
+    found = make(crop.tolist(), 5)
+    found = Estimates(**{**vars(found), "likely": np.ones(len(crop), bool)})
+    expected = [found.probability[i, k] for i, k in enumerate(number)]
+    np.testing.assert_array_equal(found.certainty, expected)
+    found.probability[3] = np.nan
+    assert np.isnan(found.certainty).tolist() == [False, False, False, True, False]
+    unknown = Estimates(**{**vars(found), "probability": np.empty((5, 0))})
+    assert np.isnan(unknown.certainty).all()
 
 
 @pytest.mark.parametrize(("name", "bit"), [("MISFIT", 1), ("PSF", 2), ("CROWDED", 4)])
