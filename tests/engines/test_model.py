@@ -27,6 +27,7 @@ from dscsnet.engines.model_engine import ModelEngine, open_model_engine
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, open_runtime
 from dscsnet.engines.runtimes.driver import DRIVER
+from dscsnet.engines.sensor import Sensor
 from tests.engines.runtimes.runtime_contract import RuntimeContract
 
 SHIPPED = shipped_models()
@@ -309,18 +310,32 @@ def test_an_engine_can_be_told_to_give_further_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    "psf", [(0.44, 0.6), (0.6, 0.44), (0.91, 0.6), (0.6, 0.91), (0.3, 0.3), (2.0, 2.0)]
+    "psf", [(0.47, 0.5), (0.5, 0.47), (0.53, 0.5), (0.5, 0.53), (0.3, 0.3), (2.0, 2.0)]
 )
-def test_a_psf_that_the_model_was_not_made_for_is_refused(psf: tuple[float, float]) -> None:
-    with pytest.raises(ModelError, match=r"the model field-mlp holds for 0\.45 to 0\.9 px"):
-        open_model_engine("field-mlp", "onnxruntime", psf=psf)
+def test_a_psf_that_a_grid_was_not_made_for_is_refused(psf: tuple[float, float]) -> None:
+    with pytest.raises(ModelError, match=r"the model scene-compact holds for 0\.475 to 0\.525 px"):
+        open_model_engine("scene-compact", "onnxruntime", sensor=Sensor.gaussian(*psf))
 
 
-@pytest.mark.parametrize("psf", [(0.45, 0.9), (0.9, 0.45), None])
+def test_a_psf_of_another_kind_is_refused_by_grids() -> None:
+    words = r"^the model scene-compact takes a Gaussian PSF along the image's axes; for another,"
+    with pytest.raises(ModelError, match=words):
+        open_model_engine("scene-compact", "onnxruntime", sensor=Sensor.gaussian(0.52, 0.48, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "psf"),
+    [
+        *(("scene-compact", (0.475, 0.525)), ("scene-compact", (0.525, 0.475))),
+        *(("scene-compact", None), ("field-mlp", (0.3, 2.0)), ("field-mlp", None)),
+    ],
+)
 def test_a_psf_is_allowed_up_to_the_bounds_and_is_the_cards_by_default(
-    psf: tuple[float, float] | None,
+    name: str, psf: tuple[float, float] | None
 ) -> None:
-    engine = open_model_engine("field-mlp", "onnxruntime", psf=psf)
+    """A fit follows the off-grid networks: they have no bounds."""
+    sensor = None if psf is None else Sensor.gaussian(*psf)
+    engine = open_model_engine(name, "onnxruntime", sensor=sensor)
     assert engine.psf == (psf or (0.5, 0.5))
     batch = make_batch(
         engine, np.zeros((3, 11, 11), np.float32), np.ones((3, 11, 11), bool), np.ones(3, "f4")
@@ -330,10 +345,9 @@ def test_a_psf_is_allowed_up_to_the_bounds_and_is_the_cards_by_default(
 
 
 def test_a_psf_is_named_by_both_widths_where_they_differ() -> None:
-    with pytest.raises(ModelError, match=r"^PSF sigma 0\.3 px: "):
-        open_model_engine("field-mlp", "onnxruntime", psf=(0.3, 0.3))
-    with pytest.raises(ModelError, match=r"^PSF sigma 0\.3 by 0\.5 px: "):
-        open_model_engine("field-mlp", "onnxruntime", psf=(0.3, 0.5))
+    for sigmas, named in (((0.3, 0.3), "0.3"), ((0.3, 0.5), "0.3 by 0.5")):
+        with pytest.raises(ModelError, match=f"^PSF sigma {named} px: "):
+            open_model_engine("scene-compact", "onnxruntime", sensor=Sensor.gaussian(*sigmas))
 
 
 def test_a_check_runs_batches_of_one_and_of_many_through_network_and_readout(

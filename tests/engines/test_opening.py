@@ -6,9 +6,13 @@ import pytest
 
 from dscsnet.engines import model_engine
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.noise_model import NO_LIGHT_NOISE, NoiseModel
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.runtimes import RuntimeOptions, choice
+from dscsnet.engines.sensor import Sensor
+
+SENSOR = Sensor.gaussian(0.5, 0.6)
 
 
 def test_a_model_is_opened_with_the_threads_that_were_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,22 +22,36 @@ def test_a_model_is_opened_with_the_threads_that_were_told(monkeypatch: pytest.M
     open_engine(
         *("some", "torch"),
         threads=3,
-        psf=(0.5, 0.6),
+        sensor=SENSOR,
+        noise_model=NO_LIGHT_NOISE,
         least_existence=0.1,
         options=RuntimeOptions(threads=7, device=2, precision="fp32"),
     )
     (first, defaults), (second, given) = told
     assert (first, second) == (("some", "auto"), ("some", "torch"))
-    assert defaults == {"psf": None, "least_existence": None, "options": RuntimeOptions()}
+    nothing = dict.fromkeys(("sensor", "noise_model", "least_existence"))
+    assert defaults == nothing | {"options": RuntimeOptions()}
     assert given["options"] == RuntimeOptions(threads=3, device=2, precision="fp32")
-    assert (given["psf"], given["least_existence"]) == ((0.5, 0.6), 0.1)
+    assert (given["sensor"], given["noise_model"]) == (SENSOR, NO_LIGHT_NOISE)
+    assert given["least_existence"] == 0.1
 
 
 def test_the_fit_takes_its_settings_before_a_width() -> None:
     assert open_engine("psf-fit").psf == (0.5, 0.5)
-    assert open_engine("psf-fit", psf=(0.6, 0.7)).psf == (0.6, 0.7)
+    assert open_engine("psf-fit", sensor=SENSOR).psf == (0.5, 0.6)
     settings = PsfFitSettings(sigma_x=0.8)
-    assert open_engine("psf-fit", psf=(0.6, 0.7), psf_fit=settings).psf == (0.8, 0.8)
+    assert open_engine("psf-fit", sensor=SENSOR, psf_fit=settings).psf == (0.8, 0.8)
+
+
+@pytest.mark.parametrize("name", ["psf-fit", "field-mlp"])
+def test_noise_is_the_sensors_or_what_was_told_or_the_usual(name: str) -> None:
+    def opened(**given: Any) -> NoiseModel:
+        return open_engine(name, "onnxruntime", **given).sensor.noise_model
+
+    assert opened() == NoiseModel()
+    assert opened(noise_model=NO_LIGHT_NOISE) == NO_LIGHT_NOISE
+    sensor = Sensor.gaussian(0.6, noise_model=NoiseModel(2.0, 0.01))
+    assert opened(sensor=sensor) == NoiseModel(2.0, 0.01)
 
 
 def test_runtimes_are_tried_the_fastest_first() -> None:

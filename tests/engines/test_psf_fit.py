@@ -11,6 +11,7 @@ from dscsnet.engines.estimates import Doubt, Estimates
 from dscsnet.engines.fitting.orders import OrderOptions
 from dscsnet.engines.psf_fit import PsfFitEngine
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
+from dscsnet.engines.sensor import Sensor
 
 MOST = 3
 
@@ -27,7 +28,11 @@ def test_settings_become_options() -> None:
     )
     assert (found.grid.crop_size, found.grid.field_size, found.grid.upsampling) == (9, 9, 1)
     table = PsfFitSettings(sigma_x=0.5, sigma_y=0.7, angle=10.0, width_prior=0.1)
-    assert PsfFitEngine(table)._options.width_precision == 0.0  # a table's width is held
+    assert PsfFitEngine(table)._options.width_precision == pytest.approx(100.0)
+    y, x = np.mgrid[-500:501, -500:501] / 16
+    long = np.exp(-0.5 * ((x / 5) ** 2 + (y / 0.4) ** 2))
+    sampled = PsfFitEngine(PsfFitSettings(oversampling=16, width_prior=0.1), long)
+    assert sampled._options.width_precision == 0.0  # a large table has one width, which is held
 
 
 def test_draws_are_those_of_the_seed() -> None:
@@ -37,8 +42,8 @@ def test_draws_are_those_of_the_seed() -> None:
 
 
 def test_a_gaussian_is_told_by_its_widths() -> None:
-    assert PsfFitEngine.for_gaussian(None).psf == (0.5, 0.5)
-    assert PsfFitEngine.for_gaussian((0.6, 0.7)).psf == (0.6, 0.7)
+    assert PsfFitEngine.for_sensor(None).psf == (0.5, 0.5)
+    assert PsfFitEngine.for_sensor(Sensor.gaussian(0.6, 0.7)).psf == (0.6, 0.7)
     assert PsfFitEngine(PsfFitSettings(sigma_x=0.6)).psf == (0.6, 0.6)
     assert PsfFitEngine(PsfFitSettings(sigma_x=0.6, angle=30.0)).psf == (0.6, 0.6)
     y, x = np.mgrid[-16:17, -16:17] / 4
@@ -88,6 +93,9 @@ def test_targets_come_by_their_score() -> None:
     np.testing.assert_allclose(found.sigma_intensity, np.exp([5, 4]) * [0.2, 0.3])
     assert (found.sigma_x.tolist(), found.sigma_y.tolist()) == ([0.05, 0.1], [0.1, 0.2])
     np.testing.assert_allclose(found.occupied, [0, 0.9])
+    # Of more than the most nothing is tried.
+    np.testing.assert_allclose(found.probability, [[1, 0, 0, 0, 0], [0.1, 0.2, 0.4, 0.3, 0]])
+    np.testing.assert_allclose(found.certainty, [1, 0.4])
     assert found.likely.all()
     given["slots"][5, 1, :2] = 0.2, 0.3
     changed = read(given)
@@ -110,6 +118,7 @@ def test_reasons_for_doubt_begin_at_their_limits() -> None:
         *(0, Doubt.MISFIT, 0, 0, Doubt.CROWDED, Doubt.NO_RESULT, 0, Doubt.PSF),
     ]
     assert np.isnan(found.occupied[5])
+    assert np.isnan(found.probability).all(1).tolist() == [False] * 5 + [True] + [False] * 2
     given["psf_factor"][6:] = 1 / 1.16, 1 / 1.2  # too narrow
     assert read(given).doubt[6:].tolist() == [0, Doubt.PSF]
     assert read(given, max_chi2=2.99).doubt[0] == Doubt.MISFIT

@@ -121,7 +121,8 @@ def make_estimates(crop: list[int], crops: int) -> Estimates:
     columns = (column + k for k in range(7))
     first, rest = [next(columns) for _ in range(3)], list(columns)
     likely = np.arange(len(crop)) % 2 == 0
-    return Estimates(np.array(crop), *first, likely, *rest, chi2, doubt, chi2 + 10, chi2 + 20)
+    ends = chi2, doubt, chi2 + 10, chi2 + 20, np.empty((crops, 0))
+    return Estimates(np.array(crop), *first, likely, *rest, *ends)
 
 
 def test_slices_joined_again_are_the_whole() -> None:

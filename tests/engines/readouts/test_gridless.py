@@ -21,6 +21,7 @@ def refined(number: int, **columns: Any) -> Refined:
     given |= {name: np.ones(number) for name in ("chi2", "psf_factor", "level")}
     given |= {"sigma_psf_factor": np.zeros(number), "count": np.ones(number, int)}
     given |= {"probability": np.zeros((number, 4)), "features": np.zeros((number, 0))}
+    given |= {"alone": np.zeros(number, bool)}
     return Refined(**given | {name: np.array(each) for name, each in columns.items()})
 
 
