@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A PSF width this close to the card's range, relative, is within it.
-NEARLY = 1e-3
+#: A PSF width this far outside of the card's range, relative, is known too: a little more than the
+#: told widths of training, whose errors widened the range.
+NEARLY = 0.111
 #: Cost of a target in fits without a network, ln(pixels): one false in some hundred single ones.
 TARGET_PENALTY = 3.7
 #: Pixels along the crop's rim whose loss a network hardly feels.

@@ -16,7 +16,7 @@ from dscsnet.engines.compiled import kernel
 #: Share of crops with more targets than slots among those that a selection learns from.
 MORE = 0.05
 #: Spots that the pull towards the learnt shares is worth.
-PULL = 30.0
+PULL = 100.0
 #: Rounds, and the least change of a share that is worth another.
 MOST_ROUNDS, LEAST_CHANGE = 40, 1e-3
 

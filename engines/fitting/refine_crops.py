@@ -39,6 +39,8 @@ from dscsnet.engines.fitting.workspace import (
 )
 from dscsnet.engines.noise_model import NoiseModel
 
+#: What is left of the network's precision where it knows too little of the noise or the PSF.
+ALONE = 0.1
 #: Least and greatest sigma of a slot (px, ln counts), so that its precision stays finite.
 LEAST_SIGMA, GREATEST_SIGMA = 1e-4, 10.0
 #: ln intensity, in units of noise, of a slot whose own is not finite.
@@ -129,8 +131,8 @@ def refine_crops(
         elif targets > 0:
             judge(selection, features[crop], log_prior[crop], hidden, probability)
             targets = likeliest(search, tried, probability)
-        if uneven and targets > 0:
-            _weigh_by_chosen(space, search, targets, options)
+        if results.alone[crop] and targets > 0:
+            _fit_alone(space, search, targets, uneven, options)
         _write(space, search, targets, crop, scale, results)
     return results
 
@@ -149,10 +151,15 @@ def _weigh_by_first(space: Workspace, search: Search, options: Options) -> None:
 
 
 @inner
-def _weigh_by_chosen(space: Workspace, search: Search, targets: int, options: Options) -> None:
-    """Fit the chosen number anew, weighed by its own light."""
+def _fit_alone(
+    space: Workspace, search: Search, targets: int, uneven: bool, options: Options
+) -> None:
+    """Fit the chosen number anew, weighed by its own light, and hardly held by the network."""
     values = search.best[targets]
-    weigh_by_fit(space, values, targets)
+    if uneven:
+        weigh_by_fit(space, values, targets)
+    for a in range(SHARED, SHARED + 3 * targets):
+        space.precision[a] *= ALONE
     search.misfit[targets] = descend(space, values, targets, options.steps, options.tolerance)
 
 
