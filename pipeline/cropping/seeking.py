@@ -25,6 +25,8 @@ LEAST_HEIGHT = 3.5
 INNER, OUTER, AROUND = 1, 4, 4
 #: Pixels of a box and its surroundings along a side, at most; more of them are left out.
 MOST_SIDE = 512
+#: Pixels of all boxes of a frame with their surroundings; boxes beyond are not searched.
+MOST_PIXELS = 1 << 21
 
 
 class Peaks(NamedTuple):
@@ -33,7 +35,7 @@ class Peaks(NamedTuple):
     Attributes:
         x, y: (n,) px, whole.
         owner: (n,) index of the candidate whose box each lies in.
-        lost: (candidates,) 1 where a box had more peaks than are taken.
+        lost: (candidates,) 1 where a box may have more peaks than are taken.
     """
 
     x: Float
@@ -55,6 +57,7 @@ def find_peaks(frame: NDArray[np.generic], bad_pixels: NDArray[np.bool_], boxes:
     found_x, found_y = [0.0 for _ in range(0)], [0.0 for _ in range(0)]
     owner = [0 for _ in range(0)]
     lost = np.zeros(len(boxes), np.int64)
+    room = MOST_PIXELS
     for i in range(len(boxes)):
         long = max(boxes[i, 1] - boxes[i, 0], boxes[i, 3] - boxes[i, 2])
         # Written so that NaN is not searched.
@@ -67,6 +70,11 @@ def find_peaks(frame: NDArray[np.generic], bad_pixels: NDArray[np.bool_], boxes:
             right, bottom = min(right, left + MOST_SIDE - 1), min(bottom, top + MOST_SIDE - 1)
         first_x, first_y = max(left - AROUND, 0), max(top - AROUND, 0)
         last_x, last_y = min(right + AROUND, width - 1), min(bottom + AROUND, height - 1)
+        area = (last_x - first_x + 1) * (last_y - first_y + 1)
+        if area > room:
+            lost[i] = 1
+            continue
+        room -= area
         rise = _rises(frame, bad_pixels, first_x, last_x, first_y, last_y)
         flat = rise.copy().reshape(-1)
         middle = median(flat)
@@ -83,7 +91,7 @@ def find_peaks(frame: NDArray[np.generic], bad_pixels: NDArray[np.bool_], boxes:
             found_x.append(float(columns[place] + first_x))
             found_y.append(float(rows[place] + first_y))
             owner.append(i)
-    return Peaks(np.array(found_x), np.array(found_y), np.array(owner), lost)
+    return Peaks(np.array(found_x), np.array(found_y), np.array(owner, np.int64), lost)
 
 
 @checked_kernel
