@@ -1,66 +1,17 @@
-"""Crops over a box: all of it is covered, from its middle outwards, whatever its shape."""
+"""Which candidate stands for which, and whose crops there is room for."""
 
 import numpy as np
-import pytest
 
-from dscsnet.pipeline.cropping import tiling
-
-
-def tiled(box: tuple[float, float, float, float], field: float, room: int) -> list[tuple[int, int]]:
-    out_x, out_y = np.full(room, -99, np.int32), np.full(room, -99, np.int32)
-    tiling._tile(np.array(box), field, out_x, out_y)
-    return list(zip(out_x.tolist(), out_y.tolist(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("box", "across", "down"),
-    [
-        ((0, 26, 0, 4), 6, 1),
-        ((0, 4, 0, 26), 1, 6),
-        ((0, 36, 0, 11), 8, 3),
-        ((0, 11, 0, 36), 3, 8),
-        ((0, 18.5, 0.5, 13), 4, 3),
-        ((3, 4, 7, 8), 1, 1),
-    ],
-)
-def test_crops_come_ring_by_ring_from_the_middle(
-    box: tuple[float, float, float, float], across: int, down: int
-) -> None:
-    """Of fields of 5 px; with an even number the middle one is that nearer to the corner."""
-    number = across * down
-    centers = tiled(box, 5.0, number)
-    columns, rows = (sorted(set(axis)) for axis in zip(*centers, strict=True))
-    assert (len(columns), len(rows)) == (across, down)
-    assert len(set(centers)) == number
-    middle_x, middle_y = (across - 1) // 2, (down - 1) // 2
-    rings = [
-        max(abs(columns.index(x) - middle_x), abs(rows.index(y) - middle_y)) for x, y in centers
-    ]
-    assert rings == sorted(rings)
-    assert centers[0] == (columns[middle_x], rows[middle_y])
-    for room in range(1, number):  # with less room the first ones are the same
-        assert tiled(box, 5.0, room) == centers[:room]
-    for low, high, places in ((*box[:2], columns), (*box[2:], rows)):
-        assert min(places) - 2.5 <= low
-        assert max(places) + 2.5 >= high
-        assert max(np.diff(places), default=0) <= 5  # no gap
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "count", "places"),
-    [(2, 2, 1, [2]), (2, 8, 3, [2, 5, 8]), (0, 7, 3, [0, 4, 7]), (0, 10, 4, [0, 3, 7, 10])],
-)
-def test_centres_are_spread_evenly(first: int, last: int, count: int, places: list[int]) -> None:
-    assert [tiling._tile_center(first, last, count, k) for k in range(count)] == places
+from dscsnet.pipeline.cropping import allotment
 
 
 def boxes_of(*rows: tuple[float, float, float, float]) -> tuple[np.ndarray, np.ndarray]:
     """x, y, width and height of candidates in a frame of 30 rows and 40 columns."""
-    boxes, blob = tiling.boxes_of(*np.array(rows, float).T.copy(), 30, 40, 5.0)
+    boxes, blob = allotment.boxes_of(*np.array(rows, float).T.copy(), 30, 40, 5.0)
     return boxes, blob
 
 
-def test_boxes_are_cut_at_the_frame_and_points_have_none() -> None:
+def test_boxes_are_cut_at_the_frame_and_unknown_sides_have_none() -> None:
     boxes, blob = boxes_of(
         *((10, 12, 6, 4), (10, 12, 5, 5), (10, 12, 4, 6), (1, 2, 8, 9), (38, 28, 8, 9)),
         *((10, 12, np.nan, 8), (10, 12, 8, np.nan), (10, 12, -3, 8)),
@@ -68,7 +19,7 @@ def test_boxes_are_cut_at_the_frame_and_points_have_none() -> None:
     assert blob.tolist() == [True, False, True, True, True, True, True, True]
     assert boxes.tolist() == [
         [7, 13, 10, 14],
-        [10, 10, 12, 12],
+        [7.5, 12.5, 9.5, 14.5],
         [8, 12, 9, 15],
         [-0.5, 5, -0.5, 6.5],
         [34, 39.5, 23.5, 29.5],
@@ -80,7 +31,7 @@ def test_boxes_are_cut_at_the_frame_and_points_have_none() -> None:
 
 def absorbed(boxes: list[list[float]], blobs: list[bool]) -> list[int]:
     spot = np.arange(len(boxes))
-    tiling.absorb(np.array(boxes, float), np.array(blobs), np.arange(len(boxes)), spot)
+    allotment.absorb(np.array(boxes, float), np.array(blobs), np.arange(len(boxes)), spot)
     return spot.tolist()
 
 
@@ -95,3 +46,21 @@ def test_what_lies_inside_a_blob_is_part_of_it() -> None:
     assert absorbed([blob, [12, 18, 12, 18]], [False, False]) == [0, 1]  # no blob takes nothing
     # What is part of another takes nothing for itself.
     assert absorbed([blob, [12, 18, 12, 18], [13, 14, 13, 14]], [True, True, False]) == [0, 0, 0]
+
+
+def allotted(groups: list[int], owners: list[int], room: int) -> tuple[list[int], list[int]]:
+    """Of points that come strongest first."""
+    chosen, lost = allotment.allot(np.arange(len(groups)), np.array(groups), np.array(owners), room)
+    return chosen.tolist(), lost.tolist()
+
+
+def test_each_group_has_one_crop_as_far_as_they_reach() -> None:
+    outside = allotment.OUTSIDE
+    groups, owners = [1, 1, outside, 3, 4, 3], [0, 1, 2, 3, 4, 4]
+    assert allotted(groups, owners, 9) == ([1, 3, 4], [0] * 6)
+    assert allotted(groups, owners, 3) == ([1, 3, 4], [0] * 6)
+    # The weakest group is left out, and its candidate told.
+    assert allotted(groups, owners, 2) == ([1, 3], [0, 0, 0, 0, 1, 0])
+    # So are all whose points lie in groups that are left out, the last point's owner included.
+    assert allotted(groups, owners, 1) == ([1], [0, 0, 0, 1, 1, 0])
+    assert allotted([outside], [0], 1) == ([], [0])

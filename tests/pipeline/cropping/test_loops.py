@@ -6,10 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dscsnet.pipeline.cropping import background, cut, duplicates, grouping, plan, sorting, tiling
+from dscsnet.pipeline.cropping import (
+    allotment,
+    background,
+    cut,
+    duplicates,
+    grouping,
+    plan,
+    seeking,
+    sorting,
+)
 from dscsnet.pipeline.cropping.background import BORDER_WIDTH
 
-MODULES = (background, cut, duplicates, grouping, plan, sorting, tiling)
+MODULES = (allotment, background, cut, duplicates, grouping, plan, seeking, sorting)
 
 
 def everything(seed: int) -> list[Any]:
@@ -17,6 +26,10 @@ def everything(seed: int) -> list[Any]:
     rng = np.random.default_rng(seed)
     rows, columns, count, size = 17, 23, 14, 5 + 2 * (seed % 3)
     x, y = rng.uniform(-0.5, [[columns - 0.5], [rows - 0.5]], (2, count))
+    frame = rng.normal(100, 3, (rows, columns)).astype(np.float32)
+    frame[rng.random(frame.shape) < 0.06] += 200  # bright
+    frame[rng.random(frame.shape) < 0.02] = 400  # saturated
+    mask = rng.random(frame.shape) < 0.2
     planned = plan.plan_crops(
         x,
         y,
@@ -28,11 +41,8 @@ def everything(seed: int) -> list[Any]:
         field_size=size - BORDER_WIDTH,
         merge_radius=1.5,
         max_crops=9,
+        seek=cut.seek_in(frame, mask),
     )
-    frame = rng.normal(100, 3, (rows, columns)).astype(np.float32)
-    frame[rng.random(frame.shape) < 0.06] += 200  # bright
-    frame[rng.random(frame.shape) < 0.02] = 400  # saturated
-    mask = rng.random(frame.shape) < 0.2
     crops = cut.cut_crops(frame, planned, size=size, bad_pixels=mask, saturation=400.0)
     of = rng.integers(0, len(planned.spot), 30)
     at = (planned.center_x[of] + rng.normal(size=30), planned.center_y[of] + rng.normal(size=30))

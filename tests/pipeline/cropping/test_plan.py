@@ -1,18 +1,16 @@
-"""Merging, covering and ownership against SciPy's linkage and brute force."""
+"""Merging, searched boxes and ownership against SciPy's linkage and brute force."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from dscsnet.engines.array_types import Float
-from dscsnet.pipeline.cropping import tiling
 from dscsnet.pipeline.cropping.duplicates import deduplicate
-from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
+from dscsnet.pipeline.cropping.plan import CropPlan, Seek, plan_crops
+from dscsnet.pipeline.cropping.seeking import Peaks
 from dscsnet.pipeline.messages import SpotFlag
 
 FRAME = (512, 640)
@@ -141,15 +139,14 @@ def test_a_pixel_belongs_to_the_frame_up_to_its_further_edge() -> None:
 def test_what_is_larger_than_the_field_either_way_is_a_blob(
     width: float, height: float, is_blob: bool
 ) -> None:
-    """A blob keeps its own middle and takes no neighbour in that lies outside its box."""
+    """What lies in its box belongs to it, and is looked at where it is."""
     found = plan([100.0, 101.9], [100.0, 100.0], width=[width, 0.0], height=[height, 0.0])
     merged = bool(found.spot_flags[1] & SpotFlag.MERGED)
+    assert merged  # into the blob, or with its neighbour into one crop
+    far = plan([100.0, 103.4], [100.0, 100.0], width=[width, 0.0], height=[height, 0.0])
     half = width / 2 if is_blob and width > 0 else 0.0
-    assert merged == (not is_blob or half >= 1.9)
-    if is_blob:
-        boxes = [width if width > 0 else 0.0, height if height > 0 else 0.0]
-        needed = [max(1, int(np.ceil(side / 7.0 - 1e-9))) for side in boxes]
-        assert (found.spot == 0).sum() >= needed[0] * needed[1]
+    assert bool(far.spot_flags[1] & SpotFlag.MERGED) == (half >= 3.4)
+    assert (far.spot == 0).sum() == 1 + (half >= 3.4)  # what lies in a blob has a crop of its own
 
 
 def test_what_just_lies_in_a_blobs_box_is_merged_into_it() -> None:
@@ -162,38 +159,6 @@ def test_what_just_lies_in_a_blobs_box_is_merged_into_it() -> None:
     for (x, y), inside in others.items():
         found = plan([100.0, x], [100.0, y], width=[20.0, 0.0], height=[10.0, 0.0])
         assert bool(found.spot_flags[1] & SpotFlag.MERGED) == inside, (x, y)
-
-
-@pytest.mark.parametrize("limit", range(1, 27))
-def test_a_blob_is_cut_ring_by_ring_from_its_middle(limit: int) -> None:
-    """25 crops of 5x5: those of the inner ring come before those of the outer."""
-    found = plan([100.0], [100.0], width=[35.0], height=[35.0], max_crops=limit)
-    across = np.unique(plan([100.0], [100.0], width=[35.0], height=[35.0]).center_x)
-    assert len(across) == 5
-    ring = np.maximum(
-        abs(np.searchsorted(across, found.center_x) - 2),
-        abs(np.searchsorted(across, found.center_y) - 2),
-    )
-    assert len(found.spot) == min(limit, 25)
-    assert len({*centers(found)}) == len(found.spot)
-    assert ring.tolist() == sorted(ring.tolist())
-    assert bool(found.spot_flags[0] & SpotFlag.TRUNCATED) == (limit < 25)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "field", "center"),
-    [
-        *((813.4999999999999, 819.5, 7.0, 816), (5925.999999999999, 5931.0, 6.0, 5928)),
-        *((17462.999999999996, 17468.0, 6.0, 17465), (10.0, 12.0, 7.0, 11)),
-    ],
-)
-def test_a_box_that_one_field_holds_is_held_to_the_last_bit(
-    low: float, high: float, field: float, center: int
-) -> None:
-    """Also where the middle of its ends is rounded to the next pixel."""
-    assert tiling._tile_row(low, high, field) == (center, center, 1)
-    assert center - field / 2 <= low
-    assert high <= center + field / 2
 
 
 @pytest.mark.parametrize(("apart", "crops"), [(0.0009, 1), (0.0011, 2)])
@@ -226,50 +191,12 @@ def test_those_merged_into_a_cut_spot_are_cut_too() -> None:
     assert found.spot_flags.tolist() == [both, SpotFlag.TRUNCATED, 0]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    x=st.floats(-0.5, 59.4),
-    y=st.floats(-0.5, 49.4),
-    width=st.floats(0, 70),
-    height=st.floats(0, 70),
-    field=st.floats(1, 11),
-)
-def test_blobs_are_covered_without_a_gap(
-    x: float, y: float, width: float, height: float, field: float
-) -> None:
-    found = plan(
-        [x], [y], width=[width], height=[height], frame_shape=(50, 60), field_size=field,
-        max_crops=10_000,
-    )  # fmt: skip
-    assert (found.spot == 0).all()
-    assert found.spot_flags.tolist() == [0]
-    assert len(set(centers(found))) == len(found.spot)
-    assert ((found.center_x >= 0) & (found.center_x < 60)).all()
-    assert ((found.center_y >= 0) & (found.center_y < 50)).all()
-    if max(width, height) <= field:
-        assert centers(found) == [(nearest(x), nearest(y))]
-        return
-    left, right = max(x - width / 2, -0.5), min(x + width / 2, 59.5)
-    top, bottom = max(y - height / 2, -0.5), min(y + height / 2, 49.5)
-    points = np.meshgrid(np.linspace(left, right, 97), np.linspace(top, bottom, 89))
-    assert covered(found, points[0].ravel(), points[1].ravel(), field).all()
-    step = np.floor(field)
-    across, down = ((right - left) // step + 2), ((bottom - top) // step + 2)
-    assert len(found.spot) <= across * down
-
-
-def test_blob_of_30_by_12_pixels() -> None:
-    found = plan([100.3], [60.7], width=[30], height=[12])
-    assert len(found.spot) == 10
-    assert len(set(found.center_y.tolist())) == 2
-    points = np.meshgrid(np.arange(85.3, 115.31, 0.05), np.arange(54.7, 66.71, 0.05))
-    assert covered(found, points[0].ravel(), points[1].ravel(), 7).all()
-
-
 def test_candidates_inside_a_blob_belong_to_it() -> None:
     x, y = [100, 108, 130, 100], [60, 63, 60, 60]
     found = plan(x, y, score=[1, 9, 5, 2], width=[30, 1, 1, 20], height=[12, np.nan, 1, 10])
-    assert found.spot.tolist() == [0] * 10 + [2]
+    # The blob's own crop is that of the third candidate in its middle, too.
+    assert found.spot.tolist() == [0, 2, 0]
+    assert centers(found) == [(108, 63), (130, 60), (100, 60)]
     assert found.spot_flags.tolist() == [0, SpotFlag.MERGED, 0, SpotFlag.MERGED]
 
 
@@ -277,13 +204,6 @@ def test_equal_blobs_are_one() -> None:
     found = plan([100, 100], [60, 60], score=[1, 2], width=[30, 30], height=[12, 12])
     assert set(found.spot.tolist()) == {1}
     assert found.spot_flags.tolist() == [SpotFlag.MERGED, 0]
-
-
-def test_a_cut_blob_keeps_its_middle_and_says_so() -> None:
-    found = plan([100], [60], width=[63], height=[63], max_crops=9)
-    assert found.spot_flags.tolist() == [SpotFlag.TRUNCATED]
-    assert abs(found.center_x - 100).max() <= 10
-    assert abs(found.center_y - 60).max() <= 10
 
 
 def test_huge_boxes_cost_no_more_than_the_limit() -> None:
@@ -296,6 +216,83 @@ def test_huge_boxes_cost_no_more_than_the_limit() -> None:
     )  # fmt: skip
     assert len(found.spot) == 50
     assert (found.spot_flags & SpotFlag.TRUNCATED).all()
+
+
+def seek(found: dict[int, list[tuple[float, float]]], lost: tuple[int, ...] = ()) -> Seek:
+    """Peaks by the candidates whose boxes they are in; and whose boxes have more."""
+
+    def look(boxes: Float) -> Peaks:
+        given = [(x, y, owner) for owner, peaks in found.items() for x, y in peaks]
+        x, y, owner = np.array(given, float).reshape(-1, 3).T
+        cut = np.isin(np.arange(len(boxes)), lost).astype(np.int64)
+        return Peaks(x.copy(), y.copy(), owner.astype(np.int64), cut)
+
+    return look
+
+
+def test_a_box_has_its_crops_where_its_peaks_are() -> None:
+    """And none in its middle, unless nothing was found there."""
+    boxes = {"width": [30.0, 30.0, 5.0], "height": [12.0, 12.0, 5.0]}
+    look = seek({0: [(90.0, 58.0), (111.0, 64.0)], 2: [(301.0, 102.0)]})
+    found = plan([100.0, 200.0, 300.0], [60.0, 60.0, 100.0], **boxes, seek=look)
+    assert sorted(zip(found.spot.tolist(), centers(found), strict=True)) == [
+        *((0, (90, 58)), (0, (111, 64)), (1, (200, 60)), (2, (301, 102))),
+    ]
+    assert found.spot_flags.tolist() == [0, 0, 0]
+
+
+def test_peaks_that_one_field_holds_share_a_crop() -> None:
+    look = seek({0: [(90.0, 58.0), (92.0, 58.0), (110.0, 60.0)]})
+    found = plan([100.0], [60.0], width=[30.0], height=[12.0], seek=look, merge_radius=2.0)
+    assert sorted(centers(found)) == [(91, 58), (110, 60)]
+    assert found.spot_flags.tolist() == [0]
+
+
+def test_what_lies_in_a_blob_is_merged_with_its_peaks_and_all() -> None:
+    """Its peaks are those of the blob; they are as strong as it is itself."""
+    x, y = [100.0, 108.0, 300.0], [60.0, 63.0, 60.0]
+    boxes = {"width": [40.0, 6.0, 0.0], "height": [20.0, 6.0, 0.0]}
+    look = seek({0: [(92.0, 58.0)], 1: [(109.0, 63.0)]})
+    found = plan(x, y, score=[1.0, 9.0, 5.0], **boxes, seek=look)
+    assert found.spot.tolist() == [0, 2, 0]
+    assert centers(found) == [(109, 63), (300, 60), (92, 58)]
+    assert found.spot_flags.tolist() == [0, SpotFlag.MERGED, 0]
+    found = plan(x, y, score=[1.0, 9.0, 5.0], **boxes, seek=look, max_crops=2)
+    assert found.spot.tolist() == [0, 2]
+    cut = SpotFlag.TRUNCATED
+    assert found.spot_flags.tolist() == [cut, cut | SpotFlag.MERGED, 0]
+
+
+def test_a_box_with_more_peaks_than_are_taken_says_so() -> None:
+    look = seek({0: [(90.0, 58.0)], 1: [(201.0, 61.0)]}, lost=(1,))
+    found = plan([100.0, 200.0], [60.0] * 2, width=[30.0] * 2, height=[9.0] * 2, seek=look)
+    assert found.spot_flags.tolist() == [0, SpotFlag.TRUNCATED]
+
+
+def test_peaks_beyond_the_limit_of_crops_are_told() -> None:
+    look = seek({0: [(90.0, 58.0), (100.0, 61.0), (110.0, 58.0)]})
+    for limit in (2, 3):
+        found = plan([100.0], [60.0], width=[30.0], height=[9.0], seek=look, max_crops=limit)
+        assert centers(found) == [(90, 58), (100, 61), (110, 58)][:limit]
+        assert found.spot_flags.tolist() == [SpotFlag.TRUNCATED if limit < 3 else 0]
+
+
+def test_boxes_are_given_within_the_frame_and_of_candidates_within_alone() -> None:
+    given: list[Float] = []
+
+    def look(boxes: Float) -> Peaks:
+        given.append(boxes)
+        return seek({})(boxes)
+
+    arguments = {"frame_shape": (50, 60), "seek": look}
+    plan([2.0, -0.6, 10.0], [45.0, 20.0, 10.0], width=[9.0] * 3, height=[12.0, 9.0, np.nan],
+         **arguments)  # fmt: skip
+    expected = [[-0.5, 6.5, 39, 49.5], [np.nan] * 4, [5.5, 14.5, 10, 10]]
+    np.testing.assert_array_equal(given, [expected])
+    plan([2.0], [45.0], **arguments)
+    assert len(given) == 1  # points have nothing to be searched
+    plan([2.0], [45.0], height=[8.0], **arguments)
+    np.testing.assert_array_equal(given[1], [[2, 2, 41, 49]])
 
 
 @pytest.mark.parametrize("radius", [0.0, 1.0, 6.0, 1e9])
