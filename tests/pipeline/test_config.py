@@ -1,13 +1,20 @@
 """Configurations: shipped files hold, mistakes are named with their path."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
 from dscsnet.detector_stub.config import DetectorConfig
-from dscsnet.pipeline.config import NodeConfig, json_schema, load_config
+from dscsnet.pipeline.config import (
+    STATEMENTS,
+    EngineSettings,
+    NodeConfig,
+    json_schema,
+    load_config,
+)
 from dscsnet.pipeline.errors import ChannelError, ConfigError
 from dscsnet.pipeline.sockets import Channel
 from dscsnet.pipeline.yaml_file import read_yaml
@@ -48,19 +55,43 @@ def test_secured_configurations_hold(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "psf"),
+    ("text", "given"),
     [
-        ("{}", None),
-        ("{psf_sigma: 0.5}", (0.5, 0.5)),
-        ("{psf_sigma: [0.5, 0.6]}", (0.5, 0.6)),
+        ("{}", {}),
+        ("{gain: 2, psf_error: 1}", {"gain": 2.0, "psf_error": 1.0}),
+        ("{psf_error: 0}", {"psf_error": 0.0}),
+        ("{psf_sigma: 0.5}", {"psf_sigma": 0.5}),
+        ("{psf_sigma: [0.5, 0.6]}", {"psf_sigma": [0.5, 0.6]}),
+        ("{psf_ellipse: [0.8, 0.6, -30]}", {"psf_ellipse": (0.8, 0.6, -30.0)}),
+        (
+            "{psf_file: psf.npy, psf_oversampling: 4}",
+            {"psf_file": "psf.npy", "psf_oversampling": 4},
+        ),
     ],
 )
-def test_the_psf_is_given_once_or_along_x_and_y(
-    tmp_path: Path, text: str, psf: tuple[float, float] | None
+def test_the_psf_is_stated_in_one_of_several_ways(
+    tmp_path: Path, text: str, given: dict[str, object]
 ) -> None:
     path = tmp_path / "node.yaml"
     path.write_text(f"engine: {text}\n")
-    assert load_config(path).engine.psf == psf
+    engine = load_config(path).engine
+    assert engine == EngineSettings(**given)
+    assert engine.states_psf == any(name in STATEMENTS for name in given)
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(STATEMENTS, 2)))
+def test_the_psf_is_stated_once(tmp_path: Path, one: str, other: str) -> None:
+    stated = {
+        **{"psf_fit": "{}", "psf_ellipse": "[0.8, 0.6, 30]"},
+        **{"psf_file": "a.npy", "psf_sigma": "0.5"},
+    }
+    path = tmp_path / "node.yaml"
+    path.write_text(f"engine: {{model: psf-fit, {other}: {stated[other]}, {one}: {stated[one]}}}")
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    words = f"engine.{one} states the PSF: leave out engine.{other}"
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
@@ -106,6 +137,14 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
         ("engine: {psf_sigma: 0}", "engine.psf_sigma: ", "0.01"),
         ("engine: {psf_sigma: [0.5]}", "engine.psf_sigma: ", ""),
         ("engine: {psf_sigma: [0.5, 0.5, 0.5]}", "engine.psf_sigma: ", ""),
+        ("engine: {psf_ellipse: [0.5, 0.6]}", "engine.psf_ellipse: ", "3"),
+        ("engine: {psf_ellipse: [0, 0.6, 30]}", "engine.psf_ellipse", "0.01"),
+        ("engine: {psf_oversampling: 0}", "engine.psf_oversampling: ", ", got 0"),
+        ("engine: {psf_oversampling: 1025}", "engine.psf_oversampling: ", ", got 1025"),
+        ("engine: {gain: 0}", "engine.gain: ", "0"),
+        ("engine: {gain: -1}", "engine.gain: ", "0"),
+        ("engine: {psf_error: -0.001}", "engine.psf_error: ", ", got -0.001"),
+        ("engine: {psf_error: 1.001}", "engine.psf_error: ", ", got 1.001"),
     ],
 )
 def test_mistakes_that_libraries_find_are_named(

@@ -279,7 +279,22 @@ def complaint(
     [
         ("join: {timout_ms: 5}", ("node.yaml: join: ", "timout_ms")),
         ("engine: {model: scene-compcat}", ('no model "scene-compcat"', "scene-compact")),
-        ("engine: {psf_sigma: 9.0}", ("engine: PSF sigma 9 px", "another model")),
+        (
+            "engine: {model: scene-compact, psf_sigma: 9.0}",
+            ("engine: PSF sigma 9 px", "another model"),
+        ),
+        (
+            "engine: {model: scene-compact, psf_ellipse: [0.52, 0.48, 30]}",
+            ("engine: the model scene-compact takes a Gaussian PSF along", "psf-fit"),
+        ),
+        ("engine: {psf_file: nowhere.npy}", ("engine: PSF file nowhere.npy does not exist",)),
+        ("engine: {psf_ellipse: [90, 0.1, 30]}", ("engine: a PSF's table would need",)),
+        (
+            "engine: {psf_sigma: 0.6, psf_ellipse: [0.8, 0.6, 30]}",
+            ("engine.psf_ellipse states the PSF: leave out engine.psf_sigma",),
+        ),
+        ("engine: {gain: 0}", ("engine.gain: ", "0")),
+        ("engine: {psf_error: 1.01}", ("engine.psf_error: ", "1")),
         ("crop: {bad_pixels: nowhere.png}", ("crop.bad_pixels: nowhere.png", "expected")),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 import dscsnet
 from dscsnet.pipeline.unmix.psf import state
+from dscsnet.tools.robustness.render import Gaussian, add
 
 Unmixer, Settings = dscsnet.Unmixer, dscsnet.PsfFitSettings
 QUICK = Settings(most=1, starts=0)
@@ -43,14 +44,35 @@ def test_what_is_no_psf(told: Any) -> None:
         state(told)
 
 
-def test_networks_take_widths_along_the_axes_only() -> None:
-    with Unmixer((0.6, 0.8), "field-mlp", threads=1) as unmixer:
-        assert unmixer.psf == (0.6, 0.8)
-    for told in ((0.8, 0.6, 30), np.ones((5, 5)), "psf.npy"):
-        with pytest.raises(dscsnet.InputError, match=r"^psf: field-mlp .*psf-fit"):
-            Unmixer(told, "field-mlp")
-    with pytest.raises(dscsnet.ModelError, match=r"0\.45 to 0\.9 px.*psf-fit"):
-        Unmixer(3.0, "field-mlp")
+def test_grids_take_widths_along_the_axes_only() -> None:
+    with Unmixer((0.48, 0.52), "scene-compact", threads=1) as unmixer:
+        assert unmixer.psf == (0.48, 0.52)
+    for told in ((0.52, 0.48, 30), np.pad(np.ones((3, 3)), 3)):
+        with pytest.raises(dscsnet.ModelError, match=r"^the model scene-compact .*psf-fit"):
+            Unmixer(told, "scene-compact")
+    with pytest.raises(dscsnet.ModelError, match=r"0\.475 to 0\.525 px.*psf-fit"):
+        Unmixer(3.0, "scene-compact")
+    with pytest.raises(dscsnet.ModelError, match=r"^PSF file nowhere\.npy does not exist"):
+        Unmixer("nowhere.npy", "scene-compact")
+
+
+def test_the_field_models_take_all(tmp_path: Path) -> None:
+    """A turned ellipse, told as such and by its samples: one star of it is found as one."""
+    turned = Gaussian(0.8, 0.6, 30)
+    axis = np.arange(-40, 41) / 8
+    samples = turned(axis[None], axis[:, None])
+    np.save(tmp_path / "psf.npy", samples)
+    image = np.random.default_rng(0).normal(1000, 10, (30, 40))
+    add(image, turned, np.array([18.3]), np.array([14.6]), np.array([5000.0]))
+    forms = ((0.8, 0.6, 30), samples, tmp_path / "psf.npy")
+    for told in forms:
+        with Unmixer(told, threads=1, oversampling=8) as unmixer:
+            np.testing.assert_allclose(unmixer.psf, (0.7550, 0.6557), atol=5e-3)
+            found = unmixer.frame(image.astype(np.float32), [18], [15])
+            assert found.spots.count.tolist() == [1]
+            np.testing.assert_allclose(found.targets.x, 18.3, atol=0.08)
+            np.testing.assert_allclose(found.targets.y, 14.6, atol=0.08)
+            np.testing.assert_allclose(found.targets.intensity, 5000, rtol=0.06)
 
 
 def test_the_fit_takes_all() -> None:

@@ -10,6 +10,7 @@ import pytest
 import dscsnet
 from dscsnet.engines.imaging import render
 from dscsnet.engines.opening import open_engine
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.config import Batching, Crop, EngineSettings
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import Detections, Frame, FrameKey, Targets
@@ -18,6 +19,7 @@ from dscsnet.pipeline.worker import Worker, engine_info
 
 SpotFlag, Unmixer = dscsnet.SpotFlag, dscsnet.Unmixer
 SIGMA, SHAPE = 0.6, (60, 80)
+SENSOR = Sensor.gaussian(SIGMA)
 #: Pairs of targets, the last of them at the frame's edge; candidates are between the two.
 X, Y = np.array([20.0, 50.3, 78.6]), np.array([15.0, 40.6, 30.0])
 
@@ -70,13 +72,11 @@ def test_the_node_answers_the_same_to_the_last_bit() -> None:
     x[:3], y[:3], columns["score"][:3] = X, Y, 100  # these come first, and are bright
     with Unmixer(
         *(SIGMA, "field-mlp", "onnxruntime"),
-        threads=1, bad_pixels=mask, saturation=1200, least_existence=0.05, max_crops=20,
+        threads=1, bad_pixels=mask, saturation=1200, least_existence=0.05, max_crops=9,
     ) as unmixer:  # fmt: skip
         result = unmixer.frame(pixels, x, y, **columns)
-    engine = open_engine(
-        "field-mlp", "onnxruntime", threads=1, psf=(SIGMA, SIGMA), least_existence=0.05
-    )
-    limits = {"merge_radius": 3.0, "crops_per_frame": 20, "crops_per_run": 256}
+    engine = open_engine("field-mlp", "onnxruntime", threads=1, sensor=SENSOR, least_existence=0.05)
+    limits = {"merge_radius": 3.0, "crops_per_frame": 9, "crops_per_run": 256}
     worker = Worker(Stages(engine, **limits, bad_pixels=mask), engine_info(engine))
     key, answers = FrameKey("cam", bytes(16), 0), []
     lists = {name: column.tolist() for name, column in columns.items()}
@@ -99,7 +99,7 @@ def test_the_node_answers_the_same_to_the_last_bit() -> None:
 
 
 def test_frames_may_share_a_run(unmixer: dscsnet.Unmixer) -> None:
-    engine = open_engine("field-mlp", "onnxruntime", threads=1, psf=(SIGMA, SIGMA))
+    engine = open_engine("field-mlp", "onnxruntime", threads=1, sensor=SENSOR)
     stages = Stages(engine, merge_radius=3.0, crops_per_frame=512, crops_per_run=4)
     frames = [scene(seed).astype(np.uint16) for seed in range(3)]
     together = stages.unmix([stages.prepare(frame, X, Y) for frame in frames])

@@ -185,7 +185,7 @@ def test_what_cannot_be_loaded_leaves_the_old_engine_at_work(
         (f"engine: {{model: {other_sha}}}", "altered: its sha256 starts"),
         (f"engine: {{model: {cut_off}}}", "ONNX Runtime cannot load it"),
         (f"engine: {{model: {wrong}}}", "golden check failed"),
-        ("engine: {model: field-mlp, psf_sigma: 2.5}", "PSF sigma 2.5 px"),
+        ("engine: {model: scene-compact, psf_sigma: 2.5}", "PSF sigma 2.5 px"),
         (f"engine: {{model: psf-fit, psf_fit: {{file: {psf}}}}}", str(psf)),
         ("engine: {modell: field-mlp}", "modell"),
         ("engine: [", "line 2, column 1: "),
@@ -256,13 +256,13 @@ class Gate:
     """Stands before the loading of engines, from its second one on."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.loads: list[float | None] = []
+        self.loads: list[Any] = []
         self.open, self.reached = threading.Event(), threading.Event()
         self._load = dscsnet.pipeline.node.node.load_engine
         patch.setattr(dscsnet.pipeline.node.node, "load_engine", self)
 
     def __call__(self, settings: EngineSettings) -> Any:
-        self.loads.append(settings.psf and settings.psf[0])
+        self.loads.append(settings.psf_sigma)
         if len(self.loads) > 1:
             self.reached.set()
             assert self.open.wait(60)

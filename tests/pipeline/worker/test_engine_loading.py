@@ -1,14 +1,18 @@
 """What the node's engine is opened with, and what is said of it."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dscsnet.engines.errors import ModelError
+from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.runtimes import RuntimeOptions
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.config import EngineSettings
 from dscsnet.pipeline.worker import engine_loading as module
 
@@ -55,14 +59,37 @@ def test_every_setting_is_passed_on(opened: SimpleNamespace) -> None:
     assert opened.given == (
         ("psf-fit", "onnxruntime"),
         {
-            **{"threads": 3, "psf": None, "psf_fit": fit, "least_existence": 0.25},
-            "options": options,
+            **{"threads": 3, "sensor": None, "psf_fit": fit, "least_existence": 0.25},
+            **{"noise_model": NoiseModel(), "options": options},
         },
     )
     assert opened.engine.did == ["check"]
     module.load_engine(EngineSettings(psf_sigma=0.6))
-    assert opened.given[1]["psf"] == (0.6, 0.6)
+    assert opened.given[1]["sensor"].psf == (0.6, 0.6)
     assert opened.given[1]["options"] == RuntimeOptions()
+
+
+def test_the_sensor_is_as_the_settings_state_it(tmp_path: Path) -> None:
+    def stated(**settings: Any) -> Sensor:
+        sensor = module.sensor_of(EngineSettings(**settings))
+        assert sensor is not None
+        return sensor
+
+    assert module.sensor_of(EngineSettings(gain=2.0)) is None
+    assert stated(psf_sigma=0.6).psf == (0.6, 0.6)
+    assert stated(psf_sigma=[0.6, 0.7]).psf == (0.6, 0.7)
+    turned = stated(psf_ellipse=(0.8, 0.6, 30.0))
+    assert turned.is_tabled
+    assert turned.covariance_xy == pytest.approx(0.28 * math.sin(math.radians(60)) / 2)
+    axis = np.arange(-16, 17) / 4
+    np.save(tmp_path / "psf.npy", np.exp(-0.5 * ((axis[:, None] / 0.6) ** 2 + (axis / 0.8) ** 2)))
+    sampled = stated(psf_file=str(tmp_path / "psf.npy"), psf_oversampling=4)
+    assert sampled.is_tabled
+    assert sampled.psf == pytest.approx((0.8, 0.6), rel=1e-3)
+    for psf in ({"psf_sigma": 0.6}, {"psf_ellipse": (0.8, 0.6, 30.0)}):
+        noise = stated(**psf, gain=2.0, psf_error=0.01).noise_model
+        assert noise == NoiseModel(2.0, 0.01)
+    assert module.noise_model_of(EngineSettings()) == NoiseModel(math.inf, 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +97,7 @@ def test_every_setting_is_passed_on(opened: SimpleNamespace) -> None:
     [
         (EngineSettings(), True),
         (EngineSettings(psf_sigma=0.6), False),
+        (EngineSettings(psf_ellipse=(0.8, 0.6, 0.0)), False),
         (EngineSettings(model="psf-fit", psf_fit=PsfFitSettings()), False),
     ],
 )

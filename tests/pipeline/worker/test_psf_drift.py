@@ -36,6 +36,7 @@ def answer(
         doubt=np.full(crops, doubt, np.uint8),
         psf_scale=np.asarray(scales, float),
         occupied=np.ones(crops),
+        probability=np.empty((crops, 0)),
     )
     pixels = np.zeros((crops, 3, 3), np.float32)
     pixels[:, 1, 1] = 2 * snr

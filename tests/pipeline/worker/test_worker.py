@@ -12,6 +12,7 @@ from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.runtimes import DeviceError
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, Targets
 from dscsnet.pipeline.unmix import Stages
@@ -30,7 +31,8 @@ class BrightestPixel:
     """
 
     grid = Grid()
-    psf = (0.5, 0.5)
+    sensor = Sensor.gaussian(0.5)
+    weighs_numbers = False
 
     def __init__(self, poison: float = np.inf, error: type[Exception] = RuntimeError) -> None:
         self.poison, self.error = poison, error
@@ -61,6 +63,7 @@ class BrightestPixel:
             doubt=np.zeros(count, np.uint8),
             psf_scale=unknown,
             occupied=unknown,
+            probability=np.empty((count, 0)),
         )
 
 
