@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from dscsnet.engines.opening import open_engine
 from dscsnet.engines.psf_fit_settings import PsfFitSettings
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.join import Ticket
 from dscsnet.pipeline.messages import Detections, EngineInfo, Frame, FrameKey, Targets
 from dscsnet.pipeline.unmix import Stages
@@ -24,7 +25,8 @@ class Case(NamedTuple):
     Attributes:
         model: name, as a configuration gives it.
         frames: names of the stored frames, in one batch.
-        psf, least_existence, psf_fit: as `open_engine` takes them.
+        psf: sigma along x and y, px; None: the engine's own.
+        least_existence, psf_fit: as `open_engine` takes them.
     """
 
     model: str
@@ -69,7 +71,7 @@ def run_case(case: Case) -> dict[str, Answer]:
         case.model,
         "onnxruntime",
         threads=1,
-        psf=case.psf,
+        sensor=None if case.psf is None else Sensor.gaussian(*case.psf),
         psf_fit=case.psf_fit,
         least_existence=case.least_existence,
     )

@@ -5,7 +5,8 @@ The first byte of an input chooses the name's ending.
 
 import numpy as np
 
-from dscsnet.engines.fitting.psf import read_samples, sampled_table, widths
+from dscsnet.engines.fitting.psf import read_samples
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
 from tests.fuzz.contract import attempt, scratch_file
 
@@ -26,8 +27,10 @@ def mask(data: bytes) -> None:
 
 
 def psf_file(data: bytes) -> None:
-    """Samples of a PSF, and the table made from them."""
+    """Samples of a PSF, and the table and widths made from them."""
     path = typed_path(data)
     samples = attempt(lambda: read_samples(path))
-    if samples is not None and attempt(lambda: sampled_table(samples, 4)) is not None:
-        assert min(widths(samples, 4)) > 0
+    sensor = None if samples is None else attempt(lambda: Sensor.sampled(samples, 4))
+    if sensor is not None:
+        assert min(sensor.psf) > 0
+        assert abs(sensor.covariance_xy) < sensor.psf[0] * sensor.psf[1]
