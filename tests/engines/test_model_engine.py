@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from dscsnet.engines.card import ModelCard
-from dscsnet.engines.engine import make_batch
+from dscsnet.engines.engine import CropBatch, make_batch
 from dscsnet.engines.errors import GoldenCheckFailed, InferenceError, ModelError
+from dscsnet.engines.estimates import Estimates
+from dscsnet.engines.imaging import render
 from dscsnet.engines.model import Model, load_model
 from dscsnet.engines.model_engine import (
     ModelEngine,
@@ -18,7 +20,10 @@ from dscsnet.engines.model_engine import (
     gives_further,
     open_model_engine,
 )
+from dscsnet.engines.psf_fit import PsfFitEngine
+from dscsnet.engines.psf_fit_settings import PsfFitSettings
 from dscsnet.engines.runtimes import RuntimeOptions
+from dscsnet.engines.sensor import Sensor
 
 
 class Recorded:
@@ -178,3 +183,93 @@ def test_after_the_golden_crops_a_check_warms_up_with_batches_of_each_size() -> 
     sizes.clear()
     engine.check((3,))
     assert sizes == [golden, 3]
+
+
+def crops_of(sensor: Sensor, number: int = 6) -> CropBatch:
+    """Single stars in noise, their PSF that of the sensor along the axes; all pixels are usable."""
+    rng = np.random.default_rng(0)
+    places = 5 + rng.uniform(-0.4, 0.4, (number, 2, 1))
+    light = [render(x, y, [900.0], (11, 11), *sensor.psf) for x, y in places]
+    pixels = (np.array(light) + rng.normal(size=(number, 11, 11))).astype(np.float32)
+    psf = np.tile(np.array(sensor.psf, np.float32), (number, 1))
+    usable, noise = np.ones(pixels.shape, bool), np.ones(number, np.float32)
+    return CropBatch(pixels, usable, noise, psf, sensor)
+
+
+@pytest.mark.parametrize(
+    ("place", "blind"),
+    [
+        *(((5, 5), True), ((1, 1), True), ((9, 1), True), ((1, 9), True)),
+        *(((0, 5), False), ((5, 0), False), ((10, 4), False), ((4, 10), False)),
+    ],
+)
+def test_crops_with_pixels_lost_in_the_field_are_not_the_networks(
+    place: tuple[int, int], blind: bool
+) -> None:
+    engine, batch = engine_of("field-mlp"), crops_of(Sensor.gaussian(0.6))
+    batch.usable[2, place[0], place[1]] = False
+    assert engine._blind(batch).tolist() == [False, False, blind, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("psf", "blind"),
+    [
+        *(((0.45, 0.9), False), ((0.4496, 0.9008), False), ((0.4494, 0.6), True)),
+        *(((0.6, 0.4494), True), ((0.902, 0.6), True), ((0.6, 0.902), True)),
+    ],
+)
+def test_a_psf_beyond_the_cards_range_is_not_the_networks(
+    psf: tuple[float, float], blind: bool
+) -> None:
+    """From 0.45 to 0.9 px, and a thousandth more."""
+    engine, batch = engine_of("field-mlp"), crops_of(Sensor.gaussian(0.6))
+    batch.psf[3] = psf
+    assert engine._blind(batch).tolist() == [False, False, False, blind, False, False]
+
+
+def test_a_turned_psf_counts_as_wide_as_the_network_sees_it() -> None:
+    """A covariance of 0.2 px squared is spread, and makes 0.8 px along both axes 0.917."""
+    engine = engine_of("field-mlp")
+    for covariance, blind in ((0.16, False), (-0.16, False), (0.2, True), (-0.2, True)):
+        batch = crops_of(Sensor((0.8, 0.8), covariance))
+        assert engine._blind(batch).tolist() == [blind] * 6
+
+
+def test_what_the_network_cannot_judge_is_the_fits_and_the_rest_its_own() -> None:
+    """One crop with a lost pixel: its answer is that of the fit alone, no other crop's changes."""
+    engine = open_model_engine("field-mlp", "onnxruntime", options=RuntimeOptions(threads=1))
+    batch = crops_of(Sensor.gaussian(0.6))
+    outputs = engine.run(batch)
+    before = engine.read(outputs, batch)
+    lost = replace(batch, usable=batch.usable.copy(), pixels=batch.pixels.copy())
+    lost.usable[2, 4, 6], lost.pixels[2, 4, 6] = False, 1e6
+    found = engine.read(outputs, lost)
+    fit = PsfFitEngine(PsfFitSettings(target_penalty=3.7))
+    alone = lost.part(2, 3)
+    expected = fit.read(fit.run(alone), alone)
+    assert found.number.tolist() == [1] * 6
+    for crop in range(6):
+        whole = expected if crop == 2 else before.slice(crop, crop + 1)
+        for name, column in vars(found.slice(crop, crop + 1)).items():
+            np.testing.assert_array_equal(column, getattr(whole, name), err_msg=name)
+    engine.close()
+
+
+@pytest.mark.parametrize("slots", [2, 5, 8])
+def test_the_fit_knows_as_many_targets_as_the_network_has_slots(slots: int) -> None:
+    engine, batch = engine_of("field-mlp"), crops_of(Sensor.gaussian(0.6), 2)
+    batch.usable[:, 5, 5] = False
+    number = np.ones(2)
+    empty = Estimates.none()
+    without = replace(
+        empty,
+        chi2=number,
+        doubt=np.zeros(2, np.uint8),
+        psf_scale=number,
+        occupied=number,
+        probability=np.zeros((2, slots + 2)),
+    )
+    found = engine._refit(without, batch, np.array([False, True]))
+    assert found.probability.shape == (2, slots + 2)
+    assert found.probability[1].sum() == pytest.approx(1)
+    assert found.crop.tolist() == [1]
