@@ -34,6 +34,7 @@ def estimates(crop: list[int], x: list[float], y: list[float], crops: int = 3) -
         doubt=np.zeros(crops, np.uint8),
         psf_scale=each,
         occupied=each,
+        probability=np.empty((crops, 0)),
     )
 
 

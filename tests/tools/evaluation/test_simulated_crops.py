@@ -12,6 +12,7 @@ from dscsnet.engines.engine import CropBatch  # noqa: E402
 from dscsnet.engines.errors import DscsnetError  # noqa: E402
 from dscsnet.engines.estimates import Estimates  # noqa: E402
 from dscsnet.engines.geometry import Grid  # noqa: E402
+from dscsnet.engines.sensor import Sensor  # noqa: E402
 from dscsnet.tools.evaluation import simulated_crops as module  # noqa: E402
 from dscsnet.tools.simulation.csist import CropProtocol  # noqa: E402
 from dscsnet.tools.simulation.scenes import Scenes  # noqa: E402
@@ -20,7 +21,7 @@ from dscsnet.tools.simulation.scenes import Scenes  # noqa: E402
 class Silent:
     """Finds nothing; keeps what it is given, and takes half a second each time."""
 
-    name, grid, psf = "silent", Grid(), (0.5, 0.6)
+    name, grid, sensor = "silent", Grid(), Sensor.gaussian(0.5, 0.6)
 
     def __init__(self) -> None:
         self.batches: list[CropBatch] = []
@@ -37,6 +38,7 @@ class Silent:
             "doubt": np.zeros(len(batch), np.uint8),
             "psf_scale": np.ones(len(batch)),
             "occupied": np.ones(len(batch)),
+            "probability": np.empty((len(batch), 0)),
         }
         return Estimates(**columns)
 
@@ -95,6 +97,7 @@ class Told(Silent):
             doubt=doubt,
             psf_scale=np.ones(len(batch)),
             occupied=np.ones(len(batch)),
+            probability=np.empty((len(batch), 0)),
         )
 
 

@@ -143,7 +143,7 @@ def test_a_share_of_the_networks_sigma_is_found() -> None:
     readout = _position_sigmas(
         ALONE,
         Estimates(**columns),
-        Details(np.zeros((8000, 7)), refined, network),
+        Details(np.zeros((8000, 7)), refined, network, np.zeros(8000, bool)),
         Points(every, nought, nought, nought),
         (every, every),
     )

@@ -16,6 +16,7 @@ from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.estimates import Doubt, Estimates
 from dscsnet.engines.geometry import Grid
+from dscsnet.engines.sensor import Sensor
 from dscsnet.tools.commands.field import run_field
 from dscsnet.tools.field.benchmark import best_scores, draw_samples, odd_set
 from dscsnet.tools.field.chain import PER_FRAME, Answers, lay_out, run_chain
@@ -89,6 +90,7 @@ def estimates(crops: int, **columns: object) -> Estimates:
         for field in fields(Estimates)
     }
     values["doubt"], values["likely"] = np.zeros(crops, np.uint8), np.ones(rows, bool)
+    values["probability"] = np.empty((crops, 0))
     return Estimates(**{**values, **given})
 
 
@@ -112,7 +114,8 @@ def ratio_of_squares(batch: CropBatch) -> np.ndarray:
 class PeakEngine:
     """Publishes the brightest pixel of each crop that stands 6 sigma above the background."""
 
-    name, runtime_name, sha256, grid, psf = "peak", "none", "", Grid(), (0.5, 0.5)
+    name, runtime_name, sha256, grid = "peak", "none", "", Grid()
+    sensor, weighs_numbers = Sensor.gaussian(0.5), False
 
     def __init__(self) -> None:
         self.batches: list[CropBatch] = []

@@ -55,6 +55,7 @@ def answers_of(samples: Samples, crop: list[int], x: list[float], y: list[float]
         doubt=np.zeros(count, np.uint8),
         psf_scale=np.full(count, np.nan),
         occupied=np.ones(count),
+        probability=np.empty((count, 0)),
     )
     return Answers(estimates, np.zeros((count, 11, 11), np.float32), samples.psf, (1, 1, 1))
 

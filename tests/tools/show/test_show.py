@@ -17,6 +17,7 @@ from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.estimates import Doubt, Estimates
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.imaging import render
+from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.errors import SourceError
 from dscsnet.pipeline.messages import SpotFlag
 from dscsnet.tools.commands.show import numbers
@@ -66,9 +67,14 @@ class FakeEngine:
     name: str = "fake"
     runtime_name: str = "none"
     sha256: str = ""
-    psf: tuple[float, float] = PSF
+    sensor: Sensor = field(default_factory=lambda: Sensor.gaussian(*PSF))
+    weighs_numbers: bool = False
     grid: Grid = field(default_factory=lambda: Grid(11, 3, 7))
     batches: list[CropBatch] = field(default_factory=list)
+
+    @property
+    def psf(self) -> tuple[float, float]:
+        return self.sensor.psf
 
     def run(self, batch: CropBatch) -> Outputs:
         self.batches.append(batch)
@@ -92,6 +98,7 @@ class FakeEngine:
             doubt=np.full(crops, self.doubt, np.uint8),
             psf_scale=np.full(crops, self.psf_scale),
             occupied=np.full(crops, self.occupied),
+            probability=np.empty((crops, 0)),
         )
 
     def check(self, batch_sizes: tuple[int, ...] = (1,)) -> None:
@@ -159,10 +166,14 @@ def test_at_most_six_crops_and_one_of_each_candidate(pixels: np.ndarray) -> None
     places = [(10.0 * k, 30.0) for k in range(1, 8)]
     views = view_candidates(FakeEngine(), pixels, candidates(*places))
     assert [view.left for view in views] == [5, 15, 25, 35, 45, 55]
-    blob = view_candidates(FakeEngine(), pixels, candidates((40, 30), size=20.0))
-    assert [view.name for view in blob] == ["spot 0 at (40.0, 30.0), crop 1 of 9"]
-    blob = view_candidates(FakeEngine(), pixels, candidates((40, 30), size=20.0), spot=0)
-    assert [view.name[-6:] for view in blob] == [f"{k} of 9" for k in range(1, 7)]
+    grid = [(x, y) for x in (20, 40, 60) for y in (15, 30, 45)]
+    crowd = pixels + render(*np.transpose(grid), [3e4] * 9, SHAPE, *PSF).astype(np.uint16)
+    # The tenth is a target of the frame that lies in the box, too.
+    (blob,) = view_candidates(FakeEngine(), crowd, candidates((40, 30), size=50.0))
+    assert blob.name == "spot 0 at (40.0, 30.0), crop 1 of 10"
+    views = view_candidates(FakeEngine(), crowd, candidates((40, 30), size=50.0), spot=0)
+    assert [view.name[-7:] for view in views] == [f"{k} of 10" for k in range(1, 7)]
+    assert {(view.left + 5, view.top + 5) for view in views} <= set(grid)
 
 
 def test_one_candidate(pixels: np.ndarray) -> None:
@@ -409,7 +420,7 @@ def command(
 
     def open_fake(model: str, runtime: str = "auto", **options: Any) -> FakeEngine:
         asked.update(options, model=model)
-        return FakeEngine([(5.0, 5.0, 500.0)], psf=options["psf"] or PSF)
+        return FakeEngine([(5.0, 5.0, 500.0)], sensor=options["sensor"] or Sensor.gaussian(*PSF))
 
     monkeypatch.setattr("dscsnet.engines.opening.open_engine", open_fake)
     app = typer.Typer()
@@ -427,12 +438,14 @@ def command(
 def test_the_command_prints_and_draws(command: Callable[..., Any], tmp_path: Path) -> None:
     result = command("--model", "some-model", "--psf", "0.6,0.5")
     assert result.exit_code == 0, result.output
-    assert result.asked == {"model": "some-model", "threads": 1, "psf": (0.6, 0.5)}
+    assert result.asked.keys() == {"model", "threads", "sensor"}
+    assert (result.asked["model"], result.asked["threads"]) == ("some-model", 1)
+    assert result.asked["sensor"].psf == (0.6, 0.5)
     for text in ("fake on none", "spot 0 at (60.", "60.000", "12.000", "chi2 1.25", "doubts none"):
         assert text in result.output
     assert drawn(tmp_path / "out.png").shape[0] > 3 * PANEL
     result = command("--at", "20.3,30.8", "--psf", "0.6")
-    assert result.asked["psf"] == (0.6, 0.6)
+    assert result.asked["sensor"].psf == (0.6, 0.6)
     assert "crop at (20.3, 30.8)" in result.output
     assert drawn(tmp_path / "out.png").shape[0] < 2.5 * PANEL
     assert "crop at (3, 4)" in command("--frame", "1", "--at", "3,4").output
