@@ -98,6 +98,43 @@ def test_the_node_answers_the_same_to_the_last_bit() -> None:
             assert repr(column.tolist()) == repr(getattr(wire, name)), name
 
 
+def test_candidates_within_a_box_are_merged_and_their_targets_kept(
+    unmixer: dscsnet.Unmixer,
+) -> None:
+    """Each pair is given once, though a box and a point of its own hold it."""
+    x, y = [35.0, 50.0, 20.0, 40.0], [28.0, 40.6, 15.0, 30.0]
+    result = unmixer.frame(
+        scene().astype(np.uint16), x, y, score=[9, 8, 7, 6],
+        width=[50, 0, 5, np.nan], height=[40, 0, 5, np.nan],
+    )  # fmt: skip
+    merged = (result.spots.flags & SpotFlag.MERGED) > 0
+    assert merged.tolist() == [False, True, True, True]
+    assert result.spots.count.tolist() == [4, 0, 0, 0]
+    found = sorted(zip(result.targets.x, result.targets.y, strict=True))
+    expected = sorted((X[k] + side, Y[k]) for k in (0, 1) for side in (-0.6, 0.6))
+    np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+def test_what_a_box_has_beyond_its_64_peaks_is_told_to_be_missing() -> None:
+    """So is what a box has beyond 512 px."""
+    grid = [(float(x), float(y)) for x in range(8, 112, 12) for y in range(8, 112, 12)]
+    light = render(*np.transpose(grid), np.full(len(grid), 4000.0), (120, 120), SIGMA)
+    frame = np.random.default_rng(2).normal(1000, 5, (120, 120)) + light
+    quick = dscsnet.PsfFitSettings(most=1, starts=0)
+    with Unmixer(SIGMA, "psf-fit", psf_fit=quick) as unmixer:
+        counts = {}
+        for side in (80.0, 118.0):
+            result = unmixer.frame(
+                frame.astype(np.float32), [59.0], [59.0], width=[side], height=[side]
+            )
+            cut = bool(result.spots.flags[0] & SpotFlag.TRUNCATED)
+            counts[side] = (cut, int((result.targets.intensity > 2000).sum()))
+        assert counts == {80.0: (False, 49), 118.0: (True, 64)}
+        wide = np.random.default_rng(3).normal(1000, 5, (40, 600)).astype(np.float32)
+        result = unmixer.frame(wide, [300], [20], width=[590], height=[20])
+        assert result.spots.flags[0] & SpotFlag.TRUNCATED
+
+
 def test_frames_may_share_a_run(unmixer: dscsnet.Unmixer) -> None:
     engine = open_engine("field-mlp", "onnxruntime", threads=1, sensor=SENSOR)
     stages = Stages(engine, merge_radius=3.0, crops_per_frame=512, crops_per_run=4)
