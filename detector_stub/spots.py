@@ -33,6 +33,7 @@ from dscsnet.engines.table import Table
 
 FILL_SIZE = 7  # px; bad pixels take the mean of the good ones in a square of this side
 QUANTISATION = 0.29  # standard deviation of rounding to whole counts
+BEYOND = 1e12  # times the frame's typical count
 LARGEST = 1e30  # counts; a float beyond this is no measurement
 USUAL = (1e-3, 1e12)  # largest count of frames that are taken as they are; others are scaled
 FLOAT_RESOLUTION = 2**-23 * QUANTISATION  # rounding of float32, as a fraction of the largest value
@@ -164,7 +165,11 @@ def _good_pixels(pixels: NDArray[Any], bad_pixels: Mask | None) -> Mask:
         raise FrameError(f"bad_pixels: expected the frame's (height, width), but {got}")
     good = np.ones(pixels.shape, bool)
     if pixels.dtype.kind == "f":
-        good = np.abs(pixels) < LARGEST  # which a NaN is not
+        size = np.abs(pixels)
+        good = size < LARGEST  # which a NaN is not
+        if size.max(where=good, initial=0) > USUAL[1]:
+            # A pixel that is so far beyond all others, and no measurement, would scale them to 0.
+            good &= size <= BEYOND * np.median(size[good])
     return good if bad_pixels is None else good & ~bad_pixels
 
 

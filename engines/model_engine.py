@@ -101,10 +101,11 @@ class ModelEngine:
             InferenceError: the runtime failed, or gave something else than the card says, or not
                 one result is finite.
         """
-        given = seen_by_network(batch)
+        batch = self._known(batch)
+        given = seen_by_network(batch, scale_free=self._scale_free)
         outputs = self._execute({name: given[name] for name in self.model.card.inputs})
         exponent = count_exponent(batch)
-        if exponent.any() and "log_intensity" in outputs:
+        if self._scale_free and exponent.any() and "log_intensity" in outputs:
             rise = (math.log(2) * exponent).astype(np.float32)
             outputs["log_intensity"] = outputs["log_intensity"] + rise[:, None]
         if len(batch) and not finite_crops(outputs).any():
@@ -129,7 +130,7 @@ class ModelEngine:
 
     def read(self, outputs: Outputs, batch: CropBatch) -> Estimates:
         """Turn the network's output into targets."""
-        card = self.model.card
+        card, batch = self.model.card, self._known(batch)
         if isinstance(card.readout, GridReadout):
             return read_grid(card, card.readout, outputs["grid"], batch)
         slots = outputs["existence"].shape[1]
@@ -141,6 +142,18 @@ class ModelEngine:
         estimates = read_gridless(card.readout, outputs, batch, self._selection)
         blind = self._blind(batch)
         return self._refit(estimates, batch, blind) if blind.any() else estimates
+
+    @property
+    def _scale_free(self) -> bool:
+        return self.model.card.normalisation != "fixed"
+
+    def _known(self, batch: CropBatch) -> CropBatch:
+        """The batch; of a protocol whose counts are fixed, the PSF is known without error."""
+        if self._scale_free:
+            return batch
+        sensor = batch.sensor
+        exact = replace(sensor, noise_model=sensor.noise_model._replace(psf_error=0.0))
+        return replace(batch, sensor=exact)
 
     def _blind(self, batch: CropBatch) -> NDArray[np.bool_]:
         """(n,) crops that the network cannot judge: its PSF is another, or pixels are missing.

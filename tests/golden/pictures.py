@@ -58,6 +58,7 @@ def estimates(crop: list[int], crops: int, **columns: list[float]) -> Estimates:
         likely=np.ones(rows, bool),
         chi2=known.get("chi2", np.ones(crops)),
         doubt=known.get("doubt", np.zeros(crops)).astype(np.uint8),
+        probability=np.empty((crops, 0)),
         **of_targets,
         **of_crops,
     )

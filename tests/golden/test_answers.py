@@ -58,4 +58,4 @@ def test_the_frames_show_every_number_of_targets_and_every_doubt() -> None:
     counts = {count for answer in field.values() for count in answer["spots"]["count"]}
     assert counts == {0, 1, 2, 3, 4, 5}
     flags = [int(flag) for answer in field.values() for flag in answer["spots"]["flags"]]
-    assert np.bitwise_or.reduce(flags) == 1 | 2 | 4 | 8 | 16 | 64 | 128
+    assert np.bitwise_or.reduce(flags) == 1 | 2 | 4 | 8 | 16 | 64 | 128 | 256
