@@ -30,8 +30,8 @@ MOST_WIDTH_ERROR = 0.12
 class PsfFitEngine:
     """Fits of 0 to `most` targets; used by one thread at a time.
 
-    The PSF widths of a batch hold where the PSF is a Gaussian along the image's axes; any other
-    PSF is the settings'.
+    The PSF widths of a batch hold where its sensor's PSF is a Gaussian along the image's axes; any
+    other PSF is that sensor's table.
 
     Args:
         samples: (height, width) values of the optical PSF, in place of those of the settings' file.

@@ -31,8 +31,8 @@ class PsfFitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         target_penalty: cost of a target, in units of ln(pixels); 3 makes the criterion Bayesian.
         background_prior: sigma of the priors of the plane's level and of its rise over half a
             crop, noise sigmas.
-        width_prior: sigma of the prior of ln PSF width; 0 holds the width, as does any PSF that is
-            not a Gaussian along the image's axes.
+        width_prior: sigma of the prior of ln PSF width; 0 holds the width, as does a sampled PSF
+            that extends too far for tables of several widths.
         max_chi2: reduced chi-square above which a crop is in doubt.
     """
 

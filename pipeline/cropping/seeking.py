@@ -76,13 +76,8 @@ def find_peaks(frame: NDArray[np.generic], bad_pixels: NDArray[np.bool_], boxes:
             continue
         room -= area
         rise = _rises(frame, bad_pixels, first_x, last_x, first_y, last_y)
-        flat = rise.copy().reshape(-1)
-        middle = median(flat)
-        for k in range(flat.size):
-            flat[k] = abs(rise.reshape(-1)[k] - middle)
-        least = middle + LEAST_HEIGHT * MAD_TO_SIGMA * median(flat)
         rows, columns, heights = _maxima(
-            rise, left - first_x, right - first_x, top - first_y, bottom - first_y, least
+            rise, left - first_x, right - first_x, top - first_y, bottom - first_y, _least(rise)
         )
         order = strength_order_of(heights)
         if order.size > MOST_PEAKS:
@@ -92,6 +87,16 @@ def find_peaks(frame: NDArray[np.generic], bad_pixels: NDArray[np.bool_], boxes:
             found_y.append(float(rows[place] + first_y))
             owner.append(i)
     return Peaks(np.array(found_x), np.array(found_y), np.array(owner, np.int64), lost)
+
+
+@checked_kernel
+def _least(rise: Float) -> float:
+    """Rise from which on a peak stands out of the scatter."""
+    flat = rise.copy().reshape(-1)
+    middle = median(flat)
+    for k in range(flat.size):
+        flat[k] = abs(flat[k] - middle)
+    return middle + LEAST_HEIGHT * MAD_TO_SIGMA * median(flat)
 
 
 @checked_kernel

@@ -187,7 +187,7 @@ class Unmixer:
         """Unmix the candidates of one frame.
 
         Candidates that share a target share a crop: all but the strongest are flagged `MERGED`. A
-        box larger than a crop is covered by several; no target is given twice.
+        box of more than 4 px has its crops where it has peaks; no target is given twice.
 
         Args:
             image: (H, W) counts; NaN and infinity mark bad pixels. uint8, uint16 and float32 are
