@@ -16,16 +16,14 @@ USUAL_NOISE = (1e-3, 1e6)
 UPRIGHT = 1e-3
 
 
-def seen_by_network(
-    batch: CropBatch, *, scale_free: bool = True
-) -> dict[str, NDArray[np.float32]]:
+def seen_by_network(batch: CropBatch, *, scale_free: bool = True) -> dict[str, NDArray[np.float32]]:
     """Inputs of a network by name.
 
     The light of a turned PSF is spread along the diagonal across it, until its axes are those of
     the image. The noise is that of the brightest pixel.
 
     Args:
-        scale_free: false for a network that knows one sensor's counts: it is given crops as they are.
+        scale_free: false for a network of one sensor's counts: it is given crops as they are.
     """
     if not scale_free:
         return {"crops": batch.pixels, "noise": batch.noise, "psf_sigma": batch.psf}

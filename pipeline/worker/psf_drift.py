@@ -2,7 +2,7 @@
 
 Heat and vibration move a sensor out of focus; a PSF that is 10 % wider than told makes pairs out of
 single targets. The fit frees the PSF width of each crop, so bright single targets tell. Where hardly
-any spot is taken for a single target, the widths with which one target explains each spot tell: if
+any spot is taken for a single target, the widths tell with which one target explains each spot: if
 every star is split, they agree.
 """
 
@@ -36,8 +36,8 @@ FEWEST_SINGLE = 0.25
 #: Spots of a batch that are fitted with one target, at most; by how much more of the reduced
 #: chi-square one target may leave than several; and the share of spots that it must explain so.
 MOST_FITS, MOST_WORSE, MOSTLY = 8, 0.15, 0.6
-#: ln of a width from which the fit's expectation, that it is as told, is felt; and a width so near to
-#: the widest that a fit tries that one target may leave any misfit.
+#: ln of a width from which the fit's expectation, that it is as told, is felt; and a width so near
+#: to the widest that a fit tries that one target may leave any misfit.
 FAR_OFF, WIDEST = 0.1, 1.48
 ONE_TARGET = RefineSettings(steps=30, alternatives=1, width_prior=1.0, window_sigmas=5.0)
 #: Sigma of that target's position about the light's middle, px, and of its ln counts.
@@ -76,7 +76,7 @@ class PsfDrift:
         """Take in the answer to a batch, and warn if the widths have drifted."""
         bright = batch.pixels.max((1, 2), initial=0.0) / batch.noise >= LEAST_SNR
         single = bright & _fitted_alone(estimates)
-        # Of a far too wide spot nothing may be published: more than five targets, or none that fits.
+        # Of a far too wide spot nothing may be published: over five targets, or none that fits.
         answered = (estimates.number > 0) | (estimates.doubt > 0)
         several = np.flatnonzero(bright & answered & (estimates.number != 1))
         self._single.extend(single[bright & answered].tolist())
@@ -89,9 +89,7 @@ class PsfDrift:
         if single.any() or len(several):
             self._judge()
 
-    def _widths_of(
-        self, rows: NDArray[np.int64], estimates: Estimates, batch: CropBatch
-    ) -> Float:
+    def _widths_of(self, rows: NDArray[np.int64], estimates: Estimates, batch: CropBatch) -> Float:
         """ln of single targets' widths; of the farthest off without what the fit expected."""
         logs: Float = np.log(estimates.psf_scale[rows])
         far = np.flatnonzero(np.abs(logs) > FAR_OFF)[:MOST_FITS]

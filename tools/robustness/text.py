@@ -14,11 +14,11 @@ COLUMNS = (
     *("RMS px", "/ bound", "flux %", "1s %", "2s %"),
 )
 NOTES = (
-    "right: spots with the right number of targets. false: published targets a spot that are no true "
-    "one's within 0.5 px. silent: spots that are wrong and not flagged. outside: targets more than "
-    "half a pixel outside the frame. RMS, of one axis, its ratio to the Cramér-Rao bound, the median "
-    "error of the flux, and errors within 1 and 2 sigma (nominal 68.3, 95.4): of spots with the "
-    "right number."
+    "right: spots with the right number of targets. false: published targets a spot that are no "
+    "true one's within 0.5 px. silent: spots that are wrong and not flagged. outside: targets more "
+    "than half a pixel outside the frame. RMS, of one axis, its ratio to the Cramér-Rao bound, the "
+    "median error of the flux, and errors within 1 and 2 sigma (nominal 68.3, 95.4): of spots with "
+    "the right number."
 )
 
 
