@@ -1,9 +1,9 @@
 """Watches whether the spots still have the width that the configuration says.
 
 Heat and vibration move a sensor out of focus; a PSF that is 10 % wider than told makes pairs out of
-single targets. The fit frees the PSF width of each crop, so bright single targets tell. Where hardly
-any spot is taken for a single target, the widths tell with which one target explains each spot: if
-every star is split, they agree.
+single targets. The fit frees the PSF width of each crop, so bright single targets tell. Where
+hardly any spot is taken for a single target, the widths tell with which one target explains each
+spot: if every star is split, they agree.
 """
 
 import logging
