@@ -89,6 +89,8 @@ def test_peaks_are_the_local_maxima_of_a_mean_over_a_wider_one() -> None:
 
     (inner, of_inner), (outer, of_outer) = sums(3), sums(9)
     rise = inner / of_inner - (outer - inner) / (of_outer - of_inner)
+    edges = (first_x, right + 4, first_y, bottom + 4)
+    np.testing.assert_allclose(seeking._rises(frame, mask, *edges), rise, atol=1e-9)
     scatter = 1.4826 * np.median(abs(rise - np.median(rise)))
     highest = rise == ndimage.maximum_filter(rise, 3, mode="constant", cval=-np.inf)
     rows, columns = np.nonzero(highest & (rise > np.median(rise) + 3.5 * scatter))
