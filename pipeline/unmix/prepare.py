@@ -20,6 +20,7 @@ class Prepared:
         plan, crops: in one order, which is not that of the candidates.
         good: indices of the crops that have a usable pixel; only these are given to the engine.
         separate: the crops have no frame in common: targets stay in crop px, and none is another's.
+        shape: (rows, columns) of the frame, px; of separate crops without meaning.
     """
 
     id: NDArray[np.int64]
@@ -29,6 +30,7 @@ class Prepared:
     crops: Crops
     good: NDArray[np.int64]
     separate: bool = False
+    shape: tuple[int, int] = (0, 0)
 
     @property
     def is_blind(self) -> bool:
@@ -82,7 +84,8 @@ def prepare_frame(
         pixels, plan, size=grid.crop_size, bad_pixels=bad_pixels, saturation=saturation
     )
     numbers = np.arange(len(column_x)) if id is None else np.array(id, np.int64)
-    return Prepared(numbers, column_x, column_y, plan, crops, _good(crops))
+    shape = (pixels.shape[0], pixels.shape[1])
+    return Prepared(numbers, column_x, column_y, plan, crops, _good(crops), shape=shape)
 
 
 def prepare_stack(crops: NDArray[np.generic], *, grid: Grid, saturation: float | None) -> Prepared:

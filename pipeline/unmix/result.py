@@ -64,8 +64,15 @@ def _published(prepared: Prepared, estimates: Estimates, x: Float, y: Float) -> 
     # A less likely target never takes the place of a likely one that another crop found.
     rank = estimates.score + estimates.likely
     keep = deduplicate(plan, estimates.crop, x, y, rank, min_separation=MIN_SEPARATION)
-    rows = np.flatnonzero(keep)
+    rows = np.flatnonzero(keep & _near_frame(x, y, prepared.shape))
     return rows[np.lexsort((~estimates.likely[rows], plan.spot[estimates.crop[rows]]))]
+
+
+def _near_frame(x: Float, y: Float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether positions are at most half a pixel outside the frame."""
+    rows, columns = shape
+    inside: NDArray[np.bool_] = (x >= -1) & (x <= columns) & (y >= -1) & (y <= rows)
+    return inside
 
 
 def _spots(prepared: Prepared, likely_spot: NDArray[np.int32], estimates: Estimates) -> SpotColumns:

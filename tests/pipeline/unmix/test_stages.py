@@ -12,6 +12,7 @@ from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.unmix import Stages
+from dscsnet.pipeline.unmix.result import _near_frame
 
 #: What a spot says by itself of 0, 1, 2 targets and of more.
 SINGLE, PAIR, UNSURE = (0.01, 0.95, 0.03, 0.01), (0.01, 0.02, 0.96, 0.01), (0.01, 0.52, 0.46, 0.01)
@@ -77,13 +78,13 @@ def read(engine: Any, batch: CropBatch, per_run: int = 256) -> Estimates:
 
 
 def test_an_unsure_spot_takes_the_number_that_its_frame_is_made_of() -> None:
-    """40 pairs and an unsure spot in one frame, 40 singles and another in the next."""
-    kinds, frame = [2] * 40 + [3] + [3] + [1] * 40, [0] * 41 + [1] * 41
+    """120 pairs and an unsure spot in one frame, 120 singles and another in the next."""
+    kinds, frame = [2] * 120 + [3] + [3] + [1] * 120, [0] * 121 + [1] * 121
     engine = Stated()
     found = read(engine, batch_of(kinds, frame))
-    assert found.number.tolist() == [2] * 41 + [1] * 41
-    assert found.certainty[40] > 0.7
-    assert found.certainty[41] > 0.7
+    assert found.number.tolist() == [2] * 121 + [1] * 121
+    assert found.certainty[120] > 0.7
+    assert found.certainty[121] > 0.7
     # Only the spot whose number changes is read anew.
     assert [None if p is None else len(p) for p in engine.priors] == [None, 1]
     np.testing.assert_allclose(found.probability.sum(1), 1)
@@ -136,3 +137,9 @@ def test_crops_of_a_frame_are_told_to_be_of_one() -> None:
     wide = stages.gather([first, second], psf)
     np.testing.assert_array_equal(wide.psf, psf)
     assert wide.sensor is Stated.sensor
+
+
+def test_targets_far_outside_the_frame_are_not_published() -> None:
+    """Half a pixel beyond the outermost pixels' rims is where they end."""
+    x, y = np.array([-1.0, -1.01, 30.0, 30.01, 3.0]), np.array([-1.0, 3.0, 20.0, 3.0, 20.01])
+    assert _near_frame(x, y, (20, 30)).tolist() == [True, False, True, False, False]
