@@ -47,7 +47,7 @@ ROOMS = {
         host drawing measures
         simulation calibration show demo bench
         dataset references training trials
-        field
+        field robustness
         export
         evaluation gpu
         commands

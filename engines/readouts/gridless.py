@@ -190,7 +190,7 @@ def _estimates(
     first = likely[crop, slot]
     fitted = np.stack([refined.sigma_x[crop, slot], refined.sigma_y[crop, slot]], 1)
     own = np.stack([stated.slots.sigma_x[crop, slot], stated.slots.sigma_y[crop, slot]], 1)
-    alone = refined.alone[crop]
+    alone = refined.alone[crop] & first
     calibrated = blend_sigmas(readout, fitted, own)
     # The calibration is that of the blend; a fit alone states its own errors.
     sigma_x, sigma_y = np.where(alone[:, None], fitted, calibrated).T

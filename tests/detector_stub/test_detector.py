@@ -174,6 +174,7 @@ def test_a_mask_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
 class SlowDetector:
     """Holds the first frame until released, so that the others pile up."""
 
+    left_out = 0
     entered = threading.Event()
     release = threading.Event()
 

@@ -211,7 +211,7 @@ def test_what_is_too_long_along_either_axis_is_no_candidate(turn: bool) -> None:
 def test_flat_float_frames_have_the_noise_of_their_rounding(level: float) -> None:
     """float32 holds seven digits: what is smaller than that is no target, above or below zero."""
     pixels = np.full((64, 64), level, np.float32)
-    pixels[30, 30] += 10  # 3e-6 of the level: three roundings
+    pixels[30, 30] += 0.5  # two of the level's steps
     assert not len(SpotDetector(SpotSettings()).detect(pixels))
     pixels[30, 30] += 1000
     assert len(SpotDetector(SpotSettings()).detect(pixels)) == 1
@@ -247,12 +247,44 @@ def test_bad_pixels_take_the_mean_of_the_good_ones_around() -> None:
         around = np.zeros_like(good)
         around[row - 3 : row + 4, 11:18] = True
         assert filled[row, 14] == pytest.approx(filled[around & good].mean(), rel=1e-4)
-    assert module._filled(pixels, np.zeros_like(good)) is None
+    assert not len(SpotDetector(SpotSettings()).detect(np.full((9, 9), np.nan, np.float32)))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_float_is_a_measurement_below_1e15_counts(sign: int) -> None:
-    limit = np.float64(1e15)
-    pixels = np.zeros((1, 3))
+def test_a_float_is_a_measurement_below_1e30_counts(sign: int) -> None:
+    limit = np.float64(1e30)
+    pixels = np.full((1, 3), 1e29)
     pixels[0, 1:] = sign * np.nextafter(limit, 0), sign * limit
     assert module._good_pixels(pixels, None).tolist() == [[True, True, False]]
+
+
+def test_a_pixel_far_beyond_all_others_is_no_measurement() -> None:
+    """A million million times the typical count; a dim frame of such counts is one."""
+    pixels = np.full((3, 3), 50.0)
+    pixels[1, 1], pixels[2, 2] = 4.9e13, 5.1e13
+    bad = module._good_pixels(pixels, None)
+    assert np.argwhere(~bad).tolist() == [[2, 2]]
+    assert module._good_pixels(np.full((3, 3), 5.1e13), None).all()
+
+
+@pytest.mark.parametrize("factor", [1e-15, 1e-6, 1e6, 1e12, 1e20])
+def test_the_unit_of_the_counts_changes_nothing(factor: float) -> None:
+    frame = noise(9) + 0.0
+    frame[60, 70] += 800
+    frame[20:23, 100:103] += 300
+    plain = detector().detect(frame.astype(np.float32))
+    scaled = detector().detect((factor * frame.astype(np.float64)).astype(np.float32))
+    assert len(plain) > 1
+    for name, column in plain.to_dict().items():
+        np.testing.assert_allclose(getattr(scaled, name), column, rtol=1e-4)
+
+
+def test_the_weakest_candidates_that_are_left_out_are_counted() -> None:
+    frame = noise(3) + 0.0
+    for i in range(5):
+        frame[20 + 20 * i, 30] += 500 + 100 * i
+    few = detector(max_candidates=2)
+    assert len(few.detect(frame.astype(np.float32))) == 2
+    assert few.left_out == 3
+    assert not len(few.detect(np.full((40, 40), np.nan, np.float32)))
+    assert few.left_out == 0

@@ -184,7 +184,7 @@ def test_finds_what_scipy_finds_where_light_makes_noise(
             found = getattr(fitted, name)[0, :targets]
             np.testing.assert_allclose(found, values[place], atol=0.05 * sigma.min())
             stated = getattr(fitted, f"sigma_{name}")[0, :targets]
-            np.testing.assert_allclose(stated, sigma, rtol=1e-2)
+            np.testing.assert_allclose(stated, sigma, rtol=2e-2)
 
 
 def test_one_target_reaches_the_cramer_rao_bound() -> None:

@@ -58,29 +58,29 @@ def test_it_is_that_of_expectation_maximisation_by_numpy() -> None:
 
 def test_shares_come_to_be_those_of_the_spots() -> None:
     truth = np.array([0.85, 0.1, 0.02, 0.01, 0.01, 0.01])
-    for number, error in ((100, 0.30), (1000, 0.08), (20_000, 0.02)):
+    for number, error in ((100, 0.45), (1000, 0.12), (20_000, 0.02)):
         shift = shift_of(spots(number, truth, 2.0, seed=number))
         assert abs(LEARNT[1:] * np.exp(shift[0, 1:]) - truth).max() < error
 
 
 def test_one_spot_alone_hardly_changes_its_own_number() -> None:
-    """Its pull is one against 30: the odds of what it thinks itself rise by less than a fifth."""
+    """Its pull is one against 100: the odds of what it thinks itself rise by less than a tenth."""
     for sure in (1 / 6, 0.5, 0.9, 1.0):
         probability = np.full((1, CLASSES), (1 - sure) / 5)
         probability[0, 0], probability[0, 2] = 0.0, sure
         shift = shift_of(probability)[0]
-        assert abs(shift[1:] - shift[3:4]).max() < 0.19
+        assert abs(shift[1:] - shift[3:4]).max() < 0.1
         weighed = probability[0] * np.exp(shift)
         assert weighed[2] / weighed.sum() == pytest.approx(sure, abs=0.04)
 
 
 def test_frames_know_nothing_of_each_other() -> None:
     singles = spots(80, np.array([1.0, 0, 0, 0, 0, 0]), 2.0, seed=2)
-    triples = spots(50, np.array([0, 0, 1.0, 0, 0, 0]), 2.0, seed=3)
-    together = shift_of(np.concatenate([singles, triples]), [4] * 80 + [9] * 50)
+    triples = spots(150, np.array([0, 0, 1.0, 0, 0, 0]), 2.0, seed=3)
+    together = shift_of(np.concatenate([singles, triples]), [4] * 80 + [9] * 150)
     np.testing.assert_array_equal(together[:80], shift_of(singles))
     np.testing.assert_array_equal(together[80:], shift_of(triples))
-    assert together[0, 1] > 0.5 > -0.5 > together[0, 3]
+    assert together[0, 1] > 0.5 > -0.4 > together[0, 3]
     assert together[80, 3] > 0.5 > -0.5 > together[80, 1]
     # A frame's last spot is its own, and of a frame of one spot little is known.
     mixed = shift_of(np.concatenate([singles, triples[:1], singles]), [0] * 80 + [1] + [2] * 80)

@@ -183,8 +183,8 @@ def course(
             if name == "judge":
                 assert given[2].tolist() == [7, 8, 9, 10]
                 assert given[3].shape == (2, 4)
-            if name == "weigh_by_chosen":
-                done[-1] += f" {given[2]}"
+            if name == "fit_alone":
+                done[-1] += f" {given[2]} {given[3]}"
             if name == "write":
                 done[-1] += f" {given[2]}"
             return answer
@@ -193,7 +193,7 @@ def course(
 
     for name, answer in (("open_window", opened), ("fit_counts", None), ("write", None)):
         monkeypatch.setattr(module, f"_{name}", note(name, answer))
-    for name in ("weigh_by_first", "weigh_by_chosen"):
+    for name in ("weigh_by_first", "fit_alone"):
         monkeypatch.setattr(module, f"_{name}", note(name))
     for name in ("fill_features", "weigh_counts", "judge"):
         monkeypatch.setattr(module, name, note(name))
@@ -260,10 +260,10 @@ def test_where_light_makes_noise_the_fits_light_weighs(monkeypatch: pytest.Monke
     """One weighing for all numbers, so that they compare; the chosen one's own at the end."""
     begun = ["open_window", "weigh_by_first", "fit_counts"]
     done, results = course(monkeypatch, uneven=True)
-    assert done == [*begun, "weigh_counts", "weigh_by_chosen 2", "write 2"]
+    assert done == [*begun, "weigh_counts", "fit_alone 2 True", "write 2"]
     assert results.alone[0]
     done, _ = course(monkeypatch, features=5, judged=True, uneven=True)
-    assert done == [*begun, "fill_features", "judge", "weigh_by_chosen 1", "write 1"]
+    assert done == [*begun, "fill_features", "judge", "fit_alone 1 True", "write 1"]
     done, _ = course(monkeypatch, best=0, uneven=True)
     assert done == [*begun, "weigh_counts", "write 0"]
     assert course(monkeypatch, opened=0, uneven=True)[0] == ["open_window"]

@@ -554,8 +554,9 @@ def test_the_configuration_is_one_of_the_node(stars: Path, tmp_path: Path) -> No
     result = invoke(stars, "--write", written)
     assert result.exit_code == 0, result.output
     psf = told(measure(stars))
-    given = load_config(written).engine.psf_sigma
-    assert given == pytest.approx(list(psf.sigma), abs=1e-4)
+    engine = load_config(written).engine
+    assert engine.psf_ellipse == pytest.approx(psf.axes, abs=5e-3)
+    assert engine.psf_error == pytest.approx(psf.rms_misfit, abs=1e-4)
     text = written.read_text()
     assert text.startswith(f"# Measured by dscsnet calibrate on 1 frames of {stars}\n")
     assert f"± {psf.sigma_error[0]:.4f}" in text
@@ -570,7 +571,7 @@ def test_a_file_is_not_replaced_unless_told(stars: Path, tmp_path: Path) -> None
     assert "--force" in str(refused.exception)
     assert written.read_text() == "name: mine\n"
     assert invoke(stars, "--write", written, "--force").exit_code == 0
-    assert "psf_sigma" in written.read_text()
+    assert "psf_ellipse" in written.read_text()
 
 
 def test_json_says_what_the_table_says(stars: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,9 @@ def test_json_has_null_for_what_is_not_known() -> None:
 
 def test_a_configuration_says_how_it_was_measured() -> None:
     text = report.as_configuration(calibration_of(TURNED, warnings=("turned",)))
-    assert yaml.safe_load(text) == {"engine": {"psf_sigma": [0.5831, 0.5831]}}
+    assert yaml.safe_load(text) == {
+        "engine": {"psf_ellipse": [0.7071, 0.4243, 45.0], "psf_error": 0.001, "gain": 20}
+    }
     assert text.splitlines()[:2] == [
         "# Measured by dscsnet calibrate on a recording",
         "# 7 spots of 4 objects in 9 frames",
@@ -88,6 +91,9 @@ def test_a_configuration_says_how_it_was_measured() -> None:
     without = report.as_configuration(calibration_of(ROUND, spots=None, noise=None))
     assert "# 0 spots of 4 objects" in without
     assert "angle" not in without  # none has no error
+    assert yaml.safe_load(without) == {"engine": {"psf_sigma": [0.5, 0.5], "psf_error": 0.001}}
+    full = replace(calibration_of(ROUND), saturation=4095.0)
+    assert yaml.safe_load(report.as_configuration(full))["crop"] == {"saturation": 4095}
     with pytest.raises(DscsnetError, match="no configuration without a PSF: no spots"):
         report.as_configuration(NOTHING)
 

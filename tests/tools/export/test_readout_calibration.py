@@ -14,7 +14,9 @@ from dscsnet.engines.card import GridlessReadout
 from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.imaging import gaussian_profile
+from dscsnet.engines.noise_model import NO_LIGHT_NOISE
 from dscsnet.engines.readouts.gridless import Details, read_gridless, read_with_details
+from dscsnet.engines.sensor import Sensor
 from dscsnet.tools.export.readout_calibration import (
     RIDGE,
     _position_sigmas,
@@ -98,6 +100,8 @@ def made_up(
         np.ones(light.shape, bool),
         np.full(number, NOISE, np.float32),
         np.full((number, 2), SIGMA, np.float32),
+        # Without noise of light, every answer is a blend: it is the blend that is calibrated.
+        Sensor((SIGMA, SIGMA), noise_model=NO_LIGHT_NOISE),
     )
     return MadeUp(
         {name: a.astype(np.float32) for name, a in outputs.items()},
