@@ -39,9 +39,9 @@ def _brightness() -> list[Situation]:
 
 def _scales() -> list[Situation]:
     return [
-        Situation("scale", f"counts x {scale:g}", scale=scale, targets=number)
+        Situation(f"scale, {word}", f"counts x {scale:g}", scale=scale, targets=number)
+        for number, word in ((1, "singles"), (2, "pairs 1.2 px"))
         for scale in (1e-15, 1e-6, 1e6, 1e12)
-        for number in (1, 2)
     ]
 
 
