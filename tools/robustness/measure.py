@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from dscsnet.engines.array_types import Float, Mask
 from dscsnet.pipeline.messages import SpotFlag
 from dscsnet.pipeline.unmix import Result, Unmixer
+from dscsnet.tools.measures.matching import match_points
 from dscsnet.tools.robustness.bound import position_bound
 from dscsnet.tools.robustness.scenes import Scene, Situation
 
@@ -105,13 +105,9 @@ def _pairs(scene: Scene, result: Result) -> np.ndarray[tuple[int, int], np.dtype
     found: list[tuple[int, int]] = []
     for i in range(len(scene.x)):
         rows = np.flatnonzero(result.targets.spot == i)
-        gap = np.hypot(
-            scene.x[i][:, None] - result.targets.x[rows],
-            scene.y[i][:, None] - result.targets.y[rows],
-        )
-        for k, j in zip(*linear_sum_assignment(np.minimum(gap, 10 * NEAR)), strict=True):
-            if gap[k, j] <= NEAR:
-                found.append((i * number + k, rows[j]))
+        found_there = result.targets.x[rows], result.targets.y[rows]
+        partner, _ = match_points((scene.x[i], scene.y[i]), found_there, NEAR)
+        found += [(i * number + k, rows[j]) for k, j in enumerate(partner) if j >= 0]
     return np.array(found, np.int64).reshape(-1, 2)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from dscsnet.engines.array_types import Float
 from dscsnet.tools.robustness.render import Gaussian, Light, add, stamps
@@ -115,7 +114,8 @@ def draw(situation: Situation, seed: int) -> Scene:
         counts = clean.copy()
     counts = counts + situation.noise * generator.normal(size=shape)
     if situation.resampled:
-        counts = ndimage.shift(counts, (0.5, 0.5), order=1, mode="nearest")
+        before = np.pad(counts, ((1, 0), (1, 0)), mode="edge")
+        counts = 0.25 * (before[1:, 1:] + before[1:, :-1] + before[:-1, 1:] + before[:-1, :-1])
         x, y, spot_x, spot_y = (values + 0.5 for values in (x, y, spot_x, spot_y))
     saturation = None
     if situation.clipped is not None:
