@@ -84,7 +84,7 @@ def test_shapes_are_those_of_their_definitions() -> None:
     moffat, airy = Moffat(1.6, 2.5), Airy(2.0)
     zero, half = np.zeros(1), np.full(1, 0.8)
     assert moffat(half, zero) == pytest.approx(moffat(zero, zero) / 2)
-    assert airy(np.full(1, 2.0), zero) == pytest.approx(0, abs=1e-12)  # the first dark ring
+    assert airy(np.full(1, 2.0), zero) == pytest.approx(0, abs=1e-8)  # the first dark ring
     assert airy(zero, np.full(1, 1.9)) > 0
     assert np.isfinite(airy(zero, zero)).all()
 
