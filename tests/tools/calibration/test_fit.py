@@ -105,6 +105,21 @@ def test_what_makes_no_spot_does_not_converge() -> None:
             assert np.isinf(chi2) == outside, (place, value)
 
 
+def test_the_limits_of_a_spot_are_beyond_it() -> None:
+    values = image_of(TRUE)[None]
+    for place, value in (
+        *((0, SIZE), (0, -1), (1, SIZE), (1, -1)),
+        *((9, 4.0), (9, -4.0), (10, 4.0), (10, -4.0), (11, 50.0), (11, -50.0)),
+    ):
+        at = TRUE.copy()
+        at[:2] += SIZE // 2
+        at[place] = value
+        scratch, normal = np.empty((6, SIZE, SIZE)), np.zeros((ALL, ALL))
+        weights = np.ones_like(values[0])
+        chi2 = module._linearise(values[0], weights, at, scratch, normal, np.zeros(ALL))
+        assert np.isinf(chi2), (place, value)
+
+
 def linearised(
     parameters: np.ndarray, values: np.ndarray, weights: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:

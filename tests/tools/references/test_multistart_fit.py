@@ -150,6 +150,7 @@ def test_an_intensity_stays_only_where_it_pushes_against_its_bound(
         (100, 5.0, 50, [1, 2, 3, 4, 5]),
         (600, 1.0, 100, [3, 4, 5]),
         (350, 1.0, 100, [2, 3]),
+        (260, 0.0, 100, [2]),  # the only one, though the light is nearer to that of one
         (250, 0.0, 220, [1]),
         (440, 0.0, 220, [2]),
     ],
