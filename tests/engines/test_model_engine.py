@@ -273,3 +273,11 @@ def test_the_fit_knows_as_many_targets_as_the_network_has_slots(slots: int) -> N
     assert found.probability.shape == (2, slots + 2)
     assert found.probability[1].sum() == pytest.approx(1)
     assert found.crop.tolist() == [1]
+
+
+def test_the_fit_in_the_networks_place_is_ready_when_the_engine_is() -> None:
+    """Its loops take seconds to compile: no frame may wait for them."""
+    engine = open_model_engine("field-mlp", "onnxruntime", options=RuntimeOptions(threads=1))
+    assert engine._fit is None
+    engine.check((1,))
+    assert engine._fit is not None
