@@ -48,6 +48,8 @@ def test_clearance_is_to_the_nearest_that_matters_or_to_the_edge() -> None:
     assert found.tolist() == [6, 7, 7, 3]
     contrast[1] = 2.9  # less than 3 % of the first
     assert module._clearance(x, y, contrast, chosen[:1], (60, 100)).tolist() == [10]
+    contrast[1] = module.NEIGHBOUR_SHARE * contrast[0]
+    assert module._clearance(x, y, contrast, chosen[:1], (60, 100)).tolist() == [6]
     sides = np.array([5, 94, 50, 50]), np.array([50, 50, 4, 53])
     alone = [
         module._clearance(np.array([a]), np.array([b]), np.ones(1), np.array([0]), (60, 100))[0]

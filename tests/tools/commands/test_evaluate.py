@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 import dscsnet.tools.commands.evaluate as command
 import dscsnet.tools.commands.field
+import dscsnet.tools.commands.robustness
 import dscsnet.tools.dataset.reader
 import dscsnet.tools.evaluation.simulated_crops
 from dscsnet.engines.model import load_model
@@ -63,6 +64,9 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     )
     monkeypatch.setattr(command, "print_comparison", comparison)
     monkeypatch.setattr(dscsnet.tools.commands.field, "run_field", field)
+    monkeypatch.setattr(
+        dscsnet.tools.commands.robustness, "run_robustness", lambda *given: asked.append(given)
+    )
     return asked
 
 
@@ -128,6 +132,20 @@ def test_real_frames(asked: list[Any], tmp_path: Path) -> None:
     assert evaluate(MODEL, "--field", tmp_path, *arguments, "--write").exit_code == 0
     given |= {"crops": 9, "threads": 3, "references": ["a", "b"]}
     assert asked == [(MODEL, str(tmp_path), {**given, "write": True})]
+
+
+def test_the_battery(asked: list[Any], tmp_path: Path) -> None:
+    assert evaluate(MODEL, "--robustness", "*").exit_code == 0
+    assert asked.pop() == ([MODEL], "*", 1234, None, 1)
+    arguments = ("--seed", "7", "--threads", "3", "--reference", "a", "--reference", "b")
+    result = evaluate(MODEL, "--robustness", "box*", "--out", tmp_path, *arguments)
+    assert result.exit_code == 0
+    assert asked.pop() == ([MODEL, "a", "b"], "box*", 7, tmp_path, 3)
+    for other in (("--field", tmp_path), ("--data", tmp_path), ("--write",)):
+        result = evaluate(MODEL, "--robustness", "*", *other)
+        assert result.exit_code == 2
+        assert "--robustness excludes" in result.output
+    assert not asked
 
 
 def test_a_table_of_runs(asked: list[Any]) -> None:
