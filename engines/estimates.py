@@ -113,19 +113,19 @@ class Estimates:
     def replaced(self, index: NDArray[np.int64], other: "Estimates") -> "Estimates":
         """The same with crop index[i] as crop i of `other` has it; index ascends."""
         stays = ~np.isin(self.crop, index)
-        order = np.argsort(np.concatenate([self.crop[stays], index[other.crop]]), kind="stable")
+        crop = np.concatenate([self.crop[stays], index[other.crop]])
+        order = np.argsort(crop, kind="stable")
         columns = {
             name: np.concatenate([column[stays], getattr(other, name)])[order]
             for name, column in self._columns().items()
         }
         likely = np.concatenate([self.likely[stays], other.likely])[order]
-        crop = np.concatenate([self.crop[stays], index[other.crop]])[order]
         crops = {name: column.copy() for name, column in self._crop_columns().items()}
         for name, column in crops.items():
             column[index] = getattr(other, name)
         doubt = self.doubt.copy()
         doubt[index] = other.doubt
-        return Estimates(crop=crop, likely=likely, doubt=doubt, **columns, **crops)
+        return Estimates(crop=crop[order], likely=likely, doubt=doubt, **columns, **crops)
 
     @staticmethod
     def join(parts: "list[Estimates]") -> "Estimates":

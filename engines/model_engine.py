@@ -212,9 +212,9 @@ class ModelEngine:
             noise = np.ones(size, np.float32)
             batch = make_batch(self, pixels, np.ones(pixels.shape, bool), noise)
             found = self.read(self.run(batch), batch)
-            if isinstance(self.model.card.readout, GridlessReadout):
-                # The fit of crops that the network cannot judge is made, too, before any needs it.
-                self._refit(found, batch, np.arange(size) == 0)
+        if isinstance(self.model.card.readout, GridlessReadout):
+            # The fit of crops that the network cannot judge is made, too, before any needs it.
+            self._refit(found, batch, np.arange(len(batch)) == 0)
 
     def check_golden(self) -> Golden:
         """Compare with the float64 reference on the stored crops, which are returned.

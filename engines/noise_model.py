@@ -38,6 +38,18 @@ class NoiseModel(NamedTuple):
             raise ValueError(f"psf_error must be from 0 to 1, got {self.psf_error}")
         return self
 
+    @staticmethod
+    def told(gain: float | None, psf_error: float) -> "NoiseModel":
+        """As a caller states it, of the types that compiled loops take.
+
+        Args:
+            gain: None: none is known, light has no shot noise.
+
+        Raises:
+            ValueError: a number is impossible.
+        """
+        return NoiseModel(math.inf if gain is None else float(gain), float(psf_error)).checked()
+
     def at_peak(
         self,
         pixels: NDArray[np.float32],

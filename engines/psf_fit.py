@@ -90,7 +90,7 @@ class PsfFitEngine:
             as_kernel_takes(batch.noise, np.float64),
             as_kernel_takes(batch.psf, np.float64),
             batch.sensor.table,
-            _plain_numbers(batch.sensor.noise_model),
+            NoiseModel.told(*batch.sensor.noise_model),
             self._options,
             self._draws,
         )
@@ -178,11 +178,6 @@ def _sensor(settings: PsfFitSettings, samples: Float | None, noise_model: NoiseM
     return Sensor.gaussian(
         settings.sigma_x, settings.sigma_y, settings.angle, noise_model=noise_model
     )
-
-
-def _plain_numbers(model: NoiseModel) -> NoiseModel:
-    """Of the types that the loops are compiled for."""
-    return NoiseModel(float(model.gain), float(model.psf_error))
 
 
 def _with_more(probability: Float, fitted: NDArray[np.bool_]) -> Float:

@@ -213,7 +213,7 @@ def refine(
         _options(settings, table, judged=judged),
         np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
         table,
-        NoiseModel(float(noise_model.gain), float(noise_model.psf_error)),
+        NoiseModel.told(*noise_model),
         as_kernel_takes(existence, np.float64),
         selection,
         as_kernel_takes(log_prior, np.float64),

@@ -104,7 +104,6 @@ def plan_crops(
     widths = unknown if width is None else column_of("width", width, count)
     heights = unknown if height is None else column_of("height", height, count)
     strengths = unknown if score is None else column_of("score", score, count)
-    order = strength_order_of(strengths)
     # A pixel reaches from -0.5 up to but not including 0.5; comparisons with NaN are false.
     inside = (column_x >= -0.5) & (column_x < columns - 0.5)
     inside &= (column_y >= -0.5) & (column_y < rows - 0.5)
@@ -114,7 +113,7 @@ def plan_crops(
     if seek is not None and not (width is None and height is None):
         peaks = seek(np.where(inside[:, None], boxes, np.nan))
     if blob.any():
-        absorb(boxes, blob, order, owner)
+        absorb(boxes, blob, strength_order_of(strengths), owner)
     searched = np.zeros(count, bool)
     searched[peaks.owner] = True
     # A searched candidate's peaks stand for it, after all candidates.

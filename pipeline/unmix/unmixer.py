@@ -1,7 +1,6 @@
 """`dscsnet.Unmixer`: frames or crops in, spots and targets out, in one call."""
 
 import logging
-import math
 import os
 from typing import Self, get_args
 
@@ -128,7 +127,7 @@ class Unmixer:
             model,
             runtime,
             oversampling=oversampling,
-            noise_model=NoiseModel(math.inf if gain is None else float(gain), float(psf_error)),
+            noise_model=NoiseModel.told(gain, psf_error),
             psf_fit=psf_fit,
             least_existence=least_existence,
             options=RuntimeOptions(threads=threads, device=device, precision=precision),

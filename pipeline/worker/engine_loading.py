@@ -1,7 +1,6 @@
 """Opens the engine that the configuration names, and checks it."""
 
 import logging
-import math
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def load_engine(settings: EngineSettings) -> Engine:
 
 def noise_model_of(settings: EngineSettings) -> NoiseModel:
     """What light adds to a pixel's noise, as the settings say."""
-    return NoiseModel(math.inf if settings.gain is None else settings.gain, settings.psf_error)
+    return NoiseModel.told(settings.gain, settings.psf_error)
 
 
 def sensor_of(settings: EngineSettings) -> Sensor | None:

@@ -92,10 +92,10 @@ class PsfDrift:
     def _widths_of(self, rows: NDArray[np.int64], estimates: Estimates, batch: CropBatch) -> Float:
         """ln of single targets' widths; of the farthest off without what the fit expected."""
         logs: Float = np.log(estimates.psf_scale[rows])
-        far = np.flatnonzero(np.abs(logs) > FAR_OFF)[:MOST_FITS]
-        if len(far):
-            logs = np.delete(logs, np.flatnonzero(np.abs(logs) > FAR_OFF))
-            logs = np.concatenate([logs, np.log(widths_as_one(batch.take(rows[far]))[0])])
+        far = np.abs(logs) > FAR_OFF
+        if far.any():
+            anew, _ = widths_as_one(batch.take(rows[far][:MOST_FITS]))
+            logs = np.concatenate([logs[~far], np.log(anew)])
         return logs[np.isfinite(logs)]
 
     def _judge(self) -> None:

@@ -32,14 +32,11 @@ def _bound(light: Light, x: Float, y: Float, flux: Float, sigma: Float) -> float
 
     def share(dx: float, dy: float) -> Float:
         # All targets on the pixels of one window, about the middle of the spot.
-        def moved(column: Float, row: Float) -> Float:
-            return light(column, row)
-
         results = []
         for k in range(number):
 
             def of(column: Float, row: Float, k: int = k) -> Float:
-                return moved(column - shift_x[k] - dx, row - shift_y[k] - dy)
+                return light(column - shift_x[k] - dx, row - shift_y[k] - dy)
 
             results.append(stamps(of, middle_x[:1], middle_y[:1])[2][0])
         return np.array(results)

@@ -44,7 +44,6 @@ class Situation:
         trail: length along x, px.
         resampled: the frame was shifted by half a pixel along both axes, bilinearly.
         settings: further arguments of the unmixer.
-        most_silent: share of spots that may be wrong without a flag.
     """
 
     group: str
@@ -65,7 +64,6 @@ class Situation:
     trail: float = 0.0
     resampled: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-    most_silent: float = 0.01
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,6 @@ def _others() -> list[Situation]:
         for snr in (50.0, 200.0)
     ]
     trails = [
-        Situation("trail", f"{length:g} px", trail=length, most_silent=0.05)
-        for length in (0.5, 1.0, 1.5, 2.0, 3.0)
+        Situation("trail", f"{length:g} px", trail=length) for length in (0.5, 1.0, 1.5, 2.0, 3.0)
     ]
     return [*drifts, *resampled, *trails]
