@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.noise_model import PSF_ERROR
 from dscsnet.pipeline.sources import Source, SourceFrame
-from dscsnet.tools.calibration.combine import Consensus, Tracks, agree, log_widths, mean_tracks
+from dscsnet.tools.calibration.combine import (
+    Consensus,
+    Tracks,
+    agree,
+    log_widths,
+    mean_tracks,
+    shape_scatter,
+)
 from dscsnet.tools.calibration.fit import backgrounds
-from dscsnet.tools.calibration.mean_spot import mean_spot
+from dscsnet.tools.calibration.mean_spot import mean_of_sampled, mean_spot
 from dscsnet.tools.calibration.noise import measure_noise
+from dscsnet.tools.calibration.other_form import another_form
 from dscsnet.tools.calibration.psf import ellipse, shape_of
 from dscsnet.tools.calibration.result import Calibration, CalibrationSettings, Psf, SpotTable
 from dscsnet.tools.calibration.sieve import (
@@ -36,11 +44,15 @@ LEAST_SPOTS = 5
 #: The PSF cannot be told where the widths of objects scatter by more than this, relative, beyond
 #: their errors; above the second it is doubtful, and cannot be told where most spots are wider.
 MOST_SCATTER, LARGE_SCATTER = 0.08, 0.03
+#: Likewise where their shapes do: unresolved pairs 0.6 sigma apart make the PSF 2 % too wide then.
+MOST_SHAPE_SCATTER = 0.03
 #: Spots of the narrow mode among all that are single Gaussians, at least; below the second: doubt.
 LEAST_SHARE, SMALL_SHARE = 0.1, 0.5
 ROUNDS = 3
 NO_SPOTS = "no spots: nothing compact stands out of the noise; record bright point targets or stars"
 POSSIBLE = 0.01  # probability of membership from which a track stays in the game
+#: Share of its peak that a Gaussian may miss of every pixel of a spot, where none is one.
+MISSED = 0.04
 #: Further doubts: number of objects, residual of the mean spot, width of an undersampled PSF in px.
 FEW_OBJECTS, LARGE_MISFIT, UNDERSAMPLED = 5, 0.03, 0.35
 
@@ -117,38 +129,55 @@ def _measure_psf(
     if not len(spots):
         return replace(result, problem=NO_SPOTS)
     fitted, dropped = _fit_in_window(spots, settings, whole_counts)
-    result = replace(result, dropped=result.dropped + dropped)
+    told = _tell_psf(spots, fitted, settings, replace(result, dropped=result.dropped + dropped))
+    if dropped[NOT_GAUSSIAN] <= len(fitted.pixels):
+        return told
+    # Bright enough, every spot of a PSF that is no Gaussian is no Gaussian.
+    fitted, dropped = _fit_in_window(spots, settings, whole_counts, MISSED)
+    other = _tell_psf(spots, fitted, settings, replace(result, dropped=result.dropped + dropped))
+    return other if other.sampled is not None else told
+
+
+def _tell_psf(
+    spots: Spots, fitted: FittedSpots, settings: CalibrationSettings, result: Calibration
+) -> Calibration:
     if len(fitted.pixels) < LEAST_SPOTS:
         return replace(result, problem=_too_few(len(fitted.pixels), result.dropped))
-    consensus, used, table = _agree(fitted)
+    consensus, used, table, shapes = _agree(fitted)
     result.dropped["wider than the narrow mode, or of changing width"] += int((~used).sum())
     objects = len(np.unique(fitted.track[used]))
     result = replace(result, spots=table, objects=objects)
-    problem = _disagreement(consensus, used)
+    problem = _disagreement(consensus, used, shapes)
     if problem:
         return replace(result, problem=problem)
-    width = math.sqrt(max(consensus.covariance[:2]))
-    mean = mean_spot(table, 3 * width)
-    rms = max(np.nan_to_num(mean.rms_misfit), PSF_ERROR)
-    psf = Psf(consensus.covariance, consensus.error, consensus.scatter, mean.misfit, float(rms))
-    return replace(result, psf=psf, warnings=tuple(_doubts(psf, used, objects, result.dropped)))
+    covariance = consensus.covariance
+    width = 3 * math.sqrt(max(covariance[:2]))
+    mean = mean_spot(table, width)
+    error = float(np.nan_to_num(mean.rms_misfit))
+    sampled = another_form(spots, fitted.take(used), covariance, error, settings.gain)
+    if sampled is not None:
+        mean = mean_of_sampled(sampled, width)
+        error = math.hypot(np.nan_to_num(mean.rms_misfit), sampled.psf.error)
+    psf = Psf(*(covariance, consensus.error, consensus.scatter), mean.misfit, max(error, PSF_ERROR))
+    doubts = tuple(_doubts(psf, used, objects, result.dropped))
+    return replace(result, psf=psf, sampled=sampled, warnings=doubts)
 
 
 def _fit_in_window(
-    spots: Spots, settings: CalibrationSettings, whole_counts: bool
+    spots: Spots, settings: CalibrationSettings, whole_counts: bool, missed: float = 0.0
 ) -> tuple[FittedSpots, Counter[str]]:
     """Fit in the smallest window that is wide enough for the narrow mode."""
     brightest = spots.take(np.argsort(-spots.contrast, kind="stable")[:TRIAL_SPOTS])
     how = (settings.least_snr, settings.gain, whole_counts)
     chosen = MOST_HALF
     for half in HALVES:
-        trial, _ = fit_isolated(brightest, half, *how)
+        trial, _ = fit_isolated(brightest, half, *how, missed=missed)
         if len(trial.pixels) >= LEAST_SPOTS:
             consensus = agree(mean_tracks(*trial.shapes(), trial.track))
             if ellipse(consensus.covariance).long * REACH + BORDER <= half:
                 chosen = half
                 break
-    return fit_isolated(spots, chosen, *how)
+    return fit_isolated(spots, chosen, *how, missed=missed)
 
 
 def _too_few(number: int, dropped: Counter[str]) -> str:
@@ -166,12 +195,13 @@ def _too_few(number: int, dropped: Counter[str]) -> str:
     )
 
 
-def _agree(fitted: FittedSpots) -> tuple[Consensus, NDArray[np.bool_], SpotTable]:
-    """The common PSF, which spots it comes from, and the table of all."""
+def _agree(fitted: FittedSpots) -> tuple[Consensus, NDArray[np.bool_], SpotTable, float]:
+    """The common PSF, which spots it comes from, the table of all, and how shapes scatter."""
     shapes, errors = fitted.shapes()
     widths = log_widths(shapes, errors)
     tracks = mean_tracks(shapes, errors, fitted.track)
     consensus = agree(tracks)
+    alike = _of(fitted, tracks, consensus.alike)
     for _ in range(ROUNDS):
         possible = _of(fitted, tracks, consensus.member > POSSIBLE)
         if not possible.any():
@@ -182,7 +212,8 @@ def _agree(fitted: FittedSpots) -> tuple[Consensus, NDArray[np.bool_], SpotTable
         tracks = mean_tracks(*light_covariances(fits), kept.track)
         consensus = agree(tracks)
     used = _of(fitted, tracks, consensus.member > 0.5)
-    return consensus, used, _table(fitted, shape_of(consensus.covariance), used, widths)
+    table = _table(fitted, shape_of(consensus.covariance), used, widths)
+    return consensus, used, table, shape_scatter(shapes[alike], errors[alike])
 
 
 def _of(fitted: FittedSpots, tracks: Tracks, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -200,7 +231,7 @@ def _table(
     return SpotTable(pixels, parameters, sigma, sigma * widths[1], fitted.noise, used, fitted.track)
 
 
-def _disagreement(consensus: Consensus, used: NDArray[np.bool_]) -> str:
+def _disagreement(consensus: Consensus, used: NDArray[np.bool_], shapes: float) -> str:
     """Why the spots do not tell a PSF; empty where they do."""
     number, all_of_them = int(used.sum()), len(used)
     if number < LEAST_SPOTS or number < LEAST_SHARE * all_of_them:
@@ -213,6 +244,12 @@ def _disagreement(consensus: Consensus, used: NDArray[np.bool_]) -> str:
         return (
             f"the widths of the spots scatter by {100 * consensus.scatter:.0f} % beyond the noise: "
             "extended objects, clusters or a PSF that varies; record isolated point targets"
+        )
+    if shapes > MOST_SHAPE_SCATTER:
+        return (
+            f"the shapes of the spots scatter by {100 * shapes:.0f} % beyond the noise, as those "
+            "of unresolved pairs do, or of a PSF that varies over the frame; record isolated point "
+            "targets"
         )
     return ""
 
@@ -239,7 +276,8 @@ def _doubts(
         )
     if psf.misfit > LARGE_MISFIT:
         yield (
-            f"the PSF is no Gaussian: the mean spot differs by {100 * psf.misfit:.1f} % of its peak"
+            f"the PSF is of another form: the mean spot differs by {100 * psf.misfit:.1f} % "
+            "of its peak"
         )
     if min(psf.sigma) < UNDERSAMPLED:
         yield f"a PSF below {UNDERSAMPLED} px is undersampled: the pixels' own response matters"

@@ -13,6 +13,12 @@ from dscsnet.tools.calibration.mixture import narrow_mode
 OUTLIER = 16.3
 #: A track of so many spots whose width varies by more than this, relative, is no point target.
 LEAST_TO_VARY, MOST_VARIATION = 5, 0.1
+#: Spots whose shapes can be compared, at least. Median of the square of a standard normal, the
+#: standard error of the median of n of them over it, times the root of n; and how many of these
+#: are no chance.
+LEAST_SHAPES = 5
+MEDIAN_SQUARE, MEDIAN_ERROR, CERTAIN = 0.4549, 2.33, 5.0
+BISECTIONS = 50
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,14 @@ class Consensus:
         error: (3, 3) covariance of these, px⁴.
         scatter: relative scatter of the widths of tracks beyond their errors.
         member: (m,) probability of each track to be of the mode.
+        alike: (m,) whether each has the mode's width, whatever its shape.
     """
 
     covariance: Float
     error: Float
     scatter: float
     member: Float
+    alike: NDArray[np.bool_]
 
 
 def log_widths(covariance: Float, error: Float) -> tuple[Float, Float]:
@@ -125,7 +133,36 @@ def agree(tracks: Tracks) -> Consensus:
         mean, error = _weighted(tracks.covariance, weights, kept)
     else:
         member = kept
-    return Consensus(mean, error, mode.scatter, member)
+    alike = (mode.member > 0.5) & ~tracks.varies
+    return Consensus(mean, error, mode.scatter, member, alike)
+
+
+def shape_scatter(covariance: Float, error: Float) -> float:
+    """Scatter of what makes circles ellipses, over the mean variance, beyond the errors.
+
+    Point targets share one shape; unresolved pairs have as many as they have orientations. It is
+    the scatter with which half of the deviations are below the median of their distribution.
+
+    Args:
+        covariance: (n, 3) of spots of about one width.
+        error: (n, 3, 3).
+    """
+    if len(covariance) < LEAST_SHAPES:
+        return 0.0
+    turn = np.array([[0.5, -0.5, 0.0], [0.0, 0.0, 1.0]])
+    shapes = covariance @ turn.T
+    square = (shapes - np.median(shapes, axis=0)) ** 2
+    variance = np.einsum("ai,nij,aj->na", turn, error, turn)
+    # The median's own error, of so many independent deviations.
+    most = MEDIAN_SQUARE * (1 + CERTAIN * MEDIAN_ERROR / np.sqrt(square.size))
+    if np.median(square / variance) < most:
+        return 0.0
+    low, high = 0.0, float(square.max())
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        above = np.median(square / (variance + middle)) > MEDIAN_SQUARE
+        low, high = (middle, high) if above else (low, middle)
+    return float(np.sqrt(high) / (0.5 * np.median(covariance[:, 0] + covariance[:, 1])))
 
 
 def _weighted(covariance: Float, weights: Float, member: Float) -> tuple[Float, Float]:

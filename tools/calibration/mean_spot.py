@@ -6,7 +6,7 @@ import numpy as np
 
 from dscsnet.engines.array_types import Float
 from dscsnet.tools.calibration.fit import INTENSITY, X, Y, spot_images
-from dscsnet.tools.calibration.result import SpotTable
+from dscsnet.tools.calibration.result import SampledFit, SpotTable
 
 STEPS_A_PIXEL = 4
 #: A cell counts for the misfit where its own error is below this share of the peak.
@@ -54,16 +54,38 @@ def mean_spot(spots: SpotTable, reach: float) -> MeanSpot:
         reach: half side of the result, px.
     """
     used = spots.used
-    parameters, pixels, noise = spots.parameters[used], spots.pixels[used], spots.noise[used]
+    parameters, pixels = spots.parameters[used], spots.pixels[used]
+    place = parameters[:, X], parameters[:, Y]
+    model = spot_images(parameters, pixels.shape[-1])
+    return _mean(pixels, model, spots.noise[used], place, parameters[:, INTENSITY], reach)
+
+
+def mean_of_sampled(fit: SampledFit, reach: float) -> MeanSpot:
+    """The same of the spots of a sampled PSF."""
+    spots = fit.spots
+    middle = spots.values.shape[-1] // 2
+    place = spots.x - middle, spots.y - middle
+    return _mean(spots.values, fit.light, spots.noise, place, spots.intensity, reach)
+
+
+def _mean(
+    pixels: Float,
+    light: Float,
+    noise: Float,
+    place: tuple[Float, Float],
+    counts: Float,
+    reach: float,
+) -> MeanSpot:
     size = pixels.shape[-1]
-    light = parameters[:, INTENSITY, None, None]
-    model = spot_images(parameters, size) / light
-    weight = np.broadcast_to((light / noise[:, None, None]) ** 2, pixels.shape)
+    counts = counts[:, None, None]
+    model = light / counts
+    weight = np.where(np.isfinite(pixels), (counts / noise[:, None, None]) ** 2, 0)
+    pixels = np.where(weight > 0, pixels, 0)
     half = round(reach * STEPS_A_PIXEL)
     side = 2 * half + 1
     offset = np.arange(size) - size // 2
-    column = np.rint((offset - parameters[:, X, None]) * STEPS_A_PIXEL).astype(int) + half
-    row = np.rint((offset - parameters[:, Y, None]) * STEPS_A_PIXEL).astype(int) + half
+    column = np.rint((offset - place[0][:, None]) * STEPS_A_PIXEL).astype(int) + half
+    row = np.rint((offset - place[1][:, None]) * STEPS_A_PIXEL).astype(int) + half
     columns = np.broadcast_to(column[:, None, :], pixels.shape)
     rows = np.broadcast_to(row[:, :, None], pixels.shape)
     inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
@@ -75,6 +97,6 @@ def mean_spot(spots: SpotTable, reach: float) -> MeanSpot:
 
     weights = total(weight)
     with np.errstate(invalid="ignore", divide="ignore"):
-        observed = total(weight * pixels / light) / weights
+        observed = total(weight * pixels / counts) / weights
         expected = total(weight * model) / weights
         return MeanSpot(observed, expected, 1 / np.sqrt(weights))

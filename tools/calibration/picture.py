@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dscsnet.engines.array_types import Float
-from dscsnet.tools.calibration.mean_spot import mean_spot
+from dscsnet.tools.calibration.mean_spot import mean_of_sampled, mean_spot
 from dscsnet.tools.calibration.noise import Noise, Patches
 from dscsnet.tools.calibration.result import Calibration, Psf, SpotTable
 from dscsnet.tools.drawing.axes import Axes, bars, curve, frame_axes, points
@@ -39,7 +39,7 @@ def draw_calibration(result: Calibration) -> Picture:
     wide = WIDTH - 2 * MARGIN
     write(picture, "PSF, gain and noise", MARGIN, 38, height=26, bold=True, width=wide)
     write(picture, _plain(_subtitle(result)), MARGIN, 70, height=16, colour=QUIET, width=wide)
-    _draw_spots(picture, result.psf, result.spots)
+    _draw_spots(picture, result)
     top = HEAD + SIDE + CAPTION
     half = (WIDTH - 2 * MARGIN - 2 * PLOT_LEFT) // 2
     _draw_widths(picture, (PLOT_LEFT, top, half, PLOT_HEIGHT), result.psf, result.spots)
@@ -65,17 +65,20 @@ def _plain(text: str) -> str:
     return text.encode("ascii", "replace").decode()
 
 
-def _draw_spots(picture: Picture, psf: Psf | None, spots: SpotTable | None) -> None:
+def _draw_spots(picture: Picture, result: Calibration) -> None:
+    psf, spots, sampled = result.psf, result.spots, result.sampled
     if psf is None or spots is None:
         write(picture, "no mean spot: no PSF", MARGIN, HEAD + 30, height=18, colour=QUIET)
         return
-    mean = mean_spot(spots, REACH * max(psf.sigma))
+    reach = REACH * max(psf.sigma)
+    mean = mean_spot(spots, reach) if sampled is None else mean_of_sampled(sampled, reach)
+    form = "Gaussian" if sampled is None else "sampled PSF"
     peak = float(np.nanmax(mean.model))
     residual = mean.observed - mean.model
     largest = max(0.01, float(np.nanmax(np.abs(residual))) / peak)
     panels = (
         (_grey(mean.observed / peak), "mean spot, as observed"),
-        (_grey(mean.model / peak), "model: Gaussian in pixels"),
+        (_grey(mean.model / peak), f"model: {form} in pixels"),
         (_two_sided(residual / (largest * peak)), f"residual: +-{100 * largest:.1f} % of the peak"),
     )
     for place, (panel, caption) in enumerate(panels):

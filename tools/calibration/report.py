@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +19,7 @@ def print_report(console: Console, result: Calibration) -> None:
     """Print what the recording tells, how sure that is, and what was left out."""
     console.print(f"{result.recording}: {result.frames} frames read", soft_wrap=True)
     table = Table("", "value", "1-sigma", "", box=None, title_justify="left")
-    rows = [*_psf_rows(result.psf), *_noise_rows(result.noise)]
+    rows = [*_psf_rows(result.psf), *_sampled_rows(result), *_noise_rows(result.noise)]
     for row in rows:
         table.add_row(*row)
     if rows:
@@ -50,6 +51,17 @@ def _psf_rows(psf: Psf | None) -> list[tuple[str, str, str, str]]:
     else:
         rows.append(("angle", "none", "", "round within the errors"))
     return rows
+
+
+def _sampled_rows(result: Calibration) -> list[tuple[str, str, str, str]]:
+    """Whether the PSF is a Gaussian."""
+    if result.psf is None:
+        return []
+    error = f"{100 * result.psf.rms_misfit:.2g} %"
+    if result.sampled is None:
+        return [("form", "Gaussian", error, "of the light")]
+    side, step = len(result.sampled.psf.samples), result.sampled.psf.oversampling
+    return [("form", "sampled", error, f"of the light; no Gaussian: {side}x{side} at 1/{step} px")]
 
 
 def _noise_rows(noise: Noise | None) -> list[tuple[str, str, str, str]]:
@@ -85,6 +97,7 @@ def as_json(result: Calibration) -> str:
         "recording": result.recording,
         "frames": result.frames,
         "psf": None if result.psf is None else _psf_document(result.psf),
+        "form": "Gaussian" if result.sampled is None else "sampled",
         "noise": None if result.noise is None else _noise_document(result.noise),
         "problem": result.problem,
         "doubts": list(result.warnings),
@@ -108,6 +121,7 @@ def _psf_document(psf: Psf) -> dict[str, Any]:
         **{f"{name}_error": _known(value) for name, value in errors._asdict().items()},
         "scatter": psf.scatter,
         "misfit": _known(psf.misfit),
+        "psf_error": psf.rms_misfit,
     }
 
 
@@ -125,8 +139,33 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def as_configuration(result: Calibration) -> str:
+def samples_path(configuration: Path) -> Path:
+    """Where the samples of a PSF are written, beside the configuration."""
+    return configuration.resolve().with_suffix(".psf.npy")
+
+
+def write_configuration(path: Path, result: Calibration) -> None:
+    """Write a configuration of the node and, where the PSF is no Gaussian, its samples beside it.
+
+    Raises:
+        DscsnetError: the PSF could not be told, or a file cannot be written.
+    """
+    text = as_configuration(result, samples_path(path))
+    if result.sampled is not None:
+        try:
+            np.save(samples_path(path), result.sampled.psf.samples.astype(np.float32))
+        except OSError as error:
+            raise DscsnetError(
+                f"{samples_path(path)}: cannot be written: {error.strerror}"
+            ) from None
+    write_text(path, text)
+
+
+def as_configuration(result: Calibration, samples: Path = Path("psf.npy")) -> str:
     """A configuration of the node with the measured PSF, and how it was measured as a comment.
+
+    Args:
+        samples: where those of a PSF that is no Gaussian are written.
 
     Raises:
         DscsnetError: the PSF could not be told.
@@ -144,7 +183,7 @@ def as_configuration(result: Calibration) -> str:
         *(f"doubt: {doubt}" for doubt in result.warnings),
     ]  # fmt: skip
     comment = "".join(f"# {' '.join(line.split())}\n" for line in lines)
-    settings = "".join(f"  {line}\n" for line in _engine_settings(result, psf))
+    settings = "".join(f"  {line}\n" for line in _engine_settings(result, psf, samples))
     crop = ""
     if result.saturation is not None:
         crop = (
@@ -153,11 +192,14 @@ def as_configuration(result: Calibration) -> str:
     return f"{comment}engine:\n{settings}{crop}"
 
 
-def _engine_settings(result: Calibration, psf: Psf) -> Iterator[str]:
+def _engine_settings(result: Calibration, psf: Psf, samples: Path) -> Iterator[str]:
     """Lines of the node's `engine`."""
     sigma_x, sigma_y = psf.sigma
     axes = psf.axes
-    if psf.is_turned:
+    if result.sampled is not None:
+        yield f"psf_file: {json.dumps(str(samples))}   # the PSF is no Gaussian"
+        yield f"psf_oversampling: {result.sampled.psf.oversampling}   # samples a px"
+    elif psf.is_turned:
         numbers = f"[{axes.long:.4f}, {axes.short:.4f}, {axes.angle:.2f}]"
         yield f"psf_ellipse: {numbers}   # sigma_major and sigma_minor, px; degrees from x to y"
     else:

@@ -68,7 +68,8 @@ class Psf:
         misfit: largest residual of the mean spot, as a share of its peak; NaN where the spots are
             too few or too faint to tell.
         rms_misfit: root mean square residual of the mean spot over that of its light, beyond what
-            its own errors explain; at least what no measurement of a PSF betters.
+            its own errors explain; at least what no measurement of a PSF betters. Both are beside
+            the sampled PSF where there is one, whose own error is in the second.
     """
 
     covariance: Float
@@ -132,6 +133,55 @@ class Psf:
 
 
 @dataclass(frozen=True)
+class SampledPsf:
+    """A PSF on a grid.
+
+    Attributes:
+        samples: (n, n) light per square px, before pixels integrate it; the middle sample is its
+            core's centre.
+        oversampling: samples per px.
+        error: standard error, as a share of the light: root mean square over it.
+    """
+
+    samples: Float
+    oversampling: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Spots to fit: columns of one length.
+
+    Attributes:
+        values: (n, size, size) counts, NaN where a pixel does not count.
+        noise: (n,) of a background pixel, counts.
+        x, y: (n,) place, px from the first pixel's centre.
+        intensity: (n,) counts.
+    """
+
+    values: Float
+    noise: Float
+    x: Float
+    y: Float
+    intensity: Float
+
+
+@dataclass(frozen=True)
+class SampledFit:
+    """A PSF, and its spots as they are under it.
+
+    Attributes:
+        psf: the PSF.
+        spots: with their places and counts, the background taken off.
+        light: (n, size, size) counts of the fit.
+    """
+
+    psf: SampledPsf
+    spots: Windows
+    light: Float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What a recording tells.
 
@@ -147,6 +197,7 @@ class Calibration:
         dropped: candidate spots left out, by reason.
         found: candidate spots.
         saturation: count from which pixels were taken to be saturated; None: none was met.
+        sampled: the PSF where it is no Gaussian, and is known well enough to say so.
     """
 
     recording: str
@@ -160,3 +211,4 @@ class Calibration:
     dropped: Counter[str]
     found: int
     saturation: float | None = None
+    sampled: SampledFit | None = None

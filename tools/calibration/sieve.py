@@ -48,6 +48,7 @@ class FittedSpots:
         weights: (n, size, size) one over the variance.
         fits: with a shape of each spot's own.
         track: (n,) int.
+        row: (n,) int, of each among the spots that were given.
     """
 
     pixels: Float
@@ -55,13 +56,14 @@ class FittedSpots:
     weights: Float
     fits: SpotFits
     track: NDArray[np.int64]
+    row: NDArray[np.int64]
 
     def take(self, keep: NDArray[np.bool_]) -> "FittedSpots":
         """Return some of them."""
         fits = SpotFits(*(getattr(self.fits, n)[keep] for n in self.fits.__dataclass_fields__))
-        return FittedSpots(
-            self.pixels[keep], self.noise[keep], self.weights[keep], fits, self.track[keep]
-        )
+        columns = (self.pixels, self.noise, self.weights)
+        pixels, noise, weights = (column[keep] for column in columns)
+        return FittedSpots(pixels, noise, weights, fits, self.track[keep], self.row[keep])
 
     def shapes(self) -> tuple[Float, Float]:
         """Covariance matrices of the spots' light, (n, 3) px², and their errors, (n, 3, 3) px⁴."""
@@ -94,7 +96,13 @@ def reach(half: int) -> float:
 
 
 def fit_isolated(
-    spots: Spots, half: int, least_snr: float, gain: float | None, whole_counts: bool
+    spots: Spots,
+    half: int,
+    least_snr: float,
+    gain: float | None,
+    whole_counts: bool,
+    *,
+    missed: float = 0.0,
 ) -> tuple[FittedSpots, Counter[str]]:
     """Fit the isolated, unsaturated spots, and keep those that are single Gaussians.
 
@@ -103,16 +111,21 @@ def fit_isolated(
         least_snr: peak over noise, at least.
         gain: electrons per count; None: no shot noise is reckoned with.
         whole_counts: whether pixels are integers.
+        missed: share of a spot's peak that a Gaussian may miss in every pixel.
 
     Returns:
         Those kept, and how many were dropped for each reason.
     """
     dropped = Counter[str]()
-    spots = _drop(spots, spots.saturated, "saturated", dropped)
-    crowded = spots.clearance <= half
-    spots = _drop(spots, crowded, "too near to another one or to the edge", dropped)
-    bad = np.any(np.isnan(spots.cut(half)), axis=(1, 2))
-    spots = _drop(spots, bad, "bad pixels", dropped)
+    row = np.arange(len(spots))
+    for reason, bad in (
+        ("saturated", spots.saturated),
+        ("too near to another one or to the edge", spots.clearance <= half),
+        ("bad pixels", np.any(np.isnan(spots.cut(half)), axis=(1, 2))),
+    ):
+        dropped[reason] += int(bad[row].sum())
+        row = row[~bad[row]]
+    spots = spots.take(row)
     values = np.ascontiguousarray(spots.cut(half))
     above, background, _ = subtract_backgrounds(values, np.ones(values.shape, bool), whole_counts)
     pixels, noise = above.astype(np.float64), background[:, 3].astype(np.float64)
@@ -120,24 +133,23 @@ def fit_isolated(
     peak = pixels[:, middle, middle].max(axis=(1, 2), initial=0)
     faint = peak < least_snr * noise
     dropped["too faint"] += int(faint.sum())
-    pixels, noise, track = pixels[~faint], noise[~faint], spots.track[~faint]
-    fitted = _fit(pixels, noise, track, gain)
-    return _judge(fitted, half, dropped)
+    bright = np.flatnonzero(~faint)
+    fits, weights = _fit(pixels[bright], noise[bright], gain)
+    fitted = FittedSpots(
+        pixels[bright], noise[bright], weights, fits, spots.track[bright], row[bright]
+    )
+    return _judge(fitted, half, dropped, missed)
 
 
-def _drop(spots: Spots, bad: NDArray[np.bool_], reason: str, dropped: Counter[str]) -> Spots:
-    dropped[reason] += int(bad.sum())
-    return spots.take(~bad)
-
-
-def _fit(pixels: Float, noise: Float, track: NDArray[np.int64], gain: float | None) -> FittedSpots:
+def _fit(pixels: Float, noise: Float, gain: float | None) -> tuple[SpotFits, Float]:
+    """The fits, and the weights of the pixels."""
     weights = np.broadcast_to(1 / noise[:, None, None] ** 2, pixels.shape)
     fits = fit_spots(pixels, weights, _start(pixels), free_shape=True)
     if gain is not None:
         light = spot_images(fits.parameters, pixels.shape[-1])
         weights = 1 / (noise[:, None, None] ** 2 + np.maximum(light, 0) / gain)
         fits = fit_spots(pixels, weights, fits.parameters, free_shape=True)
-    return FittedSpots(pixels, noise, np.array(weights), fits, track)
+    return fits, np.array(weights)
 
 
 def _start(pixels: Float) -> Float:
@@ -155,7 +167,7 @@ def _start(pixels: Float) -> Float:
 
 
 def _judge(
-    fitted: FittedSpots, half: int, dropped: Counter[str]
+    fitted: FittedSpots, half: int, dropped: Counter[str], missed: float = 0.0
 ) -> tuple[FittedSpots, Counter[str]]:
     """Count the reasons to drop a spot, the first that holds of each."""
     parameters = fitted.fits.parameters
@@ -169,7 +181,7 @@ def _judge(
         ("the fit goes astray", astray),
         (f"narrower than {LEAST_SIGMA} px: hot pixels", middle < LEAST_SIGMA),
         (f"wider than {reach(half):.2g} px", long > reach(half)),
-        (NOT_GAUSSIAN, _reduced_chi2(fitted) > MOST_CHI2),
+        (NOT_GAUSSIAN, _reduced_chi2(fitted, missed) > MOST_CHI2),
     )
     keep = np.ones(len(parameters), bool)
     for reason, bad in reasons:
@@ -185,10 +197,11 @@ def _determined(fits: SpotFits) -> NDArray[np.bool_]:
     return np.linalg.eigvalsh(scaled)[:, 0] > LEAST_EIGENVALUE
 
 
-def _reduced_chi2(fitted: FittedSpots) -> Float:
+def _reduced_chi2(fitted: FittedSpots, missed: float) -> Float:
     """Chi-square a degree of freedom, with some tolerance for the PSF's form: (n,)."""
     parameters, size = fitted.fits.parameters, fitted.pixels.shape[-1]
     light = spot_images(parameters, size)
     residual = fitted.pixels - backgrounds(parameters, size) - light
-    variance = 1 / fitted.weights + (TOLERANCE * light) ** 2
+    peak = light.max(axis=(1, 2), initial=0, keepdims=True)
+    variance = 1 / fitted.weights + (TOLERANCE * light) ** 2 + (missed * peak) ** 2
     return (residual**2 / variance).sum(axis=(1, 2)) / (size * size - ALL)

@@ -55,6 +55,7 @@ def calibrate(
         raise typer.BadParameter(f"expected a number above 0, got {gain:g}", param_hint="--gain")
     if write is not None:
         report.check_free(write, force)
+        report.check_free(report.samples_path(write), force)
     settings = CalibrationSettings(frames, least_snr, saturation, gain)
     with open_source(recording, start=start, allow_mixed_sizes=True) as source, _progress() as tell:
         result = measure(source, settings, tell)
@@ -67,7 +68,7 @@ def calibrate(
     if result.psf is None:
         raise DscsnetError(f"{recording}: the PSF cannot be told: {result.problem}")
     if write is not None:
-        report.write_text(write, report.as_configuration(result))
+        report.write_configuration(write, result)
 
 
 @contextmanager

@@ -91,9 +91,12 @@ def calibrated(situation: Situation, seed: int) -> tuple[Any, dict[str, Any]]:
         recording, path = Path(folder) / "stars.npy", Path(folder) / "node.yaml"
         np.save(recording, np.stack([scene.pixels for scene in scenes]))
         with open_source(str(recording)) as source:
-            report.write_text(path, report.as_configuration(calibrate(source)))
+            report.write_configuration(path, calibrate(source))
         engine = load_config(path).engine
-    sensor = sensor_of(engine)
-    assert sensor is not None, "a calibration states the PSF"
-    told = engine.psf_ellipse or sensor.psf
-    return told, {"psf_error": engine.psf_error, "gain": engine.gain}
+        sensor = sensor_of(engine)
+        assert sensor is not None, "a calibration states the PSF"
+        settings: dict[str, Any] = {"psf_error": engine.psf_error, "gain": engine.gain}
+        if engine.psf_file is not None:
+            settings["oversampling"] = engine.psf_oversampling
+            return np.load(engine.psf_file), settings
+    return engine.psf_ellipse or sensor.psf, settings

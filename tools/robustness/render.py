@@ -21,8 +21,8 @@ NODES, WEIGHTS = 0.5 * NODES, 0.5 * WEIGHTS
 BESSEL_NODES = 160
 #: How far the Airy pattern is tabled, in units of its argument, and entries per unit.
 AIRY_REACH, AIRY_DENSITY = 90, 1000
-#: Pixels drawn to each side of a target.
-REACH = 12
+#: Pixels drawn to each side of a target; an Airy pattern's rings hold light far out.
+REACH, AIRY_DRAWN = 12, 24
 #: Zero of the Airy pattern's first dark ring, in units of pi.
 FIRST_ZERO = 1.2196698912665045
 
@@ -90,17 +90,18 @@ def bessel(x: Float) -> Float:
     return total / BESSEL_NODES
 
 
-def stamps(light: Light, x: Float, y: Float) -> tuple[Float, Float, Float]:
+def stamps(light: Light, x: Float, y: Float, reach: int = REACH) -> tuple[Float, Float, Float]:
     """Unit targets on the pixels around them.
 
     Args:
         x, y: (n,) px.
+        reach: pixels to each side.
 
     Returns:
         (n,) first column and row, and (n, side, side) shares of the light.
     """
-    side = 2 * REACH + 1
-    left, top = np.rint(x) - REACH, np.rint(y) - REACH
+    side = 2 * reach + 1
+    left, top = np.rint(x) - reach, np.rint(y) - reach
     places = (np.arange(side)[:, None] + NODES).ravel()
     result = np.empty((len(x), side, side))
     for i in range(len(x)):
@@ -113,7 +114,8 @@ def stamps(light: Light, x: Float, y: Float) -> tuple[Float, Float, Float]:
 def add(image: Float, light: Light, x: Float, y: Float, flux: Float) -> None:
     """Add targets of total counts `flux` to an image, as far as they lie in it."""
     height, width = image.shape
-    left, top, shares = stamps(light, x, y)
+    reach = AIRY_DRAWN if isinstance(light, Airy) else REACH
+    left, top, shares = stamps(light, x, y, reach)
     for i, j, counts in zip(left, top, flux[:, None, None] * shares, strict=True):
         rows, columns = np.arange(j, j + len(counts)), np.arange(i, i + len(counts))
         inside_y, inside_x = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)

@@ -417,14 +417,41 @@ def test_full_scale_is_known_where_it_is_met(highest: int, known: bool, tmp_path
     assert (measure(path).dropped["saturated"] > 0) == known
 
 
-def test_halos_are_said_not_to_be_gaussian(tmp_path: Path) -> None:
+def test_a_psf_with_a_halo_is_sampled(tmp_path: Path) -> None:
+    """The form that is told holds the halo: its light is that of both Gaussians."""
     random = np.random.default_rng(11)
     image = np.full((320, 320), 1000.0)
     for x, y in places(random, 45):
         add_spot(image, x, y, 2000, covariance(0.6, 0.6))
         add_spot(image, x, y, 900, covariance(1.2, 1.2))
     result = measure(record(tmp_path / "frames.npy", [image], 11, noise=2.0))
-    assert any("no single Gaussian" in said for said in (result.problem, *result.warnings))
+    assert result.sampled is not None
+    psf = result.sampled.psf
+    light = psf.samples / psf.oversampling**2
+    middle = len(light) // 2
+    y, x = (np.indices(light.shape) - middle) / psf.oversampling
+    for radius in (0.6, 1.2, 2.4, 3.6):
+        inside = light[np.hypot(x, y) < radius].sum() / light.sum()
+        expected = 1 - sum(
+            share * math.exp(-0.5 * (radius / sigma) ** 2)
+            for share, sigma in ((2000 / 2900, 0.6), (900 / 2900, 1.2))
+        )
+        assert inside == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize("apart", [0.5, 0.8])
+def test_unresolved_pairs_tell_no_psf(apart: float, tmp_path: Path) -> None:
+    """Every spot is as wide as the others, but not along the same axis."""
+    random = np.random.default_rng(3)
+    image = np.full((480, 480), 1000.0)
+    for x, y in places(random, 120):
+        angle = random.uniform(0, math.pi)
+        dx, dy = 0.5 * apart * math.cos(angle), 0.5 * apart * math.sin(angle)
+        add_spot(image, x + dx, y + dy, 1500, covariance(0.6, 0.6))
+        add_spot(image, x - dx, y - dy, 1500, covariance(0.6, 0.6))
+    result = measure(record(tmp_path / "frames.npy", [image], 3))
+    assert result.psf is None
+    assert "unresolved pairs" in result.problem
 
 
 NOTHING: dict[str, Callable[[], Array]] = {

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from dscsnet.tools.calibration import combine
-from dscsnet.tools.calibration.combine import Tracks, agree, log_widths, mean_tracks
+from dscsnet.tools.calibration.combine import (
+    Tracks,
+    agree,
+    log_widths,
+    mean_tracks,
+    shape_scatter,
+)
 from dscsnet.tools.calibration.mixture import NarrowMode
 
 ROUND = np.array([0.25, 0.25, 0.0])
@@ -122,3 +128,18 @@ def test_where_no_track_is_near_the_mean_all_stay(monkeypatch: pytest.MonkeyPatc
     found = agree(tracks_of(apart, [False] * 2))
     np.testing.assert_allclose(found.covariance, (0.6 * apart[0] + 0.2 * apart[1]) / 0.8)
     np.testing.assert_array_equal(found.member, member)
+
+
+def test_shapes_of_one_kind_do_not_scatter() -> None:
+    """Beyond the errors; of axes at random as much as each is longer than the other."""
+    random = np.random.default_rng(5)
+    error = np.tile(1e-4 * np.eye(3), (200, 1, 1))
+    noise = random.normal(0, 1e-2, (200, 3))
+    alike = np.array([0.5, 0.4, 0.05]) + noise
+    assert shape_scatter(alike, error) == 0
+    angle = random.uniform(0, math.pi, 200)
+    turned = 0.04 * np.stack([np.cos(2 * angle), -np.cos(2 * angle), np.sin(2 * angle)], axis=1)
+    found = shape_scatter(alike + turned, error)
+    # Half of the cosines are below 0.707; of a normal distribution, half are below 0.674 sigma.
+    assert found == pytest.approx(0.04 / 0.45 * 0.707 / 0.674, rel=0.15)
+    assert shape_scatter((alike + turned)[:4], error[:4]) == 0

@@ -19,7 +19,8 @@ from tests.tools.calibration.made_up import noise_of
 
 
 def consensus(scatter: float = 0.0) -> Consensus:
-    return Consensus(np.array([0.25, 0.25, 0.0]), np.eye(3) * 1e-8, scatter, np.ones(1))
+    ones = np.ones(1)
+    return Consensus(np.array([0.25, 0.25, 0.0]), np.eye(3) * 1e-8, scatter, ones, ones > 0)
 
 
 def used(number: int, all_of_them: int) -> np.ndarray:
@@ -40,9 +41,15 @@ def used(number: int, all_of_them: int) -> np.ndarray:
     ],
 )
 def test_spots_disagree(number: int, all_of_them: int, scatter: float, words: str) -> None:
-    told = module._disagreement(consensus(scatter), used(number, all_of_them))
+    told = module._disagreement(consensus(scatter), used(number, all_of_them), 0.03)
     assert words in told
     assert bool(told) == bool(words)
+
+
+def test_shapes_that_scatter_by_more_than_three_per_cent_are_no_points() -> None:
+    told = module._disagreement(consensus(), used(50, 50), 0.031)
+    assert "the shapes of the spots scatter by 3 %" in told
+    assert "unresolved pairs" in told
 
 
 GOOD = Psf(np.array([0.25, 0.25, 0.0]), np.eye(3) * 1e-8, 0.03, 0.03)
@@ -188,7 +195,9 @@ def test_the_smallest_window_that_reaches_far_enough_is_taken(
     asked: list[tuple[int, int]] = []
     width = 0.0
 
-    def fit_isolated(spots: Any, half: int, *_how: object) -> tuple[Any, Counter[str]]:
+    def fit_isolated(
+        spots: Any, half: int, *_how: object, missed: float
+    ) -> tuple[Any, Counter[str]]:
         asked.append((len(spots), half))
         number = 5 if half >= 6 + 3 * (width == 0.4) else 4  # of a narrow PSF too few at first
         shapes = np.tile([width**2, 0.1, 0.0], (number, 1))
@@ -244,8 +253,8 @@ def test_tracks_agree_in_three_rounds(
     last: list[float] = []
 
     class Fitted(SimpleNamespace):
-        def shapes(self) -> tuple[int, int]:
-            return 0, 0
+        def shapes(self) -> tuple[np.ndarray, np.ndarray]:
+            return np.arange(8), np.arange(8)
 
         def take(self, keep: np.ndarray) -> "Fitted":
             return Fitted(track=self.track[keep])
@@ -258,7 +267,8 @@ def test_tracks_agree_in_three_rounds(
     def agree(tracks: Any) -> Any:
         nonlocal last
         last = (next(given, last) + [0.0] * 4)[: len(tracks.number)]
-        return SimpleNamespace(member=np.array(last), covariance=0)
+        alike = np.arange(len(last)) != 1
+        return SimpleNamespace(member=np.array(last), covariance=0, alike=alike)
 
     monkeypatch.setattr(module, "log_widths", lambda *_: (0, 0))
     monkeypatch.setattr(module, "light_covariances", lambda fits: (0, 0))
@@ -268,8 +278,11 @@ def test_tracks_agree_in_three_rounds(
     )
     monkeypatch.setattr(module, "agree", agree)
     monkeypatch.setattr(module, "_table", lambda fitted, shape, used, widths: used)
+    # Shapes are compared of all tracks that have the mode's width at first.
+    monkeypatch.setattr(module, "shape_scatter", lambda shapes, _errors: shapes.tolist())
     fitted: Any = Fitted(track=track)
-    _, chosen, table = module._agree(fitted)
+    _, chosen, table, scatter = module._agree(fitted)
+    assert scatter == [0, 1, 4, 5, 6, 7]
     assert refits == rounds
     np.testing.assert_array_equal(chosen, np.isin(track, in_use))
     assert table is chosen

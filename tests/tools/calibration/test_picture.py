@@ -56,7 +56,7 @@ def panels_of(picture: np.ndarray) -> list[np.ndarray]:
 def test_spot_and_model_are_alike_and_nothing_is_left(told: Told) -> None:
     picture = blank()
     calibration = calibration_of()
-    module._draw_spots(picture, calibration.psf, calibration.spots)
+    module._draw_spots(picture, calibration)
     observed, model, residual = panels_of(picture)
     assert observed.max() == model.max() == 255
     # A panel reaches four deviations of 0.5 px to each side: 2 px and the middle one.
@@ -76,7 +76,7 @@ def test_the_largest_residual_has_the_full_colour(told: Told) -> None:
     spots = spots_of(10, 10)
     spots.pixels[:, 10, 12] += 0.1 * spots.pixels.max((1, 2))
     picture = blank()
-    module._draw_spots(picture, calibration_of().psf, spots)
+    module._draw_spots(picture, calibration_of(spots=spots))
     residual = panels_of(picture)[2]
     assert (residual == RESOLVED).all(axis=2).any()
     mean = mean_spot(spots, 2.0)
@@ -89,7 +89,7 @@ def test_the_largest_residual_has_the_full_colour(told: Told) -> None:
 def test_without_psf_or_spots_no_spot_is_drawn(told: Told, without: str) -> None:
     calibration = replace(calibration_of(), **{without: None})
     picture = blank()
-    module._draw_spots(picture, calibration.psf, calibration.spots)
+    module._draw_spots(picture, calibration)
     assert (picture == BACKGROUND).all()
     assert told.texts == ["no mean spot: no PSF"]
 

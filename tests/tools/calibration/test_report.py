@@ -27,6 +27,7 @@ def test_a_round_psf_with_gain_and_noise() -> None:
         "PSF sigma_x, px 0.5000 0.0010",
         "PSF sigma_y, px 0.5000 0.0010",
         "angle none round within the errors",
+        "form Gaussian 0.1 % of the light",
         "noise, counts 5 0.12 at level 200, in time alone",
         "gain, electrons/count 20 0.5 levels from 100 to 300",
         "read noise, counts 3 0.25 at level 0, if that is no light",

@@ -44,13 +44,13 @@ def test_fits_begin_somewhere_whatever_the_pixels_are() -> None:
 
 def test_dark_spots_have_no_shot_noise() -> None:
     pixels = -spot_images(parameters(2), 13)
-    fitted = module._fit(pixels, np.full(2, 5.0), np.arange(2), gain=2.0)
-    assert fitted.weights.max() <= 1 / 25 * (1 + 1e-9)
-    bright = module._fit(-pixels, np.full(2, 5.0), np.arange(2), gain=2.0)
-    light = spot_images(bright.fits.parameters, 13)
-    np.testing.assert_allclose(bright.weights, 1 / (25 + light / 2), rtol=1e-3)
-    known = module._fit(-pixels, np.full(2, 5.0), np.arange(2), gain=None)
-    np.testing.assert_allclose(known.weights, 1 / 25)
+    _, weights = module._fit(pixels, np.full(2, 5.0), gain=2.0)
+    assert weights.max() <= 1 / 25 * (1 + 1e-9)
+    fits, weights = module._fit(-pixels, np.full(2, 5.0), gain=2.0)
+    light = spot_images(fits.parameters, 13)
+    np.testing.assert_allclose(weights, 1 / (25 + light / 2), rtol=1e-3)
+    _, weights = module._fit(-pixels, np.full(2, 5.0), gain=None)
+    np.testing.assert_allclose(weights, 1 / 25)
 
 
 def judged(change: dict[tuple[int, int], float], **columns: object) -> Counter[str]:
@@ -70,7 +70,7 @@ def judged(change: dict[tuple[int, int], float], **columns: object) -> Counter[s
     weights = np.ones((3, size, size))
     pixels = pixels + columns.pop("off", 0.0)  # type: ignore[operator]
     fits.pop("off", None)
-    fitted = FittedSpots(pixels, np.ones(3), weights, SpotFits(**fits), np.arange(3))  # type: ignore[arg-type]
+    fitted = FittedSpots(pixels, np.ones(3), weights, SpotFits(**fits), *[np.arange(3)] * 2)  # type: ignore[arg-type]
     kept, dropped = module._judge(fitted, 6, Counter())
     assert len(kept.pixels) + dropped.total() == 3
     return +dropped
@@ -131,7 +131,9 @@ def test_an_ellipse_without_width_across_has_none() -> None:
 
 def test_all_are_fitted_anew_with_one_shape() -> None:
     pixels = spot_images(parameters(2, 0.7), 13)
-    fitted = module._fit(pixels, np.full(2, 5.0), np.arange(2), gain=None)
+    noise, number = np.full(2, 5.0), np.arange(2)
+    fits, weights = module._fit(pixels, noise, gain=None)
+    fitted = FittedSpots(pixels, noise, weights, fits, number, 10 + number)
     before = fitted.fits.parameters.copy()
     shape = shape_of(np.array([0.5**2, 0.6**2, 0.05]))
     again = fitted.refit(shape)
@@ -140,5 +142,6 @@ def test_all_are_fitted_anew_with_one_shape() -> None:
     # With a narrower shape the light of the rim is left over.
     assert (again.chi2 > fitted.fits.chi2 + 1).all()
     one = fitted.take(np.array([False, True]))
-    assert (len(one.pixels), len(one.noise), len(one.weights), one.track.tolist()) == (1, 1, 1, [1])
+    assert (len(one.pixels), len(one.noise), len(one.weights)) == (1, 1, 1)
+    assert (one.track.tolist(), one.row.tolist()) == ([1], [11])
     np.testing.assert_array_equal(one.fits.parameters, before[1:])

@@ -171,11 +171,14 @@ def test_a_data_set_is_shown_split_by_split_and_the_first_drawn(
     assert not picture.exists()
 
 
+RESULT = SimpleNamespace(psf="a PSF", problem="")
+
+
 @pytest.fixture(name="calibrated")
 def _calibrated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was to be opened, measured, printed, drawn and written; nothing is."""
     calls: list[Any] = []
-    result = SimpleNamespace(psf="a PSF", problem="")
+    result = RESULT
 
     @contextmanager
     def open_source(recording: str, **given: Any) -> Iterator[str]:
@@ -195,9 +198,8 @@ def _calibrated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     report = tools.calibration.report
     monkeypatch.setattr(report, "check_free", note("free"))
     monkeypatch.setattr(report, "as_json", lambda found: "{}" if found is result else "")
-    monkeypatch.setattr(report, "as_configuration", lambda found: "psf_sigma: 1\n")
     monkeypatch.setattr(report, "print_report", lambda console, found: calls.append("print"))
-    monkeypatch.setattr(report, "write_text", note("write"))
+    monkeypatch.setattr(report, "write_configuration", note("write"))
     monkeypatch.setattr(tools.calibration.picture, "draw_calibration", lambda found: "picture")
     monkeypatch.setattr(tools.drawing.canvas, "save_picture", note("save"))
     return calls
@@ -219,10 +221,11 @@ def test_a_calibration_is_made_as_told(calibrated: list[Any]) -> None:
     assert result.stdout == "{}\n"
     assert calibrated == [
         ("free", Path("n.yaml"), True),
+        ("free", Path.cwd() / "n.psf.npy", True),
         ("open", "a.npy", {"start": 7, "allow_mixed_sizes": True}),
         ("measure", "source", CalibrationSettings(8, 9.0, 4000.0, 1.5)),
         ("save", Path("c.png"), "picture"),
-        ("write", Path("n.yaml"), "psf_sigma: 1\n"),
+        ("write", Path("n.yaml"), RESULT),
     ]
 
 

@@ -273,3 +273,25 @@ def test_readout_and_network_belong_together() -> None:
     config = make_config("mlp", "published")
     with pytest.raises(ValueError, match="gridless"):
         replace(config, readout=GridReadout())
+
+
+def test_the_likeliest_points_are_those_of_the_likeliest_number() -> None:
+    """Of two crops, one and two targets: x before y, scored by existence and nearness."""
+    sigma = torch.tensor([[[0.1, 0.1, 0.5], [0.2, 0.4, 0.5]]]).repeat(2, 1, 1)
+    stated = Distribution(
+        count=torch.tensor([[0.0, 3.0, 1.0, 0.0], [0.0, 1.0, 3.0, 0.0]]),
+        existence=torch.tensor([[-1.0, 2.0], [0.0, 1.0]]),
+        position=torch.tensor([[[1.0, 2.0], [3.0, 4.5]], [[5.0, 6.5], [7.0, 8.0]]]),
+        log_intensity=torch.zeros(2, 2),
+        log_sigma=sigma.log(),
+    )
+    found = dscsnet.tools.training.offgrid_objective.likeliest_points(stated)
+    assert found.image.tolist() == [0, 1, 1]
+    order = np.lexsort((found.x, found.image))
+    np.testing.assert_allclose(found.x[order], [3.0, 5.0, 7.0])
+    np.testing.assert_allclose(found.y[order], [4.5, 6.5, 8.0])
+    distances = np.array(dscsnet.tools.training.offgrid_objective.DISTANCES)
+    wide = 0.5 * (0.2**2 + 0.4**2)
+    hit = (1 - np.exp(-(distances**2) / (2 * np.array([[wide], [0.01], [wide]])))).mean(1)
+    existence = 1 / (1 + np.exp(-np.array([2.0, 0.0, 1.0])))
+    np.testing.assert_allclose(found.score[order], existence * hit, rtol=1e-5)
