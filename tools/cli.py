@@ -43,6 +43,7 @@ def new_cli() -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     model.app.command()(train.export)
+    model.app.command()(train.renew)
     model.app.command()(build.build)
     model.app.command()(build.precision)
     app.add_typer(dataset.app, name="dataset")

@@ -1,4 +1,4 @@
-"""`dscsnet train` and `dscsnet model export`: from a configuration to a model folder."""
+"""`dscsnet train`, `dscsnet model export` and `renew`: from a configuration to a model folder."""
 
 import logging
 from pathlib import Path
@@ -68,3 +68,14 @@ def export(
     with progress(f"{config.name}: selection") as tell:
         card = export_model(read_run(runs / config.name, config), model, tell)
     print(f"{model}: {card.name}, {card.training.crops:,} crops seen")
+
+
+def renew(
+    models: Annotated[list[str], typer.Argument(help="Shipped models or model folders.")],
+) -> None:
+    """Export the networks of models again from their weights; nothing else of them changes."""
+    from dscsnet.tools.export.renewal import renew_network
+
+    for name in models:
+        error = renew_network(name)
+        print(f"{name}: renewed; relative error {error:.1e} against the float64 reference")

@@ -14,16 +14,24 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import nn
 
 from dscsnet.engines.card import GridlessReadout, ModelCard, Training
 from dscsnet.engines.engine import CropBatch
 from dscsnet.engines.model import GOLDEN, NETWORK, SELECTION, file_sha256, write_card
 from dscsnet.engines.model_engine import ModelEngine, open_model_engine
-from dscsnet.engines.networks.offgrid import OUTPUTS, OffGridConfig, OffGridNetwork
+from dscsnet.engines.networks.offgrid import (
+    OUTPUTS,
+    OffGridConfig,
+    OffGridNetwork,
+    UnfoldedTrunk,
+)
+from dscsnet.engines.networks.offgrid.blocked import BlockedNetwork
 from dscsnet.engines.networks.offgrid.head import Distribution
 from dscsnet.engines.networks.offgrid.network import INPUTS
 from dscsnet.engines.networks.stored import RECIPE, WEIGHTS, AnyModel
 from dscsnet.engines.runtimes import RuntimeOptions
+from dscsnet.tools.export.operators import VECTORISED
 from dscsnet.tools.export.readout_calibration import calibrate_readout
 from dscsnet.tools.export.selection_training import train_selection
 from dscsnet.tools.measures.average_precision import Points
@@ -127,7 +135,7 @@ def golden_inputs(config: TrainConfig, crops: int = GOLDEN_CROPS) -> Arrays:
 
 
 def write_onnx(model: AnyModel, path: Path) -> None:
-    """Export with a dynamic batch; one self-contained file."""
+    """Export with a dynamic batch, laid out for processors; one self-contained file."""
     off_grid = isinstance(model, OffGridNetwork)
     config = model.config if isinstance(model, OffGridNetwork) else model.network.config
     # Three crops, for a batch of 2 could be taken for the two widths of the PSF.
@@ -139,16 +147,24 @@ def write_onnx(model: AnyModel, path: Path) -> None:
         # The exporter warns of its own deprecated internals.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model,
+            laid_out(model),
             (crops, noise, psf) if off_grid else (crops,),
             dynamo=True,
             input_names=names,
             output_names=list(OUTPUTS) if off_grid else ["grid"],
             dynamic_shapes=tuple({0: batch} for _ in names),
+            custom_translation_table=VECTORISED,
             verbose=False,
         )
     assert program is not None
     onnx.save(without_origin(program.model_proto), path)
+
+
+def laid_out(model: AnyModel) -> nn.Module:
+    """The network as it is exported: the same function, for processors."""
+    if isinstance(model, OffGridNetwork) and isinstance(model.config.trunk, UnfoldedTrunk):
+        return BlockedNetwork(model).eval()
+    return model
 
 
 def without_origin(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -7,6 +7,8 @@ a stage are handed to the next, as DIR hands on the sparse codes. The kernels' g
 the crop's noise and PSF (DCN, of rank one).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,22 @@ from dscsnet.engines.networks.offgrid.inputs import Inputs, over_noise
 #: Step of the table of PSF widths, px; the refinement after the network uses the exact width.
 TABLE_STEP = 0.01
 CONTEXT = 5
+#: Range of ln ρ.
+PENALTIES = (-9.0, 3.0)
+
+
+class SpreadAlong(NamedTuple):
+    """The imaging operator along one axis, U S Vᵀ, of each crop.
+
+    Attributes:
+        left: (B, 1, n, n) U.
+        singular: (B, 1, n) S.
+        right: (B, 1, m, n) V.
+    """
+
+    left: Tensor
+    singular: Tensor
+    right: Tensor
 
 
 class OperatorTable(nn.Module):
@@ -45,33 +63,47 @@ class OperatorTable(nn.Module):
         self.register_buffer("singular", singular.float())
         self.register_buffer("right", right.mT.contiguous().float())
 
-    def forward(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,) widths to (B, n, n) U, (B, n) S and (B, m, n) V."""
-        index = torch.round((sigma - self.low) / TABLE_STEP).clamp(0, self.number - 1).long()
-        return self.left[index], self.singular[index], self.right[index]
+    def forward(self, psf: Tensor) -> tuple[SpreadAlong, SpreadAlong]:
+        """(B, 2) widths along x and y to the operators along x and y."""
+        index = torch.round((psf - self.low) / TABLE_STEP).clamp(0, self.number - 1).long()
+        along_x, along_y = index.split(1, 1)
+        return self._at(along_x), self._at(along_y)
+
+    def _at(self, index: Tensor) -> SpreadAlong:
+        return SpreadAlong(self.left[index], self.singular[index], self.right[index])
 
 
 class DataTerm:
-    """The exact x-update of a batch of crops, eq. 8, and what is left of the crop after it."""
+    """The exact x-update of a batch of crops, eq. 8, and what is left of the crop after it.
+
+    Args:
+        pixels: (B, n, n), in units.
+        psf: (B, 2) PSF sigma along x and y, px.
+    """
 
     def __init__(self, table: OperatorTable, pixels: Tensor, psf: Tensor) -> None:
-        left_x, singular_x, right_x = table(psf[:, 0])
-        self.left_y, singular_y, self.right_y = table(psf[:, 1])
-        self.left_x, self.right_x = left_x, right_x
-        self.gain = singular_y[:, :, None] * singular_x[:, None, :]
-        self.spectrum = self.left_y.mT @ pixels @ left_x
+        self.x, self.y = table(psf)
+        self.gain = self.y.singular[..., :, None] * self.x.singular[..., None, :]
+        self.spectrum = self.y.left.mT @ pixels[:, None] @ self.x.left
 
     def update(self, prior: Tensor, penalty: Tensor) -> Tensor:
-        """(ΦᵀΦ + ρI)⁻¹ (Φᵀ y + ρ w); w (B, m, m), ρ (B, 1, 1)."""
-        inner = self.right_y.mT @ prior @ self.right_x
-        correction = self.gain * (self.spectrum - self.gain * inner)
-        correction = correction / (self.gain.square() + penalty)
-        return prior + self.right_y @ correction @ self.right_x.mT
+        """(ΦᵀΦ + ρI)⁻¹ (Φᵀ y + ρ w); w (B, 1, m, m), ρ (B, 1, 1, 1)."""
+        return prior + self._image(self._left_by(prior), penalty)
+
+    def first_update(self, penalty: Tensor) -> Tensor:
+        """The same where w is zero."""
+        return self._image(self.spectrum, penalty)
 
     def residual(self, grid: Tensor) -> Tensor:
-        """y - Φ x, (B, n, n)."""
-        inner = self.right_y.mT @ grid @ self.right_x
-        return self.left_y @ (self.spectrum - self.gain * inner) @ self.left_x.mT
+        """y - Φ x, (B, 1, n, n)."""
+        return self.y.left @ self._left_by(grid) @ self.x.left.mT
+
+    def _left_by(self, grid: Tensor) -> Tensor:
+        return self.spectrum - self.gain * (self.y.right.mT @ grid @ self.x.right)
+
+    def _image(self, spectrum: Tensor, penalty: Tensor) -> Tensor:
+        weighed = self.gain * spectrum / (self.gain.square() + penalty)
+        return self.y.right @ weighed @ self.x.right.mT
 
 
 class Stage(nn.Module):
@@ -94,14 +126,15 @@ class Stage(nn.Module):
     def forward(
         self, x: Tensor, z: Tensor, beta: Tensor, features: Tensor | None, context: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """The next z, β and feature maps; x, z and β are (B, 1, m, m)."""
         target = x + beta
-        maps = [target[:, None], x[:, None]]
+        maps = [target, x]
         if features is not None:
-            maps += [z[:, None], features]
+            maps += [z, features]
         gained = self.enter(torch.cat(maps, 1)) * self.gains(context)[:, :, None, None]
         features = functional.silu(gained)
         features = features + functional.silu(self.middle(features))
-        step, threshold = full_precision(self.leave, features).unbind(1)
+        step, threshold = full_precision(self.leave, features).split(1, 1)
         moved = self.pull * target - step
         if self.keep is not None:
             moved = moved + self.keep * z
@@ -130,14 +163,14 @@ class UnfoldedFeatures(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         data = full_precision(self._data_term, inputs.pixels, inputs.psf)
-        x = inputs.pixels.new_zeros(inputs.pixels.shape[0], self.cells, self.cells)
+        x = inputs.pixels.new_zeros(inputs.pixels.shape[0], 1, self.cells, self.cells)
         z, beta, features = x, x, None
         for stage, penalty in zip(self.stages, self.penalties, strict=True):
-            rho = full_precision(penalty, inputs.context).clamp(-9.0, 3.0).exp()[:, :, None]
+            rho = full_precision(penalty, inputs.context).clamp(*PENALTIES).exp()[:, :, None, None]
             x = full_precision(data.update, z - beta, rho)
             z, beta, features = stage(x, z, beta, features, inputs.context)
         assert features is not None
-        maps = torch.cat([features, x[:, None], z[:, None], beta[:, None]], 1)
+        maps = torch.cat([features, x, z, beta], 1)
         reduced = functional.silu(self.reduce(maps)).flatten(1)
         residual = over_noise(2 * full_precision(data.residual, z).flatten(1), inputs.noise)
         return torch.cat([reduced, 0.45 * residual, inputs.context], 1)

@@ -131,19 +131,21 @@ class TestDataTerm:
         return np.kron(along_y, along_x)
 
     def test_it_is_the_dense_inverse(self) -> None:
-        prior = torch.randn(3, 12, 12, dtype=torch.double)
-        penalty = torch.tensor([0.1, 1.0, 3.0], dtype=torch.double)[:, None, None]
+        prior = torch.randn(3, 1, 12, 12, dtype=torch.double)
+        prior[2] = 0
+        penalty = torch.tensor([0.1, 1.0, 3.0], dtype=torch.double)[:, None, None, None]
         result = self.data.update(prior, penalty)
         for crop in range(3):
-            phi, rho = self.operator(crop), float(penalty[crop, 0, 0])
+            phi, rho = self.operator(crop), float(penalty[crop])
             pixels = self.inputs.pixels[crop].flatten().numpy()
             right = phi.T @ pixels + rho * prior[crop].flatten().numpy()
             expected = np.linalg.solve(phi.T @ phi + rho * np.eye(144), right)
             # The table is kept in single precision.
             np.testing.assert_allclose(result[crop].flatten(), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(self.data.first_update(penalty)[2], result[2])
 
     def test_the_residual_is_what_is_left(self) -> None:
-        grid = torch.randn(3, 12, 12, dtype=torch.double)
+        grid = torch.randn(3, 1, 12, 12, dtype=torch.double)
         for crop, left in enumerate(self.data.residual(grid)):
             expected = (
                 self.inputs.pixels[crop].flatten()

@@ -36,7 +36,9 @@ def features() -> UnfoldedFeatures:
 def test_the_operator_is_that_of_the_nearest_hundredth(told: float, used: float) -> None:
     table = OperatorTable(CONFIG, TRUNK)
     assert table.number == 61
-    left, singular, right = (value.double()[0].numpy() for value in table(torch.tensor([told])))
+    along_x, along_y = table(torch.tensor([[told, 0.55]]))
+    left, singular, right = (value.double()[0, 0].numpy() for value in along_x)
+    assert torch.equal(along_y.singular[0, 0], table.singular[15])
     cells = 4 + np.array([-2.25, -1.75, -1.25, -0.75, -0.25, 0.25, 0.75, 1.25, 1.75, 2.25])
     expected = np.stack([gaussian_profile(cell, 9, used) for cell in cells], axis=1)
     np.testing.assert_allclose(left @ np.diag(singular) @ right.T, expected, atol=1e-6)
@@ -55,7 +57,7 @@ def test_a_stage_without_kernels_is_a_soft_threshold(first: bool) -> None:
         stage.keep.data.fill_(kept := 2.0)
     stage.multiplier_step.raw.data.fill_(3.0)
     x, z, beta = (
-        torch.randn(1, 5, 5, generator=torch.Generator().manual_seed(k)) for k in (1, 2, 3)
+        torch.randn(1, 1, 5, 5, generator=torch.Generator().manual_seed(k)) for k in (1, 2, 3)
     )
     given: Any = None if first else torch.zeros(1, 3, 5, 5)
     new_z, new_beta, _ = stage(x, z, beta, given, torch.zeros(1, 5))
@@ -81,11 +83,10 @@ def test_with_no_code_the_whole_crop_is_left() -> None:
 def test_what_the_codes_explain_is_not_left() -> None:
     """A threshold and a penalty of nothing: the codes are the least-squares image of the crop."""
     trunk, inputs = features(), some_inputs()
-    grid = torch.rand(4, 10, 10, generator=torch.Generator().manual_seed(5))
-    left, singular, right = trunk.table(inputs.psf[:, 0])
-    left_y, singular_y, right_y = trunk.table(inputs.psf[:, 1])
+    grid = torch.rand(4, 1, 10, 10, generator=torch.Generator().manual_seed(5))
+    (left, singular, right), (left_y, singular_y, right_y) = trunk.table(inputs.psf)
     lit = left_y @ torch.diag_embed(singular_y) @ right_y.mT @ grid
-    lit = lit @ right @ torch.diag_embed(singular) @ left.mT
+    lit = (lit @ right @ torch.diag_embed(singular) @ left.mT)[:, 0]
     for stage in trunk.stages:
         stage.leave.weight.data.zero_()
         stage.leave.bias.data.copy_(torch.tensor([0.0, -50.0]))
