@@ -3,5 +3,5 @@
 from typing import Literal
 
 #: `auto`: the fastest that works.
-RuntimeName = Literal["auto", "onnxruntime", "tensorrt", "torch"]
+RuntimeName = Literal["auto", "onnxruntime", "openvino", "tensorrt", "torch"]
 Precision = Literal["fp16", "fp32"]

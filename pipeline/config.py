@@ -126,7 +126,9 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     threads: Annotated[
         int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
     ] = 0
-    precision: Annotated[Precision, Meta(description="GPU: of the network's layers")] = "fp16"
+    precision: Annotated[
+        Precision, Meta(description="GPU: of the network's layers; openvino: fp16 means bf16")
+    ] = "fp16"
     device: Annotated[int, Meta(ge=0, description="GPU: its number")] = 0
     cache: (
         Annotated[str, Meta(description="GPU: folder of compiled engines; null: the user's cache")]

@@ -21,7 +21,8 @@ class RuntimeOptions:
     Attributes:
         threads: CPU threads of one batch; 0: one for each core.
         device: number of the GPU.
-        precision: on a GPU; fp16: the layers in half precision, where that does no harm.
+        precision: fp16: the layers in half precision, where that does no harm; on processors
+            with bfloat16 OpenVINO takes that for it, and ONNX Runtime is always fp32.
         cache: folder of compiled engines; None: the user's cache folder.
     """
 
@@ -35,7 +36,7 @@ class Unavailable(ModelError):
     """A runtime cannot work on this machine.
 
     Attributes:
-        cause: `no_driver`, `no_library`, `refused`: what to count it as.
+        cause: `no_driver`, `no_bf16`, `no_library`, `refused`: what to count it as.
     """
 
     def __init__(self, message: str, cause: str) -> None:

@@ -1,5 +1,6 @@
 """Which runtime a model is given: the one that was asked for, or the fastest that works here."""
 
+import importlib.util
 from collections.abc import Callable
 
 from dscsnet.engines.errors import ModelError
@@ -14,6 +15,18 @@ def _open_onnxruntime(model: Model, options: RuntimeOptions) -> Runtime:
     from dscsnet.engines.runtimes.onnx import OnnxRuntime
 
     return OnnxRuntime(model.network_path, threads=options.threads)
+
+
+def _open_openvino(model: Model, options: RuntimeOptions) -> Runtime:
+    from dscsnet.engines.runtimes.openvino_runtime import open_openvino
+
+    return open_openvino(model, options)
+
+
+def _open_openvino_in_bf16(model: Model, options: RuntimeOptions) -> Runtime:
+    from dscsnet.engines.runtimes.openvino_runtime import open_openvino
+
+    return open_openvino(model, options, need_bf16=True)
 
 
 def _open_tensorrt(model: Model, options: RuntimeOptions) -> Runtime:
@@ -38,6 +51,7 @@ def _open_torch_on_gpu(model: Model, options: RuntimeOptions) -> Runtime:
 
 OPENERS: dict[str, Opener] = {
     "onnxruntime": _open_onnxruntime,
+    "openvino": _open_openvino,
     "tensorrt": _open_tensorrt,
     "torch": _open_torch,
 }
@@ -45,6 +59,7 @@ OPENERS: dict[str, Opener] = {
 FASTEST_FIRST: tuple[tuple[str, Opener], ...] = (
     ("tensorrt", _open_tensorrt),
     ("torch", _open_torch_on_gpu),
+    ("openvino", _open_openvino_in_bf16),
     ("onnxruntime", _open_onnxruntime),
 )
 
@@ -55,7 +70,10 @@ def openers(kind: str) -> tuple[tuple[str, Opener], ...]:
     Raises:
         ModelError: unknown runtime.
     """
-    return FASTEST_FIRST if kind == "auto" else ((kind, _opener(kind)),)
+    if kind != "auto":
+        return ((kind, _opener(kind)),)
+    # An extra that few install: of its absence there is nothing to tell.
+    return tuple(each for each in FASTEST_FIRST if each[0] != "openvino" or _has("openvino"))
 
 
 def open_runtime(kind: str, model: Model, options: RuntimeOptions | None = None) -> Runtime:
@@ -66,6 +84,10 @@ def open_runtime(kind: str, model: Model, options: RuntimeOptions | None = None)
         ModelError: unknown runtime, or the model has no network that it can execute.
     """
     return _opener(kind)(model, options or RuntimeOptions())
+
+
+def _has(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
 
 
 def _opener(kind: str) -> Opener:

@@ -54,11 +54,18 @@ def test_noise_is_the_sensors_or_what_was_told_or_the_usual(name: str) -> None:
     assert opened(sensor=sensor) == NoiseModel(2.0, 0.01)
 
 
-def test_runtimes_are_tried_the_fastest_first() -> None:
-    assert [name for name, _ in choice.openers("auto")] == ["tensorrt", "torch", "onnxruntime"]
-    for name in ("tensorrt", "torch", "onnxruntime"):
+def test_runtimes_are_tried_the_fastest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_has", lambda library: True)
+    order = ["tensorrt", "torch", "openvino", "onnxruntime"]
+    assert [name for name, _ in choice.openers("auto")] == order
+    monkeypatch.setattr(choice, "_has", lambda library: library != "openvino")
+    order.remove("openvino")
+    assert [name for name, _ in choice.openers("auto")] == order
+    for name in ("tensorrt", "torch", "openvino", "onnxruntime"):
         assert choice.openers(name) == ((name, choice.OPENERS[name]),)
-    with pytest.raises(ModelError, match=r"there are auto, onnxruntime, tensorrt, torch$"):
+    with pytest.raises(
+        ModelError, match=r"there are auto, onnxruntime, openvino, tensorrt, torch$"
+    ):
         choice.openers("none")
 
 
