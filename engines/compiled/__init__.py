@@ -49,11 +49,19 @@ _INNER = {
     "no_cfunc_wrapper": True,
 }
 
-#: Called from compiled code only; sparing it a Python entry halves the time to compile.
-inner = numba.njit(**_INNER)
+#: numba counts the references to an array at each view of it, by atomic instructions that cost as
+#: much as the arithmetic between them. Who calls an inner function holds its arrays.
+_UNCOUNTED = {"_nrt": False}
+
+#: Called from compiled code only; sparing it a Python entry halves the time to compile. It makes no
+#: arrays: numba refuses to compile one that does.
+inner = numba.njit(**_INNER, **_UNCOUNTED)
 
 #: The same for sums whose order is free.
-inner_sum = numba.njit(**_INNER, fastmath=_FREE_SUMS)
+inner_sum = numba.njit(**_INNER, **_UNCOUNTED, fastmath=_FREE_SUMS)
+
+#: The same as `inner` for functions that make arrays.
+inner_making = numba.njit(**_INNER)
 
 
 def as_kernel_takes(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.compiled import inner
+from dscsnet.engines.compiled import inner, inner_making
 from dscsnet.engines.fitting.descent import descend, occam, penalty
 from dscsnet.engines.fitting.workspace import HELD, SHARED, WIDTH, Workspace
 
@@ -42,7 +42,7 @@ class Search(NamedTuple):
     best: Float  # (slots + 1, unknowns) values at the least
 
 
-@inner
+@inner_making
 def make_search(slots: int) -> Search:
     """Memory for crops of that many slots."""
     counts = slots + 1

@@ -184,9 +184,10 @@ def judge(
     _rectify(hidden[1])
     some, numbers = 1.0 - probability[0], probability[1:]
     _layer(selection.leave, selection.leave_bias, hidden[1], numbers)
+    greatest, total = -np.inf, 0.0
     for k in range(numbers.size):
         numbers[k] += log_prior[k + 1]
-    greatest, total = numbers.max(), 0.0
+        greatest = max(greatest, numbers[k])
     for k in range(numbers.size):
         numbers[k] = math.exp(numbers[k] - greatest)
         total += numbers[k]

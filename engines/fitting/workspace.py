@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.compiled import inner
+from dscsnet.engines.compiled import inner, inner_making
 from dscsnet.engines.fitting.spline import PsfTable
 
 #: Places of the unknowns: the shared ones, then three a target.
@@ -58,7 +58,7 @@ class Workspace(NamedTuple):
     precision: Float
 
 
-@inner
+@inner_making
 def make_workspace(size: int, most: int, table: PsfTable) -> Workspace:
     """Scratch memory for size x size crops with up to `most` targets."""
     unknowns = SHARED + 3 * most
