@@ -80,6 +80,10 @@ class Estimates:
         result: Float = np.take_along_axis(self.probability, self.number[:, None], 1)[:, 0]
         return result
 
+    def with_probability(self, probability: Float) -> "Estimates":
+        """The same with other (crops, n + 2) probabilities of each number of targets."""
+        return Estimates(**(vars(self) | {"probability": probability}))
+
     def likeliest(self) -> "Estimates":
         """The same without targets beyond the likeliest number."""
         rows = self.likely
@@ -89,6 +93,8 @@ class Estimates:
 
     def slice(self, first: int, last: int) -> "Estimates":
         """The estimates of crops first..last-1, renumbered from 0."""
+        if first == 0 and last >= self.crops:
+            return self
         begin, end = np.searchsorted(self.crop, (first, last))
         columns = {name: column[begin:end] for name, column in self._columns().items()}
         crops = {name: column[first:last] for name, column in self._crop_columns().items()}
@@ -102,6 +108,8 @@ class Estimates:
 
     def spread(self, index: NDArray[np.int64], crops: int) -> "Estimates":
         """The same estimates where crop i is crop index[i] of `crops`; index ascends."""
+        if len(index) == crops:
+            return self
         doubt = np.full(crops, Doubt.NO_RESULT, np.uint8)
         doubt[index] = self.doubt
         spread = {}

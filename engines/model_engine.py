@@ -11,13 +11,14 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from dscsnet.engines.card import GridlessReadout, GridReadout, ModelCard
+from dscsnet.engines.compiled import as_kernel_takes
 from dscsnet.engines.engine import CropBatch, Outputs, finite_crops, make_batch
 from dscsnet.engines.errors import GoldenCheckFailed, InferenceError, ModelError
 from dscsnet.engines.estimates import Estimates
 from dscsnet.engines.fitting import NO_SELECTION
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.model import SELECTION, Golden, Model, load_model
-from dscsnet.engines.network_view import count_exponent, seen_by_network, seen_psf
+from dscsnet.engines.network_view import blind_crops, count_exponent, seen_by_network, seen_psf
 from dscsnet.engines.noise_model import USUAL_NOISE, NoiseModel
 from dscsnet.engines.readouts import read_grid, read_gridless
 from dscsnet.engines.runtimes import Runtime, RuntimeOptions, Unavailable, openers
@@ -161,12 +162,14 @@ class ModelEngine:
         Pixels whose loss matters are those of the field in which it looks for targets.
         """
         low, high = self.model.card.psf_sigma_range
-        psf = seen_psf(batch)
-        strange = (psf < low * (1 - NEARLY)) | (psf > high * (1 + NEARLY))
         margin = MARGIN if self.grid.crop_size > 2 * MARGIN else 0
-        inner = slice(margin, self.grid.crop_size - margin)
-        seen = np.asarray(batch.usable[:, inner, inner].all((1, 2)), bool)
-        return np.asarray(strange.any(1) | ~seen, bool)
+        return blind_crops(
+            as_kernel_takes(seen_psf(batch), np.float32),
+            as_kernel_takes(batch.usable, np.bool_),
+            np.float32(low * (1 - NEARLY)),
+            np.float32(high * (1 + NEARLY)),
+            margin,
+        )
 
     def _refit(self, estimates: Estimates, batch: CropBatch, rows: NDArray[np.bool_]) -> Estimates:
         """The estimates with some crops' from fits that no network started."""

@@ -8,6 +8,7 @@ exactly enough; the fit that follows sees the crops as they are.
 import numpy as np
 from numpy.typing import NDArray
 
+from dscsnet.engines.compiled import kernel
 from dscsnet.engines.engine import CropBatch
 
 #: Noise, counts, with which crops are given as they are.
@@ -57,6 +58,34 @@ def seen_psf(batch: CropBatch) -> NDArray[np.float32]:
     if not leaning:
         return batch.psf
     return np.sqrt(batch.psf.astype(np.float64) ** 2 + abs(leaning)).astype(np.float32)
+
+
+@kernel
+def blind_crops(
+    psf: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    least: np.float32,
+    greatest: np.float32,
+    margin: int,
+) -> NDArray[np.bool_]:
+    """(n,) crops whose PSF is not within the limits, px, or that lack a pixel within the margin.
+
+    Args:
+        psf: (n, 2) as `seen_psf` gives it.
+        usable: (n, s, s) pixels that are there.
+        margin: pixels along the rim that may be missing.
+    """
+    number, size, _ = usable.shape
+    result = np.zeros(number, np.bool_)
+    for crop in range(number):
+        for axis in range(2):
+            if psf[crop, axis] < least or psf[crop, axis] > greatest:
+                result[crop] = True
+        for i in range(margin, size - margin):
+            for j in range(margin, size - margin):
+                if not usable[crop, i, j]:
+                    result[crop] = True
+    return result
 
 
 def _leaning(batch: CropBatch) -> float:

@@ -69,4 +69,8 @@ def as_kernel_takes(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
 
     Any other, even a read-only one, would have them compiled anew.
     """
+    if isinstance(values, np.ndarray) and values.dtype == dtype:
+        flags = values.flags
+        if flags.c_contiguous and flags.writeable and flags.aligned:
+            return values
     return np.require(values, dtype, ("C", "W"))

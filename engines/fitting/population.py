@@ -7,11 +7,12 @@ outweigh.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from dscsnet.engines.array_types import Float, Index
-from dscsnet.engines.compiled import kernel
+from dscsnet.engines.array_types import Float, Index, Mask
+from dscsnet.engines.compiled import inner, kernel
 
 #: Share of crops with more targets than slots among those that a selection learns from.
 MORE = 0.05
@@ -49,6 +50,58 @@ def population_shift(probability: Float, frame: Index) -> Float:
                 shift[i, k] = math.log(share[k] / learnt[k])
         first = last
     return shift
+
+
+class Weighed(NamedTuple):
+    """What becomes of the numbers' probabilities.
+
+    Attributes:
+        probability: (n, slots + 2) weighed by the frame's other spots.
+        shift: (n, slots + 2) see `population_shift`.
+        changed: (n,) whether another number of targets is now the likeliest.
+    """
+
+    probability: Float
+    shift: Float
+    changed: Mask
+
+
+@kernel
+def weigh_by_frame(probability: Float, frame: Index) -> Weighed:
+    """Multiply each number's odds by what the frame's other spots say of it.
+
+    Args:
+        probability, frame: see `population_shift`. What is not finite stays as it is.
+    """
+    shift, weighed = population_shift(probability, frame), probability.copy()
+    changed = np.zeros(len(probability), np.bool_)
+    for i in range(len(probability)):
+        known = probability[i]
+        _multiply(known, shift[i], weighed[i])
+        changed[i] = _likeliest(weighed[i]) != _likeliest(known)
+    return Weighed(weighed, shift, changed)
+
+
+@inner
+def _multiply(known: Float, shift: Float, out: Float) -> None:
+    """Weighed probabilities, of any targets as before; as they were where that has no sum."""
+    total = 0.0
+    for k in range(1, known.size):
+        out[k] = known[k] * math.exp(shift[k])
+        total += out[k]
+    for k in range(1, known.size):
+        value = out[k] * ((1.0 - known[0]) / total)
+        out[k] = value if math.isfinite(value) else known[k]
+
+
+@inner
+def _likeliest(probability: Float) -> int:
+    """The likeliest number of targets, but for none and more than slots; NaN is none of them."""
+    best, greatest = 1, 0.0
+    for k in range(1, probability.size - 1):
+        if probability[k] > greatest:
+            best, greatest = k, probability[k]
+    return best
 
 
 @kernel

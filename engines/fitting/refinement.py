@@ -1,5 +1,6 @@
 """Refinement of a network's answer: a fit to the pixels with the network's posterior as prior."""
 
+import functools
 from dataclasses import dataclass, fields
 
 import msgspec
@@ -178,40 +179,74 @@ def refine(
     Raises:
         ValueError: arrays whose shapes do not belong together.
     """
-    number, size = len(pixels), pixels.shape[-1]
     columns = prior.columns()
-    slots = columns[0].shape[-1]
-    shapes = {
-        "pixels": (pixels.shape, (number, size, size)),
-        "usable": (usable.shape, (number, size, size)),
-        "noise": (noise.shape, (number,)),
-        "psf": (psf.shape, (number, 2)),
-        "log_count": (log_count.shape, (number, slots + 2)),
-        **{f.name: (c.shape, (number, slots)) for f, c in zip(fields(prior), columns, strict=True)},
-    }
+    expected = (len(pixels), columns[0].shape[-1])
+    for field, column in zip(fields(prior), columns, strict=True):
+        _expect(field.name, column.shape, expected)
+    return refine_slots(
+        pixels,
+        usable,
+        noise,
+        psf,
+        np.stack(columns),
+        log_count,
+        settings,
+        existence,
+        selection,
+        table=table,
+        noise_model=noise_model,
+        log_prior=log_prior,
+    )
+
+
+def refine_slots(
+    pixels: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    noise: NDArray[np.float32],
+    psf: NDArray[np.float32],
+    slots: Float,
+    log_count: Float,
+    settings: RefineSettings,
+    existence: Float | None,
+    selection: Selection,
+    *,
+    table: PsfTable,
+    noise_model: NoiseModel,
+    log_prior: Float | None,
+) -> Refined:
+    """The same with the prior as one array.
+
+    Args:
+        slots: (6, n, slots) the columns of `Slots`.
+
+    Raises:
+        ValueError: arrays whose shapes do not belong together.
+    """
+    (number, size), most = (len(pixels), pixels.shape[-1]), slots.shape[-1]
     judged = existence is not None or selection is not NO_SELECTION
     existence = np.empty((0, 0)) if existence is None else existence
+    log_prior = np.zeros((number, most + 2)) if log_prior is None else log_prior
+    _expect("pixels", pixels.shape, (number, size, size))
+    _expect("usable", usable.shape, (number, size, size))
+    _expect("noise", noise.shape, (number,))
+    _expect("psf", psf.shape, (number, 2))
+    _expect("log_count", log_count.shape, (number, most + 2))
+    _expect("slots", slots.shape, (6, number, most))
     if judged:
-        shapes["existence"] = (existence.shape, (number, slots))
+        _expect("existence", existence.shape, (number, most))
     if selection is not NO_SELECTION:
-        shapes["selection"] = ((selection.slots,), (slots,))
-    for name, (found, expected) in shapes.items():
-        if found != expected:
-            raise ValueError(f"{name} must have shape {expected}, got {found}")
-    if log_prior is None:
-        log_prior = np.zeros((number, slots + 2))
-    if log_prior.shape != (number, slots + 2):
-        raise ValueError(f"log_prior must have shape {number, slots + 2}, got {log_prior.shape}")
-    features = np.zeros((number, feature_number(slots) if judged else 0))
+        _expect("selection", (selection.slots,), (most,))
+    _expect("log_prior", log_prior.shape, (number, most + 2))
+    features = np.zeros((number, feature_number(most) if judged else 0))
     results = refine_crops(
         as_kernel_takes(pixels, np.float32),
         as_kernel_takes(usable, np.bool_),
         as_kernel_takes(noise, np.float64),
         as_kernel_takes(psf, np.float64),
-        np.stack(columns),
+        slots,
         as_kernel_takes(log_count, np.float64),
-        _options(settings, table, judged=judged),
-        np.random.default_rng(0).normal(size=(settings.starts - 1, slots, 3)),
+        _options(settings, widens=_widens(table), judged=judged),
+        _draws(settings.starts - 1, most),
         table,
         NoiseModel.told(*noise_model),
         as_kernel_takes(existence, np.float64),
@@ -223,9 +258,26 @@ def refine(
     return Refined(results.targets, *refined)
 
 
-def _options(settings: RefineSettings, table: PsfTable, *, judged: bool) -> Options:
+def _widens(table: PsfTable) -> bool:
+    """Whether the PSF's width can be fitted."""
+    return table is NO_TABLE or has_widths(table)
+
+
+def _expect(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {found}")
+
+
+@functools.lru_cache
+def _draws(starts: int, slots: int) -> Float:
+    """(starts, slots, 3) standard normal draws, always the same."""
+    return np.random.default_rng(0).normal(size=(starts, slots, 3))
+
+
+@functools.lru_cache
+def _options(settings: RefineSettings, *, widens: bool, judged: bool) -> Options:
     """Every number of the type that the kernel is compiled for."""
-    width = settings.width_prior if table is NO_TABLE or has_widths(table) else 0.0
+    width = settings.width_prior if widens else 0.0
     return Options(
         steps=settings.steps,
         tolerance=float(settings.tolerance),

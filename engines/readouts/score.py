@@ -4,12 +4,12 @@ A logistic regression on what the network and the fit say, whose weights are fit
 crops that the network has not seen (`dscsnet.tools.export.readout_calibration`).
 """
 
-import numpy as np
-from msgspec.structs import astuple
-from numpy.typing import NDArray
+import math
 
-from dscsnet.engines.array_types import Float
-from dscsnet.engines.card import ScoreWeights
+import numpy as np
+
+from dscsnet.engines.array_types import Float, Mask
+from dscsnet.engines.compiled import kernel
 
 #: Distance within which a target must lie to be a hit, px.
 HIT_DISTANCE = 0.25
@@ -17,22 +17,34 @@ HIT_DISTANCE = 0.25
 TAIL = 4.0
 #: Log-odds beyond this tell no more; that of a hit is left free, for it ranks the surest targets.
 MOST_LOG_ODDS = 12.0
+#: Variance of a position, px squared, and reduced chi-square that are told from no further ones.
+LEAST_VARIANCE, MOST_MISFIT = 1e-12, 1e6
+#: Its exponential is finite.
+MOST_EXPONENT = 700.0
 
 
+@kernel
 def hit_log_odds(sigma_x: Float, sigma_y: Float) -> Float:
     """Log-odds that an error with Student's t tails in the plane is within `HIT_DISTANCE`."""
-    variance = np.maximum((sigma_x**2 + sigma_y**2) / 2, 1e-12)
-    miss = 0.5 * TAIL * np.log1p(HIT_DISTANCE**2 / (TAIL * variance))  # -ln P(miss)
-    return np.log(np.expm1(np.minimum(miss, 700.0)))
+    result = np.empty(sigma_x.size)
+    for i in range(sigma_x.size):
+        variance = max((sigma_x[i] ** 2 + sigma_y[i] ** 2) / 2, LEAST_VARIANCE)
+        miss = 0.5 * TAIL * math.log1p(HIT_DISTANCE**2 / (TAIL * variance))  # -ln P(miss)
+        result[i] = math.log(math.expm1(min(miss, MOST_EXPONENT)))
+    return result
 
 
+@kernel
 def log_odds(probability: Float) -> Float:
     """ln p / (1 - p), bounded."""
-    least = np.exp(-MOST_LOG_ODDS)
-    kept = np.clip(probability, least, 1 - least)
-    return np.log(kept / (1 - kept))
+    least, result = math.exp(-MOST_LOG_ODDS), np.empty(probability.size)
+    for i in range(probability.size):
+        kept = min(max(probability[i], least), 1 - least)
+        result[i] = math.log(kept / (1 - kept))
+    return result
 
 
+@kernel
 def features(
     sigma_x: Float,
     sigma_y: Float,
@@ -40,7 +52,7 @@ def features(
     count: Float,
     occupied: Float,
     chi2: Float,
-    doubted: NDArray[np.bool_],
+    doubted: Mask,
 ) -> Float:
     """(m, 7) what the weights multiply, in the order of `ScoreWeights`.
 
@@ -50,24 +62,26 @@ def features(
         chi2: (m,) reduced chi-square of the target's crop.
         doubted: (m,) whether its crop is in doubt.
     """
-    misfit = np.log(np.clip(np.nan_to_num(chi2, nan=1.0), 1.0, 1e6))
-    return np.stack(
-        [
-            np.ones_like(sigma_x),
-            hit_log_odds(sigma_x, sigma_y),
-            log_odds(existence),
-            log_odds(count),
-            log_odds(occupied),
-            misfit,
-            doubted.astype(float),
-        ],
-        1,
-    )
+    result = np.empty((sigma_x.size, 7))
+    hit = hit_log_odds(sigma_x, sigma_y)
+    exists, counted, some = log_odds(existence), log_odds(count), log_odds(occupied)
+    for i in range(sigma_x.size):
+        misfit = 1.0 if math.isnan(chi2[i]) else min(max(chi2[i], 1.0), MOST_MISFIT)
+        result[i, 0], result[i, 1], result[i, 2] = 1.0, hit[i], exists[i]
+        result[i, 3], result[i, 4] = counted[i], some[i]
+        result[i, 5], result[i, 6] = math.log(misfit), 1.0 if doubted[i] else 0.0
+    return result
 
 
-def score(weights: ScoreWeights, values: Float) -> Float:
-    """(m,) probability from (m, 7) features."""
-    result: Float = 1 / (1 + np.exp(-np.clip(values @ np.array(astuple(weights)), -700, 700)))
+@kernel
+def score(weights: Float, values: Float) -> Float:
+    """(m,) probability from (m, 7) features and the (7,) weights in the order of `ScoreWeights`."""
+    result = np.empty(len(values))
+    for i in range(len(values)):
+        total = 0.0
+        for k in range(weights.size):
+            total += weights[k] * values[i, k]
+        result[i] = 1 / (1 + math.exp(-min(max(total, -MOST_EXPONENT), MOST_EXPONENT)))
     return result
 
 

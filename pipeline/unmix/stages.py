@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from dscsnet.engines.compiled import as_kernel_takes
 from dscsnet.engines.engine import CropBatch, Engine, Outputs, make_batch
 from dscsnet.engines.estimates import Estimates
-from dscsnet.engines.fitting.population import population_shift
+from dscsnet.engines.fitting.population import weigh_by_frame
 from dscsnet.pipeline.errors import InputError
 from dscsnet.pipeline.unmix.columns import Result
 from dscsnet.pipeline.unmix.prepare import Prepared, prepare_frame, prepare_stack
@@ -135,17 +135,14 @@ class Stages:
         known = estimates.probability
         if batch.frame is None or not known.shape[1] or not self.engine.weighs_numbers:
             return estimates
-        shift = population_shift(as_kernel_takes(known, np.float64), batch.frame)
-        weighed = known * np.exp(shift)
-        some = 1 - known[:, :1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            weighed[:, 1:] *= some / weighed[:, 1:].sum(1, keepdims=True)
-        best = [np.nan_to_num(p[:, 1:-1]).argmax(1) for p in (known, weighed)]
-        rows = np.flatnonzero((best[0] != best[1]) & (estimates.number > 0))
-        estimates = replace(estimates, probability=np.where(np.isfinite(weighed), weighed, known))
+        weighed = weigh_by_frame(as_kernel_takes(known, np.float64), batch.frame)
+        estimates = estimates.with_probability(weighed.probability)
+        if not weighed.changed.any():
+            return estimates
+        rows = np.flatnonzero(weighed.changed & (estimates.number > 0))
         if not len(rows):
             return estimates
-        part = replace(batch.take(rows), log_prior=shift[rows])
+        part = replace(batch.take(rows), log_prior=weighed.shift[rows])
         return estimates.replaced(rows, self.engine.read(self._rows(outputs, rows), part))
 
     def _rows(self, outputs: list[Outputs], rows: NDArray[np.int64]) -> Outputs:
@@ -183,6 +180,9 @@ class Stages:
         return [self.result(*each) for each in self.split(prepared, estimates)]
 
     def _parts(self, batch: CropBatch) -> Iterator[CropBatch]:
+        if 0 < len(batch) <= self.crops_per_run:
+            yield batch
+            return
         # Without a good crop there is nothing to run: not every network takes an empty batch.
         for first in range(0, len(batch), self.crops_per_run):
             yield batch.part(first, first + self.crops_per_run)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dscsnet.engines.array_types import Float
-from dscsnet.engines.fitting.population import MORE, PULL, population_shift
+from dscsnet.engines.fitting.population import MORE, PULL, population_shift, weigh_by_frame
 
 #: Of 0, 1, ... 5 targets and of more.
 CLASSES = 7
@@ -108,3 +108,22 @@ def test_with_one_number_there_is_nothing_to_share(classes: int) -> None:
 
 def test_no_spots_no_shift() -> None:
     assert shift_of(np.empty((0, CLASSES))).shape == (0, CLASSES)
+
+
+def test_odds_are_multiplied_and_what_is_unknown_stays() -> None:
+    """With NumPy, as the formula stands."""
+    known = spots(80, np.array([0.1, 0.8, 0.1, 0, 0, 0]), 1.0, seed=5)
+    known[7], known[9] = np.nan, [1, 0, 0, 0, 0, 0, 0]
+    frame = np.zeros(80, np.int64)
+    found = weigh_by_frame(known, frame)
+    shift = population_shift(known, frame)
+    np.testing.assert_array_equal(found.shift, shift)
+    weighed = known[:, 1:] * np.exp(shift[:, 1:])
+    with np.errstate(invalid="ignore"):
+        weighed *= (1 - known[:, :1]) / weighed.sum(1, keepdims=True)
+    expected = np.where(np.isfinite(weighed), weighed, known[:, 1:])
+    np.testing.assert_allclose(found.probability[:, 1:], expected, rtol=1e-13)
+    np.testing.assert_array_equal(found.probability[:, 0], known[:, 0])
+    before, after = (np.nan_to_num(p[:, :-1]).argmax(1) for p in (known[:, 1:], expected))
+    assert found.changed.tolist() == (before != after).tolist()
+    assert 0 < found.changed.sum() < 40

@@ -28,18 +28,20 @@ def test_settings_become_numbers_of_the_compiled_types() -> None:
         hard_margin=3,
     )
     for judged in (False, True):
-        options = refinement._options(told, NO_TABLE, judged=judged)
+        options = refinement._options(told, widens=refinement._widens(NO_TABLE), judged=judged)
         expected = (9, 0.0, 3.0, 0.01, 100.0, 4.0, 2.0, 5, 0.0, 1.0, 2.0, 3.0, judged)
         assert options == pytest.approx(expected)
         assert [type(each) for each in options] == [type(each) for each in expected]
-    held = refinement._options(RefineSettings(width_prior=0), NO_TABLE, judged=False)
+    held = refinement._options(RefineSettings(width_prior=0), widens=True, judged=False)
     assert held.width_precision == 0.0
 
 
 @pytest.mark.parametrize(("widths", "precision"), [(9, 100.0), (1, 0.0)])
 def test_the_width_is_held_where_the_table_knows_one_only(widths: int, precision: float) -> None:
     table = PsfTable(np.zeros((9, 9, widths)), 1, 4.0)
-    options = refinement._options(RefineSettings(width_prior=0.1), table, judged=False)
+    options = refinement._options(
+        RefineSettings(width_prior=0.1), widens=refinement._widens(table), judged=False
+    )
     assert options.width_precision == pytest.approx(precision)
 
 

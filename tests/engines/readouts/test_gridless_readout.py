@@ -81,6 +81,12 @@ def crop(estimates: Estimates, number: int) -> Estimates:
     return Estimates(**{**vars(part), **columns})
 
 
+def scores_of(weights: ScoreWeights, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From features, in any layout."""
+    result: NDArray[np.float64] = score(np.array(astuple(weights)), np.ascontiguousarray(values))
+    return result
+
+
 def shuffled(outputs: Outputs, seed: int = 5) -> Outputs:
     """The same statement with each crop's slots in another order."""
     number = len(outputs["count"])
@@ -112,8 +118,10 @@ def test_logits_become_probabilities() -> None:
     outputs = stated_by([[]] * 20)
     outputs["count"] = rng.normal(0, 3, (20, SLOTS + 2)).astype(np.float32)
     outputs["existence"] = rng.normal(0, 3, (20, SLOTS)).astype(np.float32)
-    stated = state(outputs, np.ones(20, bool))
-    np.testing.assert_allclose(stated.count, softmax(outputs["count"].astype(float), 1), rtol=1e-12)
+    stated = state(outputs)
+    np.testing.assert_allclose(
+        stated.number, softmax(outputs["count"].astype(float), 1), rtol=1e-12
+    )
     expected = -np.sort(-expit(outputs["existence"].astype(float)), 1)
     np.testing.assert_allclose(stated.existence, expected, rtol=1e-12)
 
@@ -288,7 +296,7 @@ def test_within_a_crop_the_surest_target_comes_first() -> None:
     assert len(falls) == 12
     assert (falls <= 0).all()
     # Every column went along: the score is that of the sigmas and the place beside it.
-    np.testing.assert_array_equal(score(ALONE.score_weights, details.features), found.score)
+    np.testing.assert_array_equal(scores_of(ALONE.score_weights, details.features), found.score)
     np.testing.assert_allclose(details.features[:, 1], hit_log_odds(found.sigma_x, found.sigma_y))
     for sigma in (details.refined_sigma, details.network_sigma):
         np.testing.assert_allclose(sigma, np.stack([found.sigma_x, found.sigma_y], 1))
@@ -318,7 +326,7 @@ def test_slots_beyond_the_likeliest_number_are_given_on_request() -> None:
     np.testing.assert_allclose([found.x[-1], found.y[-1]], place, rtol=1e-6)
     _, details = read_with_details(FURTHER, outputs, batch)
     assert FURTHER.further_weights is not None
-    expected = score(FURTHER.further_weights, details.features)[-1]
+    expected = scores_of(FURTHER.further_weights, details.features)[-1]
     assert found.score[-1] == pytest.approx(expected)
     # Of three targets or more there are as few as the network says: e^-16 of them, and bounded.
     assert details.features[-1, 3] == pytest.approx(-12, abs=0.01)
@@ -367,7 +375,7 @@ def test_scores_fall_with_doubt() -> None:
     chi2 = np.array([1.0, 2.0, 10.0])
     sigma, sure = np.full(3, 0.1), np.full(3, 0.9)
     values = features(sigma, sigma, sure, sure, sure, chi2, np.zeros(3, bool))
-    assert (np.diff(score(ScoreWeights(), values)) < 0).all()
+    assert (np.diff(scores_of(ScoreWeights(), values)) < 0).all()
 
 
 def test_a_hit_is_as_likely_as_the_planar_t_distribution_says() -> None:
@@ -423,9 +431,9 @@ def test_weights_have_the_order_of_the_features() -> None:
     np.testing.assert_allclose(values, list(expected.values()))
     for name, value in expected.items():
         weights = ScoreWeights(**{n: float(n == name) for n in expected})
-        assert score(weights, values[None])[0] == pytest.approx(expit(value)), name
+        assert scores_of(weights, values[None])[0] == pytest.approx(expit(value)), name
     total = np.dot(astuple(ScoreWeights()), values)
-    assert score(ScoreWeights(), values[None])[0] == pytest.approx(expit(total))
+    assert scores_of(ScoreWeights(), values[None])[0] == pytest.approx(expit(total))
 
 
 def test_a_chi2_that_is_good_or_unknown_costs_nothing() -> None:
