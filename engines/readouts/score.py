@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from dscsnet.engines.array_types import Float, Mask
-from dscsnet.engines.compiled import kernel
+from dscsnet.engines.compiled import inner, kernel
 
 #: Distance within which a target must lie to be a hit, px.
 HIT_DISTANCE = 0.25
@@ -23,24 +23,64 @@ LEAST_VARIANCE, MOST_MISFIT = 1e-12, 1e6
 MOST_EXPONENT = 700.0
 
 
+@inner
+def hit_log_odds_of(sigma_x: float, sigma_y: float) -> float:
+    """See `hit_log_odds`."""
+    variance = max((sigma_x**2 + sigma_y**2) / 2, LEAST_VARIANCE)
+    miss = 0.5 * TAIL * math.log1p(HIT_DISTANCE**2 / (TAIL * variance))  # -ln P(miss)
+    return math.log(math.expm1(min(miss, MOST_EXPONENT)))
+
+
+@inner
+def log_odds_of(probability: float) -> float:
+    """See `log_odds`."""
+    least = math.exp(-MOST_LOG_ODDS)
+    kept = min(max(probability, least), 1 - least)
+    return math.log(kept / (1 - kept))
+
+
+@inner
+def fill_features(
+    sigma_x: float,
+    sigma_y: float,
+    existence: float,
+    count: float,
+    occupied: float,
+    chi2: float,
+    doubted: bool,
+    out: Float,
+) -> None:
+    """See `features`; `out` (7,) receives them."""
+    misfit = 1.0 if math.isnan(chi2) else min(max(chi2, 1.0), MOST_MISFIT)
+    out[0], out[1], out[2] = 1.0, hit_log_odds_of(sigma_x, sigma_y), log_odds_of(existence)
+    out[3], out[4] = log_odds_of(count), log_odds_of(occupied)
+    out[5], out[6] = math.log(misfit), 1.0 if doubted else 0.0
+
+
+@inner
+def score_of(weights: Float, values: Float) -> float:
+    """See `score`."""
+    total = 0.0
+    for k in range(weights.size):
+        total += weights[k] * values[k]
+    return 1 / (1 + math.exp(-min(max(total, -MOST_EXPONENT), MOST_EXPONENT)))
+
+
 @kernel
 def hit_log_odds(sigma_x: Float, sigma_y: Float) -> Float:
     """Log-odds that an error with Student's t tails in the plane is within `HIT_DISTANCE`."""
     result = np.empty(sigma_x.size)
     for i in range(sigma_x.size):
-        variance = max((sigma_x[i] ** 2 + sigma_y[i] ** 2) / 2, LEAST_VARIANCE)
-        miss = 0.5 * TAIL * math.log1p(HIT_DISTANCE**2 / (TAIL * variance))  # -ln P(miss)
-        result[i] = math.log(math.expm1(min(miss, MOST_EXPONENT)))
+        result[i] = hit_log_odds_of(sigma_x[i], sigma_y[i])
     return result
 
 
 @kernel
 def log_odds(probability: Float) -> Float:
     """ln p / (1 - p), bounded."""
-    least, result = math.exp(-MOST_LOG_ODDS), np.empty(probability.size)
+    result = np.empty(probability.size)
     for i in range(probability.size):
-        kept = min(max(probability[i], least), 1 - least)
-        result[i] = math.log(kept / (1 - kept))
+        result[i] = log_odds_of(probability[i])
     return result
 
 
@@ -62,15 +102,13 @@ def features(
         chi2: (m,) reduced chi-square of the target's crop.
         doubted: (m,) whether its crop is in doubt.
     """
-    result = np.empty((sigma_x.size, 7))
-    hit = hit_log_odds(sigma_x, sigma_y)
-    exists, counted, some = log_odds(existence), log_odds(count), log_odds(occupied)
+    out = np.empty((sigma_x.size, 7))
     for i in range(sigma_x.size):
-        misfit = 1.0 if math.isnan(chi2[i]) else min(max(chi2[i], 1.0), MOST_MISFIT)
-        result[i, 0], result[i, 1], result[i, 2] = 1.0, hit[i], exists[i]
-        result[i, 3], result[i, 4] = counted[i], some[i]
-        result[i, 5], result[i, 6] = math.log(misfit), 1.0 if doubted[i] else 0.0
-    return result
+        fill_features(
+            *(sigma_x[i], sigma_y[i], existence[i], count[i], occupied[i], chi2[i], doubted[i]),
+            out[i],
+        )
+    return out
 
 
 @kernel
@@ -78,10 +116,7 @@ def score(weights: Float, values: Float) -> Float:
     """(m,) probability from (m, 7) features and the (7,) weights in the order of `ScoreWeights`."""
     result = np.empty(len(values))
     for i in range(len(values)):
-        total = 0.0
-        for k in range(weights.size):
-            total += weights[k] * values[i, k]
-        result[i] = 1 / (1 + math.exp(-min(max(total, -MOST_EXPONENT), MOST_EXPONENT)))
+        result[i] = score_of(weights, values[i])
     return result
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float, Index, Mask
 from dscsnet.engines.compiled import inner, kernel
-from dscsnet.engines.readouts.score import log_odds
+from dscsnet.engines.readouts.score import log_odds_of
 
 #: ln of a probability of 0.
 LEAST_LOG = -700.0
@@ -67,9 +67,9 @@ def state_crops(
         finite = (
             _is_finite(count[crop])
             and _is_finite(existence[crop])
-            and _is_finite(position[crop].ravel())
+            and _are_finite(position[crop])
             and _is_finite(log_intensity[crop])
-            and _is_finite(log_sigma[crop].ravel())
+            and _are_finite(log_sigma[crop])
         )
         result.finite[crop] = finite
         _share(count[crop], finite, result.number[crop], result.log_number[crop])
@@ -77,7 +77,8 @@ def state_crops(
         for k in range(slots):
             of = order[k]
             odds = max(float(existence[crop, of]), LEAST_LOG) if finite else 0.0
-            result.existence[crop, k] = 1 / (1 + math.exp(-odds))
+            exists = 1 / (1 + math.exp(-odds))
+            result.existence[crop, k], result.existence_odds[crop, k] = exists, log_odds_of(exists)
             for a in range(2):
                 result.slots[a, crop, k] = position[crop, of, a] if finite else 0.0
             result.slots[2, crop, k] = log_intensity[crop, of] if finite else 0.0
@@ -86,7 +87,6 @@ def state_crops(
                 result.slots[3 + a, crop, k] = math.exp(
                     min(max(told, LEAST_LOG_SIGMA), GREATEST_LOG_SIGMA)
                 )
-        result.existence_odds[crop] = log_odds(result.existence[crop])
     return result
 
 
@@ -95,6 +95,15 @@ def _is_finite(values: Single) -> bool:
     finite = True
     for i in range(values.size):
         finite = finite and math.isfinite(values[i])
+    return finite
+
+
+@inner
+def _are_finite(values: Single) -> bool:
+    """The same of a slot in each row."""
+    finite = True
+    for k in range(len(values)):
+        finite = finite and _is_finite(values[k])
     return finite
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dscsnet.engines.array_types import Float, Index, Mask
 from dscsnet.engines.compiled import inner, kernel
 from dscsnet.engines.estimates import Doubt
-from dscsnet.engines.readouts.score import features, score
+from dscsnet.engines.readouts.score import fill_features, score_of
 from dscsnet.engines.readouts.stated import Statement
 
 #: Rows of a table of targets: as published, then what sigmas and scores were made from.
@@ -79,34 +79,33 @@ class Targets(NamedTuple):
 @kernel
 def read_targets(stated: Statement, fits: Fits, options: ReadoutOptions) -> Targets:
     """The targets of each crop, the likely ones first, then by falling score."""
-    number = stated.finite.size
+    (number, classes) = fits.probability.shape
     occupied, doubt = np.empty(number), np.empty(number, np.uint8)
-    count, probability = np.empty(number, np.int64), fits.probability.copy()
+    count, probability = np.empty(number, np.int64), np.empty((number, classes))
     for crop in range(number):
         _judge(stated, fits, options, crop, occupied, doubt, count)
-        if not stated.finite[crop]:
-            probability[crop] = np.nan
+        for k in range(classes):
+            known = fits.probability[crop, k]
+            probability[crop, k] = known if stated.finite[crop] else np.nan
     total = _number_given(stated, options, count)
     crops, slot = np.empty(total, np.int64), np.empty(total, np.int64)
-    _list(stated, options, count, crops, slot)
-    likely = slot < count[crops]
-    alone = likely & fits.alone[crops]
-    table, evidence = np.empty((ROWS, total)), np.empty((3, total))
-    for i in range(total):
-        _fill(stated, fits, options, crops[i], slot[i], alone[i], table[:, i])
-        _weigh(stated, fits, crops[i], slot[i], likely[i], evidence[:, i])
-    exists, counted, chi2 = evidence
-    sigma_x, sigma_y = table[SIGMA_X], table[SIGMA_Y]
-    values = features(sigma_x, sigma_y, exists, counted, occupied[crops], chi2, doubt[crops] != 0)
-    table[FEATURES:] = values.T
-    table[SCORE] = np.where(
-        likely, score(options.weights, values), score(options.further_weights, values)
-    )
     order = np.empty(total, np.int64)
-    _rank(crops, likely, table[SCORE], order)
-    return Targets(
-        crops, likely[order], alone[order], table[:, order], doubt, occupied, probability
-    )
+    _list(stated, options, count, crops, slot)
+    given, table = np.empty((total, ROWS)), np.empty((ROWS, total))
+    likely, alone = np.empty(total, np.bool_), np.empty(total, np.bool_)
+    for i in range(total):
+        crop, k = crops[i], slot[i]
+        first = k < count[crop]
+        _fill(stated, fits, options, crop, k, first, given[i])
+        _score(stated, fits, options, crop, k, first, doubt[crop] > 0, given[i])
+    _rank(crops, slot, count, given, order)
+    for i in range(total):
+        crop, of = crops[i], order[i]
+        likely[i] = slot[of] < count[crop]
+        alone[i] = likely[i] and fits.alone[crop]
+        for row in range(ROWS):
+            table[row, i] = given[of, row]
+    return Targets(crops, likely, alone, table, doubt, occupied, probability)
 
 
 @inner
@@ -185,13 +184,14 @@ def _fill(
     options: ReadoutOptions,
     crop: int,
     k: int,
-    alone: bool,
+    likely: bool,
     out: Float,
 ) -> None:
-    """One target's column of the table, but for score and features.
+    """One target's row, but for score and features.
 
     The calibration is that of the blend; a fit alone states its own errors.
     """
+    alone = likely and fits.alone[crop]
     out[X], out[Y] = fits.x[crop, k], fits.y[crop, k]
     intensity = math.exp(min(fits.log_intensity[crop, k], GREATEST_LOG_INTENSITY))
     scale = 1.0 if alone else options.intensity_sigma_scale
@@ -212,27 +212,43 @@ def blended_sigma(fitted: float, own: float, scale: float, share: float, floor: 
 
 
 @inner
-def _weigh(stated: Statement, fits: Fits, crop: int, k: int, likely: bool, out: Float) -> None:
-    """(3,) probabilities that the slot and the number of targets are right, and chi-square."""
-    out[0], out[2] = stated.existence[crop, k], fits.chi2[crop]
-    if likely:
-        out[1] = fits.probability[crop, fits.targets[crop]]
-        return
-    at_least = 0.0
-    for number in range(fits.probability.shape[1] - 1, k, -1):
-        at_least += fits.probability[crop, number]
-    out[1] = at_least
+def _score(
+    stated: Statement,
+    fits: Fits,
+    options: ReadoutOptions,
+    crop: int,
+    k: int,
+    likely: bool,
+    doubted: bool,
+    out: Float,
+) -> None:
+    """A target's features and score, from its sigmas and how probable slot and number are."""
+    exists, some = stated.existence[crop, k], 1 - stated.number[crop, 0]
+    count, chi2, values = _count_probability(fits, crop, k, likely), fits.chi2[crop], out[FEATURES:]
+    fill_features(out[SIGMA_X], out[SIGMA_Y], exists, count, some, chi2, doubted, values)
+    out[SCORE] = score_of(options.weights if likely else options.further_weights, values)
 
 
 @inner
-def _rank(crops: Index, likely: Mask, scores: Float, order: Index) -> None:
+def _count_probability(fits: Fits, crop: int, k: int, likely: bool) -> float:
+    """Of the number that was chosen, or for a further target of as many as it makes, or more."""
+    if likely:
+        return fits.probability[crop, fits.targets[crop]]
+    at_least = 0.0
+    for number in range(fits.probability.shape[1] - 1, k, -1):
+        at_least += fits.probability[crop, number]
+    return at_least
+
+
+@inner
+def _rank(crops: Index, slot: Index, count: Index, given: Float, order: Index) -> None:
     """Order of the targets: crop by crop, in each the likely ones first, then by falling score."""
     for i in range(order.size):
         place = i
         while place > 0 and crops[order[place - 1]] == crops[i]:
-            other = order[place - 1]
-            same = likely[other] == likely[i]
-            if not (scores[i] > scores[other] if same else likely[i]):
+            other, likely = order[place - 1], slot[i] < count[crops[i]]
+            same = (slot[other] < count[crops[i]]) == likely
+            if not (given[i, SCORE] > given[other, SCORE] if same else likely):
                 break
             order[place] = other
             place -= 1
