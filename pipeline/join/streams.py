@@ -1,17 +1,20 @@
-"""The state of one stream: its epochs, its unpublished tickets and what they hold."""
+"""The state of one stream: its epochs, its unpublished tickets and what they hold.
+
+Nothing here grows with the number of tickets but what is done once an epoch.
+"""
 
 import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dscsnet.pipeline.join.tickets import EpochQueue, State, Ticket
+from dscsnet.pipeline.join.tickets import Counts, EpochQueue, State, Ticket
 
 #: Epochs remembered after they ended.
 REMEMBERED_EPOCHS = 16
 
 
-@dataclass
+@dataclass(eq=False)
 class StreamState:
     """One stream; the last queue is the current epoch's, those before it are being published.
 
@@ -36,17 +39,27 @@ class StreamState:
         for queue in self.queues:
             yield from queue.tickets
 
+    def counts(self) -> Counts:
+        """Of all its tickets; not to be changed."""
+        if len(self.queues) == 1:
+            return self.queues[0].counts
+        total = Counts()
+        for queue in self.queues:
+            total.include(queue.counts)
+        return total
+
     def pending(self) -> int:
         """Unpublished tickets."""
         return sum(len(queue.tickets) for queue in self.queues)
 
     def waiting(self) -> int:
         """Tickets that wait for a part or for the engine."""
-        return sum(ticket.state in (State.WAITING, State.READY) for ticket in self.tickets())
+        by_state = self.counts().by_state
+        return by_state[State.WAITING] + by_state[State.READY]
 
     def framed(self) -> int:
         """Unpublished tickets whose frame was here."""
-        return sum(ticket.framed for ticket in self.tickets())
+        return self.counts().framed
 
     def is_done(self) -> bool:
         """Whether nothing is left to publish."""
@@ -54,13 +67,28 @@ class StreamState:
 
     def is_moving(self) -> bool:
         """Whether the engine or the publisher has something to do for this stream."""
-        first = next(self.tickets(), None)
-        busy = any(ticket.state in (State.READY, State.RUNNING) for ticket in self.tickets())
-        return busy or (first is not None and first.state is State.DONE)
+        by_state = self.counts().by_state
+        if by_state[State.READY] or by_state[State.RUNNING]:
+            return True
+        first = next(self.tickets(), None) if by_state[State.DONE] else None
+        return first is not None and first.state is State.DONE
+
+    def is_ending(self) -> bool:
+        """Whether an end is known that was not passed on yet."""
+        if len(self.queues) == 1:
+            return self.queues[0].end is not None
+        return any(queue.end is not None for queue in self.queues)
+
+    def has_due(self) -> bool:
+        """Whether something can be published now."""
+        if not self.queues:
+            return False
+        first = self.queues[0]  # past epochs that are done are forgotten
+        return first.tickets[0].state is State.DONE if first.tickets else first.end is not None
 
     def held_bytes(self) -> int:
         """Bytes of pixels held."""
-        return sum(ticket.bytes for ticket in self.tickets())
+        return self.counts().bytes
 
     def find(self, epoch: bytes) -> EpochQueue | None:
         """The queue of an epoch that is current, is being published or is remembered."""
@@ -76,6 +104,7 @@ class StreamState:
             if queue in past:
                 past.remove(queue)
         self.queues.append(queue)
+        self.forget_published()
         return waiting
 
     def may_resume(self, queue: EpochQueue) -> bool:
@@ -87,10 +116,10 @@ class StreamState:
 
     def add_ready(self, ticket: Ticket) -> None:
         """Queue a joined ticket for the engine."""
-        ticket.state = State.READY
+        ticket.move(State.READY)
+        self.next_ready()  # nothing else takes dropped tickets out while the engine is busy
         self.ready.append(ticket)
         if len(self.ready) > self.pending():
-            # Nothing takes dropped tickets out while the engine is busy.
             self.ready = deque(t for t in self.ready if t.state is State.READY)
 
     def forget_published(self) -> None:
@@ -100,23 +129,15 @@ class StreamState:
 
     def oldest_droppable(self) -> Ticket | None:
         """The oldest ticket that the engine has not taken and that has no answer yet."""
-        for ticket in self.tickets():
-            if ticket.state in (State.WAITING, State.READY):
-                return ticket
-        return None
+        found = (queue.oldest_droppable() for queue in self.queues)
+        return next((ticket for ticket in found if ticket is not None), None)
 
     def overtaken(self) -> Ticket | None:
         """The oldest ticket that waits for its frame although a later one has been here.
 
-        A publisher sends its frames in order: that one was lost on the way.
+        Only the current epoch has such: with a new one, what waits of the others is given up.
         """
-        found = None
-        for ticket in self.tickets():
-            if ticket.state is State.WAITING and ticket.frame is None:
-                found = found or ticket
-            elif found is not None and ticket.framed:
-                return found
-        return None
+        return self.current.overtaken() if self.current is not None else None
 
     def next_ready(self) -> Ticket | None:
         """The oldest ticket that the engine may take, left in place."""
