@@ -70,6 +70,7 @@ class Engine(Protocol):
         sensor: that crops are of unless a batch says otherwise.
         psf: of that sensor, sigma along x and y, px.
         weighs_numbers: whether a batch's `log_prior` changes what it reads.
+        on_gpu: whether its network runs on a GPU.
     """
 
     @property
@@ -86,6 +87,8 @@ class Engine(Protocol):
     def psf(self) -> Psf: ...
     @property
     def weighs_numbers(self) -> bool: ...
+    @property
+    def on_gpu(self) -> bool: ...
 
     def run(self, batch: CropBatch) -> Outputs:
         """The expensive part.

@@ -95,6 +95,10 @@ class ModelEngine:
     def weighs_numbers(self) -> bool:
         return self._selection is not NO_SELECTION
 
+    @property
+    def on_gpu(self) -> bool:
+        return self.runtime.on_gpu
+
     def run(self, batch: CropBatch) -> Outputs:
         """Execute the network; outputs by the names that the card gives.
 

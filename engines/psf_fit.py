@@ -45,6 +45,7 @@ class PsfFitEngine:
     runtime_name = f"numba {NUMBA_VERSION} CPU"
     sha256 = ""
     weighs_numbers = False
+    on_gpu = False
 
     def __init__(
         self,

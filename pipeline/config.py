@@ -78,6 +78,15 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How crops of several frames and streams share one run of the engine."""
 
     max_crops: Annotated[int, Meta(ge=1, le=65_536, description="crops a run, at most")] = 256
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="threads that unmix, each with an engine of its own; 0: one a core, "
+            "8 at most, and one on a GPU",
+        ),
+    ] = 0
     max_delay_ms: Annotated[
         float, Meta(ge=0, le=10_000, description="wait for a full batch at most, ms; 0: never")
     ] = 0.0

@@ -62,6 +62,10 @@ class Runtime(Protocol):
     @property
     def tolerance(self) -> float: ...
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU, of which there is one for all batches."""
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """One batch; the first axis of every array is the batch.
 

@@ -44,6 +44,10 @@ class OnnxRuntime:
     def tolerance(self) -> float:
         return 1e-4
 
+    @property
+    def on_gpu(self) -> bool:
+        return False
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         try:
             results = self._session.run(self._outputs, dict(inputs))

@@ -91,6 +91,10 @@ class TorchRuntime:
     def tolerance(self) -> float:
         return TOLERANCE[self._precision]
 
+    @property
+    def on_gpu(self) -> bool:
+        return self._device.type == "cuda"
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         number = batch_size("torch", inputs, self._shapes)
         with self._lock:

@@ -22,6 +22,8 @@ from dscsnet.pipeline.join.tickets import Counts, State, Ticket
 from dscsnet.pipeline.messages import Detections, End, Frame, Message, Targets
 
 MILLISECOND = 1_000_000
+#: Candidates below which a batch is not shared among workers: a run costs as much as some crops.
+LEAST_SHARE = 16
 JOINED = (Frame, Detections, End)
 
 
@@ -143,15 +145,23 @@ class Joiner:
 
     # The worker's side
 
-    def take(self, timeout_s: float) -> list[Ticket]:
-        """Joined frames for one batch, streams in turn; empty when nothing came in time."""
+    def take(self, timeout_s: float, among: int = 1) -> list[Ticket]:
+        """Joined frames for one batch, streams in turn; empty when nothing came in time.
+
+        Args:
+            among: workers that have nothing to do, the caller included: it takes its share, if
+                that is worth a run of the engine.
+        """
         with self._lock:
             if not self._work.wait_for(lambda: len(self._ready) > 0, timeout_s):
                 return []
             self._wait_for_more()
             if not self._lossless:
                 self._drop_old()
-            return self._ready.pick(self._clock(), self._batch.max_crops)
+            share = self._batch.max_crops
+            if among > 1:
+                share = max(LEAST_SHARE, -(-self._ready.crops // among))
+            return self._ready.pick(self._clock(), min(share, self._batch.max_crops))
 
     def finish(self, ticket: Ticket, answer: Targets) -> None:
         """Hand in the answer of a ticket that was taken."""

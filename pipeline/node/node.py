@@ -1,6 +1,6 @@
-"""The node: it only wires. Three threads meet in the joiner:
+"""The node: it only wires. Its threads meet in the joiner:
 
-intake (sockets) -> joiner -> worker (crop, batch, engine, readout) -> joiner -> outlet (socket)
+intake (sockets) -> joiner -> workers (crop, batch, engine, readout) -> joiner -> outlet (socket)
 """
 
 import contextlib
@@ -20,27 +20,26 @@ from dscsnet.engines.cold_start import announced
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.config import EngineSettings, NodeConfig
 from dscsnet.pipeline.cropping.bad_pixels import load_bad_pixels
-from dscsnet.pipeline.cropping.cut import warm_up
 from dscsnet.pipeline.join import Joiner, Ledger, Ticket
 from dscsnet.pipeline.messages import Targets, TargetsStatus
 from dscsnet.pipeline.monitoring.health import HealthServer
 from dscsnet.pipeline.monitoring.metrics import NodeMetrics
 from dscsnet.pipeline.node.intake import Intake
 from dscsnet.pipeline.node.outlet import Outlet
+from dscsnet.pipeline.process.threads import name_thread
 from dscsnet.pipeline.recording.recorder import Recorder
 from dscsnet.pipeline.security import count_refusals
 from dscsnet.pipeline.sockets import Sender
 from dscsnet.pipeline.sockets.end import SocketEnd
 from dscsnet.pipeline.sockets.peers import await_peers
-from dscsnet.pipeline.unmix import Stages
 from dscsnet.pipeline.worker import (
+    Crew,
     EngineChange,
-    Worker,
+    WorkerPool,
     WorkerSlot,
-    engine_info,
-    fallbacks,
-    load_engine,
+    load_pool,
     plain_answer,
+    worker_number,
 )
 
 log = logging.getLogger(__name__)
@@ -80,15 +79,15 @@ class Node:
         self._failure: BaseException | None = None
         self._bad_pixels: NDArray[np.bool_] | None = None
         self._slot = WorkerSlot()
-        self._change = EngineChange(file, config, self._load_worker, self._slot)
+        self._change = EngineChange(file, config, self._load_workers, self._slot)
         self._joiner = Joiner(
             config.join, config.overload, config.batch, Ledger(), self._plain_answer
         )
+        self._crew = Crew(self._joiner, self._slot)
         self._fallbacks: Counter[tuple[str, str]] = Counter()
         self._outlet: Outlet | None = None
         self._recorder: Recorder | None = None
         self._ends: dict[str, SocketEnd] = {}
-        self._worker_seen = time.monotonic()
         self._metrics = NodeMetrics(self.snapshot)
 
     def run(self, stop: threading.Event) -> None:
@@ -174,27 +173,20 @@ class Node:
     def _start_engine(self, stack: contextlib.ExitStack) -> None:
         self._unready_reason = "loading and checking the engine"
         self._bad_pixels = load_bad_pixels(self.config.crop.bad_pixels)
-        self._slot.install(self._load_worker(self.config.engine))
+        self._slot.install(self._load_workers(self.config.engine))
         stack.callback(self._slot.close)
         log.info("engine: %s on %s", self._slot.info.model, self._slot.info.runtime)
 
-    def _load_worker(self, settings: EngineSettings) -> Worker:
-        """A worker whose engine was checked and warmed up."""
+    def _load_workers(self, settings: EngineSettings) -> WorkerPool:
         with announced(log.info):
-            engine, crop = load_engine(settings), self.config.crop
-            warm_up(engine.grid.crop_size)
-        self._fallbacks.update((each.runtime, each.cause) for each in fallbacks(engine))
-        unmixing = Stages(
-            engine,
-            merge_radius=crop.merge_radius,
-            crops_per_frame=crop.max_crops,
-            saturation=crop.saturation,
-            crops_per_run=self.config.batch.max_crops,
-            bad_pixels=self._bad_pixels,
-        )
-        worker = Worker(unmixing, engine_info(engine))
-        worker.stages.subscribe(self._metrics.observe)
-        return worker
+            pool = load_pool(
+                *(settings, self.config.batch.workers, self.config.crop),
+                crops_per_run=self.config.batch.max_crops,
+                bad_pixels=self._bad_pixels,
+                observe=self._metrics.observe,
+            )
+        self._fallbacks.update((each.runtime, each.cause) for each in pool.fallbacks)
+        return pool
 
     def _wait_for_subscribers(self, sender: Sender, stop: threading.Event) -> None:
         output, expected = self.config.output, self.config.output.expected_subscribers
@@ -212,12 +204,13 @@ class Node:
 
     def _serve(self, intake: Intake, outlet: Outlet, stop: threading.Event) -> None:
         give_up = threading.Event()
+        workers = worker_number(self.config.batch.workers)
         receiving, *draining = [
             # Daemons: an engine that hangs must not keep the process.
             threading.Thread(target=self._guard(part, stop), name=name, daemon=True)
             for name, part in (
                 ("intake", lambda: intake.run(stop)),
-                ("worker", lambda: self._work(give_up)),
+                *[("worker", lambda: self._crew.run(give_up))] * workers,
                 ("outlet", lambda: outlet.run(give_up)),
             )
         ]
@@ -248,6 +241,7 @@ class Node:
         """A part that fails stops the node: half a node would lose messages silently."""
 
         def guarded() -> None:
+            name_thread()
             try:
                 part()
             except BaseException as error:
@@ -257,21 +251,13 @@ class Node:
 
         return guarded
 
-    def _work(self, give_up: threading.Event) -> None:
-        while not self._joiner.drained() and not give_up.is_set():
-            self._worker_seen = time.monotonic()
-            tickets = self._joiner.take(0.2)
-            worker = self._slot.current()
-            if tickets:
-                worker.process(tickets, self._joiner.finish)
-
     def _dead(self) -> str | None:
         if self._failure is not None:
             return f"failed: {self._failure}"
         # Only a new process gets a lost GPU back.
         if self._slot.device_failure:
             return self._slot.device_failure
-        silent = time.monotonic() - self._worker_seen
+        silent = self._crew.silent_s()
         if self.ready.is_set() and silent > STALLED_S:
             return f"the engine has not answered for {silent:.0f} s"
         return None

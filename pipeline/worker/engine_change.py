@@ -1,13 +1,12 @@
 """Another engine takes the place of the running one, between two batches and without a pause.
 
 The configuration file is read again; its engine is loaded and checked in a process of its own, then
-loaded, checked and warmed up in a thread of this one, while the old one works on; the worker
-changes over when it comes for its next batch. What fails on the way leaves the old engine where it
-is.
+loaded, checked and warmed up in a thread of this one, once for each worker, while the old one works
+on; every batch that is taken after that is given to the new one. What fails on the way leaves the
+old engine where it is.
 """
 
 import logging
-import math
 import queue
 import threading
 import time
@@ -21,76 +20,14 @@ from dscsnet.engines.errors import DscsnetError
 from dscsnet.pipeline.config import EngineSettings, NodeConfig, load_config
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import EngineInfo
+from dscsnet.pipeline.worker.pool import WorkerPool, WorkerSlot
 from dscsnet.pipeline.worker.rehearsal import rehearse
-from dscsnet.pipeline.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-NO_ENGINE = EngineInfo(runtime="", model="", sha256="", psf_sigma=0.0)
 #: Sections and keys that a running node can change.
 LIVE_KEYS = ("engine", "log.level")
 LONGEST_REASON = 500
-
-
-class WorkerSlot:
-    """Where the worker of the engine in use is found, and where another one can be put."""
-
-    def __init__(self) -> None:
-        self._exchanged = threading.Condition()
-        self._current: Worker | None = None
-        self._next: Worker | None = None
-        self._closed = False
-
-    @property
-    def info(self) -> EngineInfo:
-        """Of the engine in use; empty texts before the first."""
-        return self._current.info if self._current else NO_ENGINE
-
-    @property
-    def psf_scale(self) -> float:
-        """Fitted over told PSF width since this engine came; NaN until enough spots were seen."""
-        return self._current.psf_drift.scale if self._current else math.nan
-
-    @property
-    def device_failure(self) -> str | None:
-        """Why the engine in use can do nothing any more, if that is so."""
-        return self._current.device_failure if self._current else None
-
-    def install(self, worker: Worker) -> None:
-        """Put in the first one."""
-        self._current = worker
-
-    def current(self) -> Worker:
-        """The one to use for the next batch; for the worker only, who then leaves any other."""
-        if self._next is not None:
-            with self._exchanged:
-                self._current, self._next = self._next or self._current, None
-                self._exchanged.notify_all()
-        assert self._current is not None, "the first one is installed before the worker starts"
-        return self._current
-
-    def exchange(self, worker: Worker) -> bool:
-        """Wait until the worker has changed over, and close the old engine.
-
-        Returns:
-            False if the slot was closed before; then the new engine is closed.
-        """
-        with self._exchanged:
-            old, self._next = self._current, worker
-            self._exchanged.wait_for(lambda: self._next is None or self._closed)
-            taken, self._next = self._next is None, None
-        left = old if taken else worker
-        if left is not None:
-            left.close()
-        return taken
-
-    def close(self) -> None:
-        """Close the engine in use; no other will be taken. More calls do nothing."""
-        with self._exchanged:
-            current, self._closed = None if self._closed else self._current, True
-            self._exchanged.notify_all()
-        if current is not None:
-            current.close()
 
 
 class ChangeState(msgspec.Struct, frozen=True):
@@ -108,15 +45,15 @@ class EngineChange:
     Args:
         file: the configuration file; None: the node was started without one.
         config: what was read from it at the start.
-        load: makes a worker that is ready for its first frame.
-        slot: where it goes.
+        load: makes workers that are ready for their first frame.
+        slot: where they go.
     """
 
     def __init__(
         self,
         file: Path | None,
         config: NodeConfig,
-        load: Callable[[EngineSettings], Worker],
+        load: Callable[[EngineSettings], WorkerPool],
         slot: WorkerSlot,
     ) -> None:
         self._file, self._config, self._load, self._slot = file, config, load, slot

@@ -1,9 +1,12 @@
 """Opens the engine that the configuration names, and checks it."""
 
 import logging
+import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+from msgspec import structs
 
 from dscsnet.engines.engine import Engine
 from dscsnet.engines.errors import ModelError
@@ -11,12 +14,51 @@ from dscsnet.engines.fitting.psf import read_samples
 from dscsnet.engines.model_engine import Fallback, ModelEngine
 from dscsnet.engines.noise_model import NoiseModel
 from dscsnet.engines.opening import open_engine
+from dscsnet.engines.runtime_names import RuntimeName
 from dscsnet.engines.runtimes import RuntimeOptions
 from dscsnet.engines.sensor import Sensor
 from dscsnet.pipeline.config import EngineSettings
 from dscsnet.pipeline.messages import EngineInfo
 
 log = logging.getLogger(__name__)
+
+
+#: Workers by default: beyond these the interpreter, which all of them share, is what limits.
+MOST_WORKERS = 8
+
+
+def worker_number(workers: int) -> int:
+    """How many `batch.workers` stands for, 0 being one a core."""
+    return workers or min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+def load_engines(settings: EngineSettings, workers: int) -> list[Engine]:
+    """One checked engine for each worker, all of the same kind.
+
+    Args:
+        workers: 0: one a core, `MOST_WORKERS` at most, and one on a GPU.
+
+    Raises:
+        ModelError: as `load_engine`.
+    """
+    number = worker_number(workers)
+    cores = len(os.sched_getaffinity(0))
+    each = structs.replace(settings, threads=settings.threads or max(1, cores // number))
+    engines = [load_engine(each)]
+    if workers == 0 and engines[0].on_gpu:
+        return engines
+    # What the first one did not find is not looked for, nor told, again.
+    found = engines[0].runtime_name.split()[0]
+    kind = found if found in get_args(RuntimeName) else settings.runtime
+    try:
+        while len(engines) < number:
+            engines.append(_opened(structs.replace(each, runtime=kind)))
+            engines[-1].check()
+    except BaseException:
+        for engine in engines:
+            engine.close()
+        raise
+    return engines
 
 
 def load_engine(settings: EngineSettings) -> Engine:
@@ -26,8 +68,25 @@ def load_engine(settings: EngineSettings) -> Engine:
         ModelError: the model is missing, altered, not for this PSF, or does not compute what it
             should.
     """
+    engine = _opened(settings)
+    if not settings.states_psf:
+        log.warning(
+            "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
+            engine.psf[0],
+        )
+    if isinstance(engine, ModelEngine) and engine.model.card.normalisation == "fixed":
+        log.warning("%s is not scale-free: frames must have the counts that it learnt", engine.name)
     try:
-        engine = open_engine(
+        engine.check()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _opened(settings: EngineSettings) -> Engine:
+    try:
+        return open_engine(
             settings.model,
             settings.runtime,
             threads=settings.threads,
@@ -43,19 +102,6 @@ def load_engine(settings: EngineSettings) -> Engine:
         )
     except ModelError as error:
         raise ModelError(f"engine: {error}") from None
-    if not settings.states_psf:
-        log.warning(
-            "engine.psf_sigma is not set: %g px is assumed; `dscsnet calibrate` measures it",
-            engine.psf[0],
-        )
-    if isinstance(engine, ModelEngine) and engine.model.card.normalisation == "fixed":
-        log.warning("%s is not scale-free: frames must have the counts that it learnt", engine.name)
-    try:
-        engine.check()
-    except BaseException:
-        engine.close()
-        raise
-    return engine
 
 
 def noise_model_of(settings: EngineSettings) -> NoiseModel:

@@ -8,6 +8,7 @@ spot: if every star is split, they agree.
 
 import logging
 import math
+import threading
 from collections import deque
 
 import numpy as np
@@ -45,9 +46,10 @@ PLACE_SIGMA, LIGHT_SIGMA = 1.0, 1.0
 
 
 class PsfDrift:
-    """Median of the fitted over the told PSF width of recent bright targets."""
+    """Median of the fitted over the told PSF width of recent bright targets; for any thread."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._singles: deque[float] = deque(maxlen=WINDOW)
         self._split: deque[float] = deque(maxlen=WINDOW)  # NaN: one target explains it worse
         self._single: deque[bool] = deque(maxlen=WINDOW)  # of the latest bright spots
@@ -56,7 +58,8 @@ class PsfDrift:
     @property
     def scale(self) -> float:
         """Fitted over told width; NaN until enough spots were seen."""
-        logs = self._telling()
+        with self._lock:
+            logs = self._telling()
         return math.exp(float(np.median(logs))) if len(logs) >= LEAST else math.nan
 
     @property
@@ -79,15 +82,19 @@ class PsfDrift:
         # Of a far too wide spot nothing may be published: over five targets, or none that fits.
         answered = (estimates.number > 0) | (estimates.doubt > 0)
         several = np.flatnonzero(bright & answered & (estimates.number != 1))
-        self._single.extend(single[bright & answered].tolist())
-        self._singles.extend(self._widths_of(np.flatnonzero(single), estimates, batch).tolist())
+        singles = self._widths_of(np.flatnonzero(single), estimates, batch).tolist()
+        split = []
         if len(several):
             several = several[:MOST_FITS]
             widths, chi2 = widths_as_one(batch.take(several))
             explained = (chi2 < estimates.chi2[several] + MOST_WORSE) | (widths > WIDEST)
-            self._split.extend(np.log(np.where(explained, widths, np.nan)).tolist())
-        if single.any() or len(several):
-            self._judge()
+            split = np.log(np.where(explained, widths, np.nan)).tolist()
+        with self._lock:  # not during the fits
+            self._single.extend(single[bright & answered].tolist())
+            self._singles.extend(singles)
+            self._split.extend(split)
+            if single.any() or len(several):
+                self._judge()
 
     def _widths_of(self, rows: NDArray[np.int64], estimates: Estimates, batch: CropBatch) -> Float:
         """ln of single targets' widths; of the farthest off without what the fit expected."""

@@ -27,15 +27,18 @@ class Worker:
     Args:
         unmixing: the engine, and how crops are cut for it.
         info: what the answers say of the engine.
+        psf_drift: told what the engine finds; others with the same engine may share it.
 
     Attributes:
         device_failure: why no batch can be inferred any more; None while all is well.
     """
 
-    def __init__(self, unmixing: Stages, info: EngineInfo) -> None:
+    def __init__(
+        self, unmixing: Stages, info: EngineInfo, psf_drift: PsfDrift | None = None
+    ) -> None:
         self.unmixing, self.info = unmixing, info
         self.stages = StageTimes()
-        self.psf_drift = PsfDrift()
+        self.psf_drift = psf_drift or PsfDrift()
         self.device_failure: str | None = None
         self._complain = RateLimitedLog(log)
 

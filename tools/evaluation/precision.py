@@ -35,7 +35,7 @@ SEED = 2024
 class HalfEvaluator:
     """A runtime that executes a model's fp16 network in numpy; slow."""
 
-    name, tolerance = "onnx reference fp16", 5e-3
+    name, tolerance, on_gpu = "onnx reference fp16", 5e-3, False
 
     def __init__(self, model: Model) -> None:
         self._network = onnx.load_model_from_string(network_bytes(model, "fp16"))

@@ -36,7 +36,7 @@ class ScipyFitEngine:
     name = "scipy-fit"
     runtime_name = f"SciPy {scipy.__version__} CPU"
     sha256 = ""
-    weighs_numbers = False
+    weighs_numbers = on_gpu = False
 
     def __init__(self) -> None:
         self._readout = PsfFitEngine()

@@ -79,6 +79,10 @@ class TensorRtRuntime:
     def tolerance(self) -> float:
         return TOLERANCE[self._settings.precision]
 
+    @property
+    def on_gpu(self) -> bool:
+        return True
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         number = batch_size("TensorRT", inputs, self._inputs)
         outputs = {

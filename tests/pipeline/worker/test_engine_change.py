@@ -20,16 +20,15 @@ import msgspec
 import numpy as np
 import pytest
 
-import dscsnet.pipeline.node.node
 import dscsnet.pipeline.worker.engine_change
+import dscsnet.pipeline.worker.pool_loading
 import dscsnet.pipeline.worker.rehearsal
 from dscsnet.engines.imaging import render
 from dscsnet.engines.model import file_sha256, load_model
 from dscsnet.engines.model_engine import ModelEngine
-from dscsnet.pipeline.config import EngineSettings, Join, Overload
+from dscsnet.pipeline.config import Batching, EngineSettings, Join, Overload
 from dscsnet.pipeline.messages import Status, Targets
 from dscsnet.pipeline.sockets import Channel, Receiver
-from dscsnet.pipeline.worker import WorkerSlot
 from dscsnet.pipeline.worker.engine_change import changed_keys
 
 Start = Callable[..., AbstractContextManager[Any]]
@@ -258,15 +257,15 @@ class Gate:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.loads: list[Any] = []
         self.open, self.reached = threading.Event(), threading.Event()
-        self._load = dscsnet.pipeline.node.node.load_engine
-        patch.setattr(dscsnet.pipeline.node.node, "load_engine", self)
+        self._load = dscsnet.pipeline.worker.pool_loading.load_engines
+        patch.setattr(dscsnet.pipeline.worker.pool_loading, "load_engines", self)
 
-    def __call__(self, settings: EngineSettings) -> Any:
+    def __call__(self, settings: EngineSettings, workers: int) -> Any:
         self.loads.append(settings.psf_sigma)
         if len(self.loads) > 1:
             self.reached.set()
             assert self.open.wait(60)
-        return self._load(settings)
+        return self._load(settings, workers)
 
 
 def test_requests_during_a_load_are_served_once_with_the_latest_file(
@@ -294,7 +293,7 @@ def test_a_stop_does_not_wait_for_an_engine_that_is_being_loaded(
     file, gate, closed = tmp_path / "node.yaml", Gate(monkeypatch), threading.Semaphore(0)
     close = ModelEngine.close
     monkeypatch.setattr(ModelEngine, "close", lambda engine: (close(engine), closed.release()))
-    with harness(file=file, engine=MLP) as node:
+    with harness(file=file, engine=MLP, batch=Batching(workers=2)) as node:
         file.write_text("engine: {model: field-mlp, psf_sigma: 0.6}")
         node.node.reload()
         assert gate.reached.wait(60)
@@ -303,7 +302,7 @@ def test_a_stop_does_not_wait_for_an_engine_that_is_being_loaded(
         assert not node.thread.is_alive()
         assert node.error is None
         gate.open.set()
-        for _ in range(2):  # the old one, and the new one that came too late
+        for _ in range(4):  # both old ones, and the new ones that came too late
             assert closed.acquire(timeout=60)
 
 
@@ -316,15 +315,15 @@ def test_the_old_engine_is_closed_and_the_drift_forgotten(
         ModelEngine, "close", lambda engine: (closed.append(engine.psf[0]), close(engine))
     )
     file = tmp_path / "node.yaml"
-    with harness(file=file, engine=MLP, **PATIENT) as node:
+    with harness(file=file, engine=MLP, batch=Batching(workers=2), **PATIENT) as node:
         answers: list[Targets] = []
         with flow(node, answers):
             pass
         assert node.node.snapshot()["psf_scale"] == pytest.approx(1, abs=0.1)
         change(node, file, "engine: {model: field-mlp, psf_sigma: 0.6}")
         assert math.isnan(node.node.snapshot()["psf_scale"])
-        assert closed == [0.5]
-    assert closed == [0.5, 0.6]
+        assert closed == [0.5, 0.5]
+    assert closed == [0.5, 0.5, 0.6, 0.6]
 
 
 def test_keys_that_need_a_restart_are_named_in_one_line(
@@ -350,43 +349,6 @@ def test_keys_that_need_a_restart_are_named_in_one_line(
     ]
     assert level == logging.WARNING
     assert changed_keys(given, wanted) == ["join.timeout_ms", "overload.max_age_ms", "log.level"]
-
-
-def test_a_slot_that_was_closed_takes_no_engine() -> None:
-    class Holder:
-        closed = 0
-
-        def close(self) -> None:
-            self.closed += 1
-
-    first, second, slot = Holder(), Holder(), WorkerSlot()
-    slot.install(first)  # type: ignore[arg-type]
-    slot.close()
-    slot.close()
-    assert not slot.exchange(second)  # type: ignore[arg-type]
-    assert (first.closed, second.closed) == (1, 1)
-
-
-def test_who_waits_for_a_change_is_told_of_the_end() -> None:
-    class Holder:
-        def __init__(self) -> None:
-            self.engine, self.closed = self, 0
-
-        def close(self) -> None:
-            self.closed += 1
-
-    first, second, slot = Holder(), Holder(), WorkerSlot()
-    slot.install(first)  # type: ignore[arg-type]
-    outcome: list[bool] = []
-    waiting = threading.Thread(target=lambda: outcome.append(slot.exchange(second)))  # type: ignore[arg-type]
-    waiting.start()
-    while slot._next is None:
-        assert waiting.is_alive()
-        time.sleep(0.001)
-    slot.close()
-    waiting.join(30)
-    assert outcome == [False]
-    assert (first.closed, second.closed) == (1, 1)
 
 
 CONFIG = """

@@ -1,6 +1,7 @@
 """What the node's engine is opened with, and what is said of it."""
 
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -145,3 +146,55 @@ def test_what_messages_say_of_an_engine() -> None:
     assert (found.runtime, found.model, found.sha256) == ("none", "played", "ab")
     assert found.psf_sigma == pytest.approx(0.6)  # the geometric mean of 0.4 and 0.9
     assert module.fallbacks(engine) == ()
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "threads", "on_gpu", "expected"),
+    [
+        (0, 4, 0, False, [1] * 4),
+        (0, 1, 0, False, [1]),
+        (0, 20, 0, False, [2] * 8),
+        (2, 4, 0, False, [2] * 2),
+        (2, 1, 0, False, [1] * 2),
+        (3, 4, 5, False, [5] * 3),
+        (0, 4, 0, True, [1]),
+        (2, 4, 0, True, [2] * 2),
+    ],
+)
+def test_each_worker_has_an_engine_and_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    cores: int,
+    threads: int,
+    on_gpu: bool,
+    expected: list[int],
+) -> None:
+    made: list[tuple[str, int]] = []
+
+    def open_engine(_: str, runtime: str, threads: int, **more: Any) -> Any:
+        made.append((runtime, threads))
+        engine = Played()
+        engine.on_gpu, engine.runtime_name = on_gpu, "torch 1.0 somewhere"  # type: ignore[attr-defined]
+        return engine
+
+    monkeypatch.setattr(module, "open_engine", open_engine)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    engines = module.load_engines(EngineSettings(psf_sigma=0.5, threads=threads), workers)
+    assert [engine.did for engine in engines] == [["check"]] * len(expected)  # type: ignore[attr-defined]
+    # What the first one was given in the end, the others are given at once.
+    runtimes = ["auto"] + ["torch"] * (len(expected) - 1)
+    assert made == list(zip(runtimes, expected, strict=True))
+
+
+def test_where_one_of_several_engines_fails_all_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engines = [Played() for _ in range(3)]
+    for engine in engines:
+        engine.on_gpu = False  # type: ignore[attr-defined]
+    engines[2].fails = True
+    left = iter(engines)
+    monkeypatch.setattr(module, "open_engine", lambda *_, **__: next(left))
+    with pytest.raises(ModelError, match="it is wrong"):
+        module.load_engines(EngineSettings(psf_sigma=0.5), 3)
+    assert [engine.did for engine in engines] == [["check", "close"]] * 3

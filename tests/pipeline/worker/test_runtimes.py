@@ -48,7 +48,7 @@ def test_what_auto_passed_over_is_counted(harness: Start, monkeypatch: pytest.Mo
 class Dying:
     """A GPU's runtime that is lost once it is told to."""
 
-    name, tolerance = "dying", 1e-4
+    name, tolerance, on_gpu = "dying", 1e-4, True
     lost = False
     calls = 0
 
