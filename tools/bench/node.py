@@ -7,9 +7,9 @@ without sockets, messages, threads or accounting: the difference is what those c
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,16 @@ import numpy as np
 
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.engines.imaging import render
-from dscsnet.pipeline.config import EngineSettings, Http, Inputs, Join, NodeConfig, Output, Overload
+from dscsnet.pipeline.config import (
+    Batching,
+    EngineSettings,
+    Http,
+    Inputs,
+    Join,
+    NodeConfig,
+    Output,
+    Overload,
+)
 from dscsnet.pipeline.messages import Detections, Frame, Message, Targets, new_epoch
 from dscsnet.pipeline.recording.settings import Recording
 from dscsnet.pipeline.sockets import Channel, Receiver, Sender
@@ -30,6 +39,10 @@ DISTINCT_FRAMES = 8
 START_S = 180.0
 ANSWER_S = 30.0
 PERCENTILES = (50, 90, 99, 100)
+#: Threads of the node; then those of ZeroMQ, and the runtime's and all others.
+PARTS = ("intake", "worker", "outlet")
+NETWORK, OTHER = "network", "other"
+MOST_STREAMS = 10_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ class NodeSpeed:
         latency_ms: p50, p90, p99 and the maximum from sending the detections to the answer in
             hand, at `rate_hz`, the frame having been sent just before.
         overhead_ms: median time in the node outside the join's wait and the engine's run.
+        cpu_us: processor time of a frame at that throughput, by part of the node.
     """
 
     candidates: int
@@ -50,6 +64,7 @@ class NodeSpeed:
     rate_hz: float
     latency_ms: tuple[float, ...]
     overhead_ms: float
+    cpu_us: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,20 +111,32 @@ def make_load(candidates: int, seed: int = 0, shape: tuple[int, int] = SHAPE) ->
 
 
 def bench_node(
-    model: str, candidates: tuple[int, ...], *, frames: int, threads: int
+    model: str,
+    candidates: tuple[int, ...],
+    *,
+    frames: int,
+    threads: int,
+    workers: int = 0,
+    streams: int = 1,
 ) -> Iterator[NodeSpeed]:
-    """One result for each number of candidates."""
+    """One result for each number of candidates.
+
+    Args:
+        workers: `batch.workers`.
+        streams: in which frames are sent in turn for the throughput; the latency is that of one.
+    """
     for number in candidates:
         load = make_load(number)
         loop = _plain_loop(model, load, frames, threads)
-        with running_node(model, "lossless", threads) as chain:
-            fast = chain.throughput(load, frames)
+        with running_node(model, "lossless", threads, workers=workers) as chain:
+            fast = chain.throughput(load, frames, streams)
+            cpu_us = chain.cpu_us
         rate = min(50.0, 0.3 * fast)
-        with running_node(model, "live", threads) as chain:
+        with running_node(model, "live", threads, workers=workers) as chain:
             chain.paced(load, 20, rate)
             latency, overhead = chain.paced(load, frames, rate)
         spread = tuple(float(v) for v in np.percentile(latency, PERCENTILES))
-        yield NodeSpeed(number, fast, loop, rate, spread, overhead)
+        yield NodeSpeed(number, fast, loop, rate, spread, overhead, cpu_us)
 
 
 class Chain:
@@ -121,22 +148,28 @@ class Chain:
         detections: Sender,
         targets: Receiver,
         cpu_seconds: Callable[[], float],
+        thread_seconds: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._frames, self._detections, self._targets = frames, detections, targets
-        self.cpu_seconds = cpu_seconds
+        self.cpu_seconds, self._thread_seconds = cpu_seconds, thread_seconds
+        self.cpu_us: dict[str, float] = {}
 
-    def throughput(self, load: Load, frames: int) -> float:
-        """Frames a second, sent as fast as the node takes them; a tenth before is not timed."""
+    def throughput(self, load: Load, frames: int, streams: int = 1) -> float:
+        """Frames a second, sent as fast as the node takes them; a tenth before is not timed.
+
+        Afterwards `cpu_us` holds the node's processor time of a frame, by its parts.
+        """
         warm = max(1, frames // 10)
-        sender = threading.Thread(target=self._send_all, args=(load, frames + warm))
+        sender = threading.Thread(target=self._send_all, args=(load, frames + warm, streams))
         sender.start()
         for _ in range(warm):
             self._answer()
-        started = time.perf_counter()
+        before, started = self._thread_seconds(), time.perf_counter()
         for _ in range(frames):
             self._answer()
-        elapsed = time.perf_counter() - started
+        elapsed, after = time.perf_counter() - started, self._thread_seconds()
         sender.join()
+        self.cpu_us = cpu_by_part(before, after, frames)
         return frames / elapsed
 
     def paced(self, load: Load, frames: int, rate_hz: float) -> tuple[np.ndarray, float]:
@@ -154,10 +187,12 @@ class Chain:
             overhead.append((timing.total - timing.join - timing.infer) / 1e6)
         return np.array(latency), float(np.median(overhead))
 
-    def _send_all(self, load: Load, frames: int) -> None:
+    def _send_all(self, load: Load, frames: int, streams: int) -> None:
         epoch = new_epoch()
-        for frame_id in range(frames):
-            frame, detections = load.messages("bench", epoch, frame_id)
+        for number in range(frames):
+            frame_id, stream = divmod(number, streams)
+            name = f"bench{stream}" if stream else "bench"
+            frame, detections = load.messages(name, epoch, frame_id)
             self._frames.send(frame)
             self._detections.send(detections)
 
@@ -170,18 +205,35 @@ class Chain:
         return message
 
 
+def cpu_by_part(
+    before: Mapping[str, float], after: Mapping[str, float], frames: int
+) -> dict[str, float]:
+    """Processor time of a frame, microseconds, by part of the node.
+
+    Args:
+        before, after: seconds by the names of threads.
+    """
+    parts = dict.fromkeys((*PARTS, NETWORK, OTHER), 0.0)
+    for thread, seconds in after.items():
+        part = thread if thread in PARTS else NETWORK if thread.startswith("ZMQbg") else OTHER
+        parts[part] += (seconds - before.get(thread, 0.0)) * 1e6 / frames
+    return parts
+
+
 @contextmanager
 def running_node(
     model: str,
     mode: str,
     threads: int,
     *,
+    workers: int = 0,
     record: Recording | None = None,
     protect: Callable[[Channel], Channel] = lambda plain: plain,
 ) -> Iterator[Chain]:
     """A node process on free ports, ready, with a recorder if one is given.
 
     Args:
+        workers: `batch.workers`.
         protect: applied to every end of its channels.
     """
     endpoints = [f"tcp://127.0.0.1:{port}" for port in free_ports(3)]
@@ -192,7 +244,8 @@ def running_node(
             detections=protect(Channel(endpoints[1], bind=False, high_water_mark=64)),
         ),
         output=Output(targets=protect(Channel(endpoints[2], bind=True)), wait_s=60),
-        join=Join(timeout_ms=10_000),
+        join=Join(timeout_ms=10_000, max_streams=MOST_STREAMS),
+        batch=Batching(workers=workers),
         overload=Overload(mode="lossless" if lossless else "live", max_age_ms=10_000),
         engine=EngineSettings(model=model, threads=threads, psf_sigma=BENCH_PSF_SIGMA),
         record=record or Recording(),
@@ -212,7 +265,11 @@ def running_node(
         programs.start("node", "pipeline", "node", "-c", str(file))
         if not (frames.wait_for_peers(1, START_S) and detections.wait_for_peers(1, START_S)):
             raise programs.failure("node", f"did not get ready within {START_S:g} s")
-        yield Chain(frames, detections, targets, lambda: programs.cpu_seconds("node"))
+        yield Chain(
+            *(frames, detections, targets),
+            cpu_seconds=lambda: programs.cpu_seconds("node"),
+            thread_seconds=lambda: programs.thread_seconds("node"),
+        )
         programs.stop()
 
 

@@ -19,6 +19,12 @@ def bench(
     threads: Annotated[
         int, typer.Option(min=0, help="CPU threads of the node's engine; 0: one a core.")
     ] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Workers of the node; 0: one a core.")
+    ] = 0,
+    streams: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Streams that share the node's throughput.")
+    ] = 1,
     candidates: Annotated[
         list[int] | None, typer.Option(min=1, max=1000, help="Candidates a frame; repeatable.")
     ] = None,
@@ -43,7 +49,7 @@ def bench(
         return
     _bench_engine(console, model)
     if not engine_only:
-        _bench_node(console, model, chosen, frames, threads)
+        _bench_node(console, model, chosen, frames, threads, workers, streams)
 
 
 def _bench_engine(console: Console, model: str) -> None:
@@ -59,16 +65,26 @@ def _bench_engine(console: Console, model: str) -> None:
 
 
 def _bench_node(
-    console: Console, model: str, candidates: tuple[int, ...], frames: int, threads: int
+    console: Console,
+    model: str,
+    candidates: tuple[int, ...],
+    frames: int,
+    threads: int,
+    workers: int,
+    streams: int,
 ) -> None:
     from dscsnet.tools.bench.node import bench_node
 
+    told = f"{workers or 'one a core'} workers, {streams} stream{'s' * (streams > 1)}"
+    cpu = Table("spots", title="Processor time of a frame at that throughput, us", box=None)
     table = Table(
         *("spots", "frames/s", "loop/s", "at Hz", "p50 ms", "p90", "p99", "max", "overhead"),
-        title="Node: 640x512 16-bit frames",
+        title=f"Node: 640x512 16-bit frames, {told}",
         box=None,
     )
-    for node in bench_node(model, candidates, frames=frames, threads=threads):
+    for node in bench_node(
+        *(model, candidates), frames=frames, threads=threads, workers=workers, streams=streams
+    ):
         table.add_row(
             str(node.candidates),
             f"{node.frames_per_s:.0f}",
@@ -77,12 +93,19 @@ def _bench_node(
             *(f"{value:.2f}" for value in node.latency_ms),
             f"{node.overhead_ms:.2f}",
         )
+        if not cpu.rows:
+            for part in (*node.cpu_us, "all"):
+                cpu.add_column(part)
+        shares = (*node.cpu_us.values(), sum(node.cpu_us.values()))
+        cpu.add_row(str(node.candidates), *(f"{share:.0f}" for share in shares))
     console.print(table)
+    console.print(cpu)
     console.print(
         "spots: candidates a frame, none near another; frames/s: lossless, as fast as it goes; "
         "loop/s: the same work in a plain loop without sockets; p50 to max: detections sent to "
         "answer received, ms, the frame sent just before; overhead: median ms in the node outside "
-        "the engine's run and the wait for the other part",
+        "the engine's run and the wait for the other part; intake: receive, decode, join; worker: "
+        "crops to answers; outlet: encode, send; network: ZeroMQ; other: the runtime's own threads",
         soft_wrap=True,
     )
 

@@ -103,6 +103,16 @@ class Programs:
         user, system = status.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
+    def thread_seconds(self, name: str) -> dict[str, float]:
+        """Return the processor time of a running program's threads, s, by their names."""
+        total: dict[str, float] = {}
+        for task in Path(f"/proc/{self._running[name].pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # it may have ended
+                thread = (task / "comm").read_text().strip()
+                seconds = int((task / "schedstat").read_text().split()[0]) * 1e-9
+                total[thread] = total.get(thread, 0.0) + seconds
+        return total
+
     def check(self, may_end: Collection[str] = ()) -> None:
         """Raise ProgramError where one has failed, or ended although it is not in `may_end`."""
         for name, process in self._running.items():

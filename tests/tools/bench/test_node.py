@@ -164,8 +164,9 @@ class PlayedChain:
         self.cpu += 0.3 if self.what[1] == "on" else 0.2
         return self.cpu
 
-    def throughput(self, load: Any, frames: int) -> float:
-        self.asked.append((*self.what, "throughput", frames))
+    def throughput(self, load: Any, frames: int, streams: int = 1) -> float:
+        self.asked.append((*self.what, "throughput", frames, *([streams] if streams > 1 else [])))
+        self.cpu_us = {"intake": 10.0 * streams}
         return self.speed * (0.8 if self.what[1] == "on" else 1)
 
     def paced(self, load: Any, frames: int, rate: float) -> tuple[np.ndarray, float]:
@@ -176,13 +177,13 @@ class PlayedChain:
 
 @pytest.fixture(name="played")
 def _played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    played = SimpleNamespace(asked=[], speed=100.0)
+    played = SimpleNamespace(asked=[], speed=100.0, workers=0)
 
     @contextlib.contextmanager
     def running(
-        model: str, mode: str, threads: int, record: Recording | None = None
+        model: str, mode: str, threads: int, record: Recording | None = None, workers: int = 0
     ) -> Iterator[PlayedChain]:
-        assert (model, threads) == ("m", 3)
+        assert (model, threads, workers) == ("m", 3, played.workers)
         yield PlayedChain(played.asked, mode, played.speed, record is not None)
 
     for module in (bench_node, bench_recorder):
@@ -206,6 +207,31 @@ def test_latency_is_measured_at_no_more_than_a_third_of_the_throughput(
         ("lossless", "off", "throughput", 40),
         ("live", "off", 20, pytest.approx(rate)),
         ("live", "off", 40, pytest.approx(rate)),
+    ]
+
+
+def test_workers_and_streams_are_those_that_were_asked_for(played: SimpleNamespace) -> None:
+    played.workers = 2
+    (found,) = bench_node.bench_node("m", (2,), frames=40, threads=3, workers=2, streams=5)
+    assert played.asked[0] == ("lossless", "off", "throughput", 40, 5)
+    assert found.cpu_us == {"intake": 50}
+
+
+def test_processor_time_is_that_of_the_timed_frames_by_part() -> None:
+    before = {"intake": 1.0, "worker": 2.0, "ZMQbg/IO/0": 0.5, "python": 3.0}
+    after = {"intake": 1.5, "worker": 4.0, "outlet": 0.1, "ZMQbg/IO/0": 0.6, "python": 3.0}
+    found = bench_node.cpu_by_part(before, {**after, "ZMQbg/Reaper": 0.1}, 1000)
+    assert found == pytest.approx(
+        {"intake": 500, "worker": 2000, "outlet": 100, "network": 200, "other": 0}
+    )
+
+
+def test_streams_take_turns_and_each_counts_its_own_frames(node: PlayedNode) -> None:
+    chain_of(node).throughput(make_load(1, shape=SHAPE), 6, 3)
+    keys = [message.key for message, _ in node.sent[::2]]
+    assert [(key.stream, key.frame_id) for key in keys] == [
+        *[("bench", 0), ("bench1", 0), ("bench2", 0)],
+        *[("bench", 1), ("bench1", 1), ("bench2", 1), ("bench", 2)],
     ]
 
 

@@ -15,6 +15,7 @@ from dscsnet.tools.bench.node import NodeSpeed
 from dscsnet.tools.bench.recorder import RecorderCost
 from dscsnet.tools.cli import new_cli
 
+CPU_US = {"intake": 51.4, "worker": 300.0}
 Asked = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 
 
@@ -30,7 +31,7 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     def node(*given: Any, **more: Any) -> Iterator[NodeSpeed]:
         asked.append(("node", given, more))
-        yield NodeSpeed(20, 111.4, 222.4, 33.4, (1.5, 2.5, 3.5, 4.5), 0.75)
+        yield NodeSpeed(20, 111.4, 222.4, 33.4, (1.5, 2.5, 3.5, 4.5), 0.75, CPU_US)
 
     def recorder(*given: Any, **more: Any) -> Iterator[RecorderCost]:
         asked.append(("recorder", given, more))
@@ -42,6 +43,9 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     monkeypatch.setattr(dscsnet.tools.bench.node, "bench_node", node)
     monkeypatch.setattr(dscsnet.tools.bench.recorder, "bench_recorder", recorder)
     return asked
+
+
+TOLD = {"workers": 0, "streams": 1}
 
 
 def bench(*arguments: str) -> Result:
@@ -62,10 +66,17 @@ def test_engine_and_node(
     result = bench("--model", "psf-fit", "--frames", "30", "--threads", "2")
     assert asked == [
         ("engine", ("psf-fit", (1, 8, 64, 256), threads), {}),
-        ("node", ("psf-fit", (1, 20, 100)), {"frames": 30, "threads": 2}),
+        ("node", ("psf-fit", (1, 20, 100)), {**TOLD, "frames": 30, "threads": 2}),
     ]
+    assert ["20", "51", "300", "351"] in rows(result)
     assert ["abacus", "64", "12,346"] in rows(result)
     assert ["20", "111", "222", "33", "1.50", "2.50", "3.50", "4.50", "0.75"] in rows(result)
+
+
+def test_other_numbers_of_workers_and_streams(asked: Asked) -> None:
+    result = bench("--workers", "2", "--streams", "64")
+    assert (asked[1][2]["workers"], asked[1][2]["streams"]) == (2, 64)
+    assert "2 workers, 64 streams" in result.output
 
 
 def test_the_engine_alone(asked: Asked) -> None:
