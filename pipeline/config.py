@@ -133,7 +133,8 @@ class EngineSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Meta(description="auto: the fastest that works here"),
     ] = "auto"
     threads: Annotated[
-        int, Meta(ge=0, le=1024, description="CPU threads of a run; 0: one a core")
+        int,
+        Meta(ge=0, le=1024, description="CPU threads of a run; 0: a worker's share of the cores"),
     ] = 0
     precision: Annotated[
         Precision, Meta(description="GPU: of the network's layers; openvino: fp16 means bf16")

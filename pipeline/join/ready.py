@@ -51,6 +51,8 @@ class ReadyTickets:
         if stream.counts().by_state[State.READY] == 1:
             del self._turns[stream]
             stream.ready.clear()  # what is left was dropped: an idle stream holds no answers
+        if self._ages and not self._tickets:
+            self._ages.clear()
 
     def older_than(self, limit_ns: int) -> Iterator[Ticket]:
         """Tickets received before this; each is to be removed before the next."""
