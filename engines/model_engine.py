@@ -43,7 +43,7 @@ class Fallback:
     """A runtime that `auto` passed over.
 
     Attributes:
-        cause: `no_driver`, `no_bf16`, `no_library`, `refused`, `golden_check`.
+        cause: `no_driver`, `no_bf16`, `no_library`, `slower`, `refused`, `golden_check`.
     """
 
     runtime: str
@@ -341,6 +341,6 @@ def _fallback(kind: str, error: Exception) -> Fallback:
     else:
         cause = "golden_check" if isinstance(error, GoldenCheckFailed) else "refused"
     # To have no GPU, or a processor without bfloat16, is no fault.
-    level = logging.INFO if cause in ("no_driver", "no_bf16") else logging.WARNING
+    level = logging.INFO if cause in ("no_driver", "no_bf16", "slower") else logging.WARNING
     log.log(level, "runtime %s is passed over: %s", kind, error)
     return Fallback(kind, cause, str(error))

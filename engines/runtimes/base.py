@@ -36,7 +36,7 @@ class Unavailable(ModelError):
     """A runtime cannot work on this machine.
 
     Attributes:
-        cause: `no_driver`, `no_bf16`, `no_library`, `refused`: what to count it as.
+        cause: `no_driver`, `no_bf16`, `no_library`, `slower`, `refused`: what to count it as.
     """
 
     def __init__(self, message: str, cause: str) -> None:

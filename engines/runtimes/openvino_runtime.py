@@ -79,6 +79,10 @@ class OpenVinoRuntime:
     def tolerance(self) -> float:
         return TOLERANCE[self._numbers]
 
+    @property
+    def on_gpu(self) -> bool:
+        return False
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         number = batch_size("openvino", inputs, self._shapes)
         pieces = range(0, max(number, 1), SIZES[-1])
