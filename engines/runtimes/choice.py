@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dscsnet.engines.errors import ModelError
+from dscsnet.engines.errors import InferenceError, ModelError
 from dscsnet.engines.model import Model
-from dscsnet.engines.runtimes.base import InferenceError, Runtime, RuntimeOptions, Unavailable
+from dscsnet.engines.runtimes.base import Runtime, RuntimeOptions, Unavailable
 from dscsnet.engines.runtimes.driver import require_driver
 
 Opener = Callable[[Model, RuntimeOptions], Runtime]
