@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import checked_kernel
 from dscsnet.pipeline.cropping.background import subtract_backgrounds
+from dscsnet.pipeline.cropping.correlation import is_correlated
 from dscsnet.pipeline.cropping.duplicates import deduplicate
 from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
+from dscsnet.pipeline.cropping.plateau import clip, plateau
 from dscsnet.pipeline.cropping.seeking import Peaks, find_peaks
+from dscsnet.pipeline.cropping.states import BAD, PADDED, SATURATED
 from dscsnet.pipeline.errors import ConfigError
 from dscsnet.pipeline.messages import SpotFlag
 
 FRAME_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 LARGEST_COUNT = 1e30  # beyond, squares do not fit float32: such pixels are bad, like infinity
 
-# What is wrong with a pixel of a crop; 0 is usable.
-_PADDED, _SATURATED, _BAD = 1, 2, 4
 _EDGE_FLAG = int(SpotFlag.EDGE)
 _SATURATED_FLAG = int(SpotFlag.SATURATED)
 _BAD_FLAG = int(SpotFlag.BAD_PIXELS)
@@ -84,7 +85,8 @@ def cut_crops(
         size: side of the crops, px, odd.
         bad_pixels: (H, W) bool, True where the sensor is known to be bad; in C order, or it is
             copied each time.
-        saturation: count at and above which a pixel is saturated.
+        saturation: count at and above which a pixel is saturated; None: not known, then pixels are
+            taken to be where spots end in a plateau.
 
     Raises:
         ValueError: the frame's type or shape, the size or the saturation is not possible.
@@ -105,6 +107,8 @@ def cut_crops(
         int(size),
     )
     _fill_bad(values, states, flags)
+    if saturation is None and (level := plateau(values, states)) < math.inf:
+        clip(values, states, flags, level)
     usable = states == 0
     above, background, enough = subtract_backgrounds(values, usable, frame.dtype.kind == "u")
     flags[~enough] |= _FAILED_FLAG
@@ -121,6 +125,15 @@ def cut_crops(
         center_x=plan.center_x,
         center_y=plan.center_y,
     )
+
+
+def has_correlated_noise(pixels: NDArray[np.generic]) -> bool:
+    """Whether a frame's noise is correlated; `cropping.correlation` says how that is told.
+
+    Args:
+        pixels: as for `cut_crops`.
+    """
+    return is_correlated(_checked_frame(pixels))
 
 
 def seek_in(
@@ -163,6 +176,7 @@ def warm_up(size: int) -> None:
         frame = np.ones((size, size), dtype)
         cut_crops(frame, plan, size=size)
         seek_in(frame)(box)
+        has_correlated_noise(frame)
     crop_index = np.zeros(2, np.int64)
     deduplicate(plan, crop_index, position, position, position)
 
@@ -237,21 +251,21 @@ def _cut(
                 value = float(frame[frame_row, frame_column])
                 state = 0
                 if frame_row != top + row or frame_column != left + column:
-                    state |= _PADDED
+                    state |= PADDED
                 # Written so that NaN is bad.
                 if not abs(value) <= LARGEST_COUNT:
-                    state |= _BAD
+                    state |= BAD
                 elif value >= saturation:
-                    state |= _SATURATED
+                    state |= SATURATED
                 if bad_pixels.size and bad_pixels[frame_row, frame_column]:
-                    state = (state | _BAD) & ~_SATURATED
+                    state = (state | BAD) & ~SATURATED
                 values[crop, row, column] = value
                 states[crop, row, column] = state
                 seen |= state
         flags[crop] = (
-            (_EDGE_FLAG if seen & _PADDED else 0)
-            | (_SATURATED_FLAG if seen & _SATURATED else 0)
-            | (_BAD_FLAG if seen & _BAD else 0)
+            (_EDGE_FLAG if seen & PADDED else 0)
+            | (_SATURATED_FLAG if seen & SATURATED else 0)
+            | (_BAD_FLAG if seen & BAD else 0)
         )
     return values, states, flags
 
@@ -269,7 +283,7 @@ def _good_mean(
         total, found = 0.0, 0
         for near_row in range(max(row - reach, 0), min(row + reach + 1, size)):
             for near_column in range(max(column - reach, 0), min(column + reach + 1, size)):
-                if not states[near_row, near_column] & _BAD:
+                if not states[near_row, near_column] & BAD:
                     total += values[near_row, near_column]
                     found += 1
         if found:
@@ -287,9 +301,9 @@ def _fill_bad(
             continue
         has_good = False
         for state in states[crop].flat:
-            has_good |= not state & _BAD
+            has_good |= not state & BAD
         for row in range(values.shape[1]):
             for column in range(values.shape[2]):
-                if states[crop, row, column] & _BAD:
+                if states[crop, row, column] & BAD:
                     mean = _good_mean(values[crop], states[crop], row, column) if has_good else 0.0
                     values[crop, row, column] = mean

@@ -49,6 +49,8 @@ class SpotFlag(enum.IntFlag):
     PSF_MISMATCH = 64
     CROWDED = 128
     NUMBER = 256
+    CORRELATED = 512
+    TRAIL = 1024
 
 
 class FrameKey(NamedTuple):

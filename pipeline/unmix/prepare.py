@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.geometry import Grid
-from dscsnet.pipeline.cropping.cut import Crops, cut_crops, seek_in
+from dscsnet.pipeline.cropping.cut import Crops, cut_crops, has_correlated_noise, seek_in
 from dscsnet.pipeline.cropping.plan import CropPlan, plan_crops
 
 
@@ -21,6 +21,7 @@ class Prepared:
         good: indices of the crops that have a usable pixel; only these are given to the engine.
         separate: the crops have no frame in common: targets stay in crop px, and none is another's.
         shape: (rows, columns) of the frame, px; of separate crops without meaning.
+        correlated: whether the noise of the frame's neighbouring pixels is.
     """
 
     id: NDArray[np.int64]
@@ -31,6 +32,7 @@ class Prepared:
     good: NDArray[np.int64]
     separate: bool = False
     shape: tuple[int, int] = (0, 0)
+    correlated: bool = False
 
     @property
     def is_blind(self) -> bool:
@@ -84,8 +86,11 @@ def prepare_frame(
         pixels, plan, size=grid.crop_size, bad_pixels=bad_pixels, saturation=saturation
     )
     numbers = np.arange(len(column_x)) if id is None else np.array(id, np.int64)
-    shape = (pixels.shape[0], pixels.shape[1])
-    return Prepared(numbers, column_x, column_y, plan, crops, _good(crops), shape=shape)
+    return Prepared(
+        *(numbers, column_x, column_y, plan, crops, _good(crops)),
+        shape=(pixels.shape[0], pixels.shape[1]),
+        correlated=has_correlated_noise(pixels),
+    )
 
 
 def prepare_stack(crops: NDArray[np.generic], *, grid: Grid, saturation: float | None) -> Prepared:

@@ -9,6 +9,7 @@ from dscsnet.engines.geometry import Grid
 from dscsnet.pipeline.cropping.duplicates import deduplicate
 from dscsnet.pipeline.messages import SpotFlag
 from dscsnet.pipeline.unmix.columns import Result, SpotColumns, TargetColumns
+from dscsnet.pipeline.unmix.frame_doubts import FEWEST_TRAILS, trailed
 from dscsnet.pipeline.unmix.prepare import Prepared
 
 #: A number of targets less probable than this is flagged.
@@ -55,7 +56,15 @@ def result_of(prepared: Prepared, estimates: Estimates, grid: Grid) -> Result:
         sigma_y=estimates.sigma_y[rows],
         sigma_intensity=estimates.sigma_intensity[rows],
     )
-    return Result(_spots(prepared, spot[estimates.likely[rows]], estimates), targets)
+    spots = _spots(prepared, spot[estimates.likely[rows]], estimates)
+    several = spots.count > 1
+    if prepared.correlated:
+        spots.flags[several] |= np.uint32(SpotFlag.CORRELATED)
+    if not prepared.separate and several.sum() >= FEWEST_TRAILS:
+        likely = targets.take(estimates.likely[rows])
+        where = likely.spot, likely.x, likely.y, likely.intensity
+        spots.flags[trailed(*where, len(several))] |= np.uint32(SpotFlag.TRAIL)
+    return Result(spots, targets)
 
 
 def _published(prepared: Prepared, estimates: Estimates, x: Float, y: Float) -> NDArray[np.int64]:

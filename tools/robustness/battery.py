@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from dscsnet.engines.fitting.psf import read_samples
 from dscsnet.pipeline.config import load_config
 from dscsnet.pipeline.sources import open_source
 from dscsnet.pipeline.unmix import Unmixer
@@ -98,5 +99,5 @@ def calibrated(situation: Situation, seed: int) -> tuple[Any, dict[str, Any]]:
         settings: dict[str, Any] = {"psf_error": engine.psf_error, "gain": engine.gain}
         if engine.psf_file is not None:
             settings["oversampling"] = engine.psf_oversampling
-            return np.load(engine.psf_file), settings
+            return read_samples(engine.psf_file), settings
     return engine.psf_ellipse or sensor.psf, settings

@@ -12,6 +12,8 @@ from dscsnet.tools.measures.matching import match_points
 from dscsnet.tools.robustness.bound import position_bound
 from dscsnet.tools.robustness.scenes import Scene, Situation
 
+#: What says that a spot's targets may be wrong.
+DOUBTFUL = SpotFlag.NOT_CONVERGED | SpotFlag.NUMBER | SpotFlag.CORRELATED | SpotFlag.TRAIL
 #: A published target farther than this from every true one is false, px.
 NEAR = 0.5
 
@@ -24,7 +26,7 @@ class Row:
         right: spots with the right number of targets.
         false: published targets a spot that are no true one's within 0.5 px.
         silent: spots that are wrong (number, or a false target) and not flagged.
-        flagged: spots flagged `NOT_CONVERGED` or `NUMBER`.
+        flagged: spots flagged `NOT_CONVERGED`, `NUMBER`, `CORRELATED` or `TRAIL`.
         outside: targets published more than half a pixel outside the frame.
         rms: of the position errors along one axis, px, in spots with the right number.
         over_bound: the same over the Cramér-Rao bound.
@@ -64,7 +66,7 @@ def measure(unmixer: Unmixer, model: str, situation: Situation, scene: Scene) ->
     right = result.spots.count == situation.targets
     pairs = _pairs(scene, result)
     false = np.bincount(np.delete(result.targets.spot, pairs[:, 1]), minlength=len(right))
-    flagged = (result.spots.flags & (SpotFlag.NOT_CONVERGED | SpotFlag.NUMBER)) > 0
+    flagged = (result.spots.flags & DOUBTFUL) > 0
     height, width = scene.pixels.shape
     outside = _outside(result.targets.x, width) | _outside(result.targets.y, height)
     spot = pairs[:, 0] // situation.targets

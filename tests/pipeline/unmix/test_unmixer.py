@@ -171,7 +171,8 @@ def test_the_same_target_in_two_crops_is_given_in_both(unmixer: dscsnet.Unmixer)
     noise = np.random.default_rng(1).normal(0, 3, crop.shape)
     found = unmixer.crops(np.stack([crop + noise] * 2).astype(np.float32))
     assert found.targets.spot.tolist() == [0, 1]
-    assert found.targets.x[0] == found.targets.x[1]
+    # A network's rows differ in the last bits by their place in the batch.
+    assert found.targets.x[0] == pytest.approx(found.targets.x[1], abs=1e-6)
 
 
 def test_crops_without_a_usable_pixel_are_flagged(unmixer: dscsnet.Unmixer) -> None:
