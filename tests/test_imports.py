@@ -50,6 +50,7 @@ ROOMS = {
         field robustness
         export
         evaluation gpu
+        peers
         commands
         cli
     """,

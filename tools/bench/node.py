@@ -200,7 +200,7 @@ class Chain:
         message: Message | None = self._targets.receive(int(ANSWER_S * 1000))
         if message is None:
             raise DscsnetError(f"the node gave no answer within {ANSWER_S:g} s")
-        if not isinstance(message, Targets) or message.status != "ok":
+        if not isinstance(message, Targets) or message.status not in ("ok", "empty"):
             raise DscsnetError(f"unexpected answer: {getattr(message, 'reason', message)}")
         return message
 

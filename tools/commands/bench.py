@@ -29,6 +29,9 @@ def bench(
         list[int] | None, typer.Option(min=1, max=1000, help="Candidates a frame; repeatable.")
     ] = None,
     engine_only: Annotated[bool, typer.Option("--engine-only", help="Leave out the node.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Only other people's ways, beside ours: minutes.")
+    ] = False,
     recorder: Annotated[
         bool,
         typer.Option("--recorder", help="Only what recording costs the node: off, on, off ..."),
@@ -44,6 +47,11 @@ def bench(
     console = Console()
     console.print(describe(), highlight=False, soft_wrap=True)
     chosen = tuple(candidates or (1, 20, 100))
+    if peers:
+        from dscsnet.tools.commands.peers import print_peers
+
+        print_peers(console, model, frames)
+        return
     if recorder:
         _bench_recorder(console, model, chosen, frames, threads, rounds, compression)
         return

@@ -51,6 +51,7 @@ def _notes(protocol: Path, crops: int, seed: int) -> str:
         f"exactly; cells above {THRESHOLD:g} counts are targets, their counts the score.\n"
         "The simulator stands in for CSIST-100K. The paper's figures are of that data set, after "
         "250 epochs of 80,000 crops; ours were trained as the budget says.\n"
-        f"crops/s: PyTorch {torch.__version__}, eager, batch 64, one thread, this run.\n"
+        f"crops/s: of processor time; PyTorch {torch.__version__}, eager, batch 64, one thread, "
+        "this run.\n"
         f"{describe()}"
     )

@@ -13,7 +13,7 @@ import torch
 from dscsnet.engines.geometry import Grid
 from dscsnet.engines.networks.offgrid import OffGridConfig
 from dscsnet.pipeline.errors import ConfigError
-from dscsnet.tools.bench.engine import rate
+from dscsnet.tools.bench.in_turn import speeds_in_turn
 from dscsnet.tools.measures.average_precision import AveragePrecision, Points, average_precision
 from dscsnet.tools.measures.complexity import multiply_accumulates, parameters
 from dscsnet.tools.references.grid_methods import (
@@ -34,6 +34,8 @@ from dscsnet.tools.training.checkpoint import CHECKPOINT, TrainedRun, read_run
 THRESHOLD = 50.0
 BATCH = 64
 FIT_STARTS = 20
+ISTA_NAME = f"ISTA, {ITERATIONS} iterations, l1 weight {L1_WEIGHT:g}"
+FIT_NAME = f"PSF fit, {FIT_STARTS} starts, intensity range known"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Entry:
     """One method of the comparison.
 
     Attributes:
-        crops_per_s: on one thread; None where it makes no sense.
+        crops_per_s: of processor time; None where it makes no sense.
         measured_on: crops, the first ones of the common set.
         cost: None for a method that learns nothing.
         published: the paper's figures of the same method, if there are any.
@@ -123,12 +125,11 @@ def _classical(
     grid, sigma = Grid(protocol.crop_size), protocol.psf_sigma
     true, number = true_points(scenes), len(scenes.crops)
     tell("ISTA: measuring")
-    started = time.perf_counter()
+    started = time.process_time()
     parts = [ista(part, grid, sigma).numpy() for part in scenes.crops.split(BATCH)]
-    speed = number / (time.perf_counter() - started)
+    speed = number / (time.process_time() - started)
     found = Points.from_grids(np.concatenate(parts), THRESHOLD, grid)
-    name = f"ISTA, {ITERATIONS} iterations, l1 weight {L1_WEIGHT:g}"
-    yield Entry(name, average_precision(found, true), speed, number, published=ISTA)
+    yield Entry(ISTA_NAME, average_precision(found, true), speed, number, published=ISTA)
     yield _fit(scenes, protocol, fitted, tell)
     for ranking in RANKINGS:
         points = oracle_points(scenes, grid, ranking)
@@ -139,20 +140,23 @@ def _classical(
 def _fit(scenes: Scenes, protocol: CropProtocol, number: int, tell: Callable[[str], None]) -> Entry:
     tell(f"PSF fit: measuring on {number} crops")
     first = Scenes(**{name: values[:number] for name, values in vars(scenes).items()})
-    pixels = first.crops.double().numpy()
-    settings: dict[str, Any] = {
+    pixels, settings = first.crops.double().numpy(), fit_settings(protocol, first)
+    fit_crops(pixels[:1], **settings)  # compiles
+    started = time.process_time()
+    found = fit_crops(pixels, **settings)
+    speed = number / (time.process_time() - started)
+    return Entry(FIT_NAME, average_precision(found, true_points(first)), speed, number)
+
+
+def fit_settings(protocol: CropProtocol, scenes: Scenes) -> dict[str, Any]:
+    """What `fit_crops` is told of the scenes."""
+    return {
         "sigma": protocol.psf_sigma,
-        "noise": math.hypot(ROUNDING, float(first.noise.mean())),
+        "noise": math.hypot(ROUNDING, float(scenes.noise.mean())),
         "intensity": protocol.intensity,
         "most": protocol.targets[1],
         "starts": FIT_STARTS,
     }
-    fit_crops(pixels[:1], **settings)  # compiles
-    started = time.perf_counter()
-    found = fit_crops(pixels, **settings)
-    speed = number / (time.perf_counter() - started)
-    name = f"PSF fit, {FIT_STARTS} starts, intensity range known"
-    return Entry(name, average_precision(found, true_points(first)), speed, number)
 
 
 @torch.inference_mode()
@@ -162,10 +166,11 @@ def _measure(run: TrainedRun, scenes: Scenes) -> Entry:
     assert not isinstance(network, OffGridConfig), "left out by its caller"
     found = Points.from_grids(np.concatenate(parts), THRESHOLD, network.grid)
     batch = scenes.crops[torch.arange(BATCH) % len(scenes.crops)]
+    speeds = speeds_in_turn({run.config.name: lambda: run.model(batch)}, BATCH)
     return Entry(
         run.config.name,
         average_precision(found, true_points(scenes)),
-        rate(lambda: run.model(batch), BATCH),
+        speeds[run.config.name].cpu,
         len(scenes.crops),
         Cost(
             parameters(run.model.network),

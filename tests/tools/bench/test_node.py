@@ -128,6 +128,13 @@ def test_throughput_leaves_out_the_first_tenth(node: PlayedNode, frames: int, wa
     assert len({message.key.epoch for message, _ in node.sent}) == 1
 
 
+def test_frames_without_candidates_have_empty_answers(node: PlayedNode) -> None:
+    node.status = "empty"
+    load = make_load(0, shape=SHAPE)
+    assert (load.x, load.y) == ([], [])
+    assert chain_of(node).throughput(load, 5) == pytest.approx(100)
+
+
 def test_latency_is_from_the_detections_to_the_answer_at_the_rate(node: PlayedNode) -> None:
     latency, overhead = chain_of(node).paced(make_load(1, shape=SHAPE), 5, 20.0)
     np.testing.assert_allclose(latency, 10)

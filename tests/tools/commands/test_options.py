@@ -44,7 +44,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "picture.picture": {},
     "bench.bench": {
         **{"model": MODEL, "frames": 300, "threads": 0, "engine_only": False},
-        **{"recorder": False, "rounds": 5, "compression": "none", "workers": 0, "streams": 1},
+        **{"recorder": False, "rounds": 5, "compression": "none"},
+        **{"workers": 0, "streams": 1, "peers": False},
     },
     "soak.soak": {
         **{"minutes": 60.0, "out": Path("soak"), "candidates": 20, "model": MODEL, "every": 10.0},

@@ -50,7 +50,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _measured(runs: Path) -> tuple[list[Entry], list[str]]:
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dscsnet.tools.bench.engine.SECONDS", 0.01)
+        patch.setattr("dscsnet.tools.bench.in_turn.SECONDS", 0.01)
         entries = compare(
             find_runs([runs]),
             protocol=PROTOCOL,
@@ -158,7 +158,7 @@ def test_the_papers_row_is_that_of_the_method(config: NetworkConfig, cso_map: fl
 def test_command_writes_markdown(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("dscsnet.tools.bench.engine.SECONDS", 0.01)
+    monkeypatch.setattr("dscsnet.tools.bench.in_turn.SECONDS", 0.01)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_bytes(msgspec.yaml.encode(read_run(runs / "small").config))
     target = tmp_path / "deep" / "table.md"
