@@ -24,8 +24,8 @@ REFERENCES = (
 NEEDED, GET = ("torch", "onnx", "onnxscript", "safetensors"), "pip install 'dscsnet[train]'"
 NOTE = (
     "batches of 64 crops of 11 x 11 px, one thread; ours on ONNX Runtime, the whole chain with "
-    "fits and readout; the others are our implementations with random weights, which take as long "
-    "as trained ones; they answer with cells of a grid, the PSF fit excepted"
+    "fits and readout; the others are our implementations, networks with random weights, which "
+    "change no operation; they answer with cells of a grid, the PSF fit excepted"
 )
 
 
