@@ -12,11 +12,11 @@ from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import checked_kernel
 
 #: Samples along each axis of a frame.
-SAMPLES = 1024
+SAMPLES = 512
 #: Variance of the third differences of neighbours over that of every other pixel, below which noise
 #: is correlated: 4 standard errors of so many samples. Of white noise both are alike, and clouds
 #: leave nothing in either.
-LEAST_RATIO = 0.75
+LEAST_RATIO = 0.65
 #: Values beyond so many medians of the absolute ones, 3 sigma, belong to targets, not to noise.
 CLIP = 4.45
 #: Below this variance, squared counts, whole numbers have no noise to speak of.

@@ -21,7 +21,7 @@ class Prepared:
         good: indices of the crops that have a usable pixel; only these are given to the engine.
         separate: the crops have no frame in common: targets stay in crop px, and none is another's.
         shape: (rows, columns) of the frame, px; of separate crops without meaning.
-        correlated: whether the noise of the frame's neighbouring pixels is.
+        pixels: of the frame, (H, W); None of separate crops.
     """
 
     id: NDArray[np.int64]
@@ -32,7 +32,12 @@ class Prepared:
     good: NDArray[np.int64]
     separate: bool = False
     shape: tuple[int, int] = (0, 0)
-    correlated: bool = False
+    pixels: NDArray[np.generic] | None = None
+
+    @property
+    def has_correlated_noise(self) -> bool:
+        """Whether the noise of the frame's neighbouring pixels is correlated."""
+        return self.pixels is not None and has_correlated_noise(self.pixels)
 
     @property
     def is_blind(self) -> bool:
@@ -89,7 +94,7 @@ def prepare_frame(
     return Prepared(
         *(numbers, column_x, column_y, plan, crops, _good(crops)),
         shape=(pixels.shape[0], pixels.shape[1]),
-        correlated=has_correlated_noise(pixels),
+        pixels=pixels,
     )
 
 

@@ -58,7 +58,7 @@ def result_of(prepared: Prepared, estimates: Estimates, grid: Grid) -> Result:
     )
     spots = _spots(prepared, spot[estimates.likely[rows]], estimates)
     several = spots.count > 1
-    if prepared.correlated:
+    if several.any() and prepared.has_correlated_noise:
         spots.flags[several] |= np.uint32(SpotFlag.CORRELATED)
     if not prepared.separate and several.sum() >= FEWEST_TRAILS:
         likely = targets.take(estimates.likely[rows])
