@@ -262,7 +262,7 @@ def running_node(
     ):
         file = Path(folder) / "node.yaml"
         file.write_bytes(msgspec.yaml.encode(config))
-        programs.start("node", "pipeline", "node", "-c", str(file))
+        programs.start("node", "dscsnet.pipeline", "node", "-c", str(file))
         if not (frames.wait_for_peers(1, START_S) and detections.wait_for_peers(1, START_S)):
             raise programs.failure("node", f"did not get ready within {START_S:g} s")
         yield Chain(

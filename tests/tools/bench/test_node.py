@@ -303,7 +303,7 @@ class PlayedPrograms:
 
     def __exit__(self, *_: object) -> None: ...
     def start(self, name: str, module: str, *arguments: str) -> None:
-        assert (name, module, arguments[:2]) == ("node", "pipeline", ("node", "-c"))
+        assert (name, module, arguments[:2]) == ("node", "dscsnet.pipeline", ("node", "-c"))
         type(self).started = load_config(Path(arguments[2]))
 
     def failure(self, name: str, what: str) -> DscsnetError:
