@@ -178,9 +178,9 @@ def run_demo(settings: DemoSettings, progress: Progress, stop: threading.Event) 
     ):
         progress.phase("starting simulator, detector and node")
         for name, module, command in (
-            ("node", "pipeline", "node"),
-            ("detector", "detector_stub", "detector"),
-            ("simulator", "detector_stub", "simulate"),
+            ("node", "dscsnet.pipeline", "node"),
+            ("detector", "dscsnet.detector_stub", "detector"),
+            ("simulator", "dscsnet.detector_stub", "simulate"),
         ):
             file = settings.output / f"{name}.yaml"
             programs.start(name, module, command, "-c", str(file))

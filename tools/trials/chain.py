@@ -62,7 +62,7 @@ class Setting:
     max_age_ms: float = Overload().max_age_ms
     record: bool = False
     node: dict[str, Any] = field(default_factory=dict)
-    module: str = "pipeline"
+    module: str = "dscsnet.pipeline"
 
 
 class Chain:

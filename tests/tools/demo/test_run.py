@@ -267,9 +267,9 @@ def test_a_run_from_its_start_to_its_end(
     assert told.phases == ["starting simulator, detector and node", "stopping all three"]
     started = [(name, module) for name, module, *_ in PlayedPrograms.deeds[1:4]]
     assert started == [
-        ("node", "pipeline"),
-        ("detector", "detector_stub"),
-        ("simulator", "detector_stub"),
+        ("node", "dscsnet.pipeline"),
+        ("detector", "dscsnet.detector_stub"),
+        ("simulator", "dscsnet.detector_stub"),
     ]
     for (_, _, command, option, file), name in zip(
         PlayedPrograms.deeds[1:4], ("node", "detector", "simulate"), strict=True

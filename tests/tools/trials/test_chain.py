@@ -129,7 +129,7 @@ def test_the_parts_fit_together(tmp_path: Path, mode: Any, timeout: float) -> No
     with Chain(tmp_path, setting) as chain:
         programs: Any = chain._programs
         node, detector, camera = programs.started
-        assert node == ("node-1", "pipeline", "node", "-c", str(tmp_path / "node.yaml"))
+        assert node == ("node-1", "dscsnet.pipeline", "node", "-c", str(tmp_path / "node.yaml"))
         assert [detector[0], camera[0]] == ["detector-2", "camera-3"]
         config = load_config(tmp_path / "node.yaml")
         assert config == chain.config
@@ -169,7 +169,7 @@ def test_defaults_of_a_setting() -> None:
     )
     assert (usual.life_frames, usual.jump_s, usual.empty_every, usual.missing_every) == (0,) * 4
     assert usual.max_age_ms == Overload().max_age_ms
-    assert (usual.record, usual.module) == (False, "pipeline")
+    assert (usual.record, usual.module) == (False, "dscsnet.pipeline")
 
 
 def test_a_recording_is_one_file_and_sections_of_ones_own_win(tmp_path: Path) -> None:
