@@ -2,6 +2,8 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from dscsnet.engines.array_types import Float
 from dscsnet.pipeline.config import load_config
 from dscsnet.pipeline.worker.engine_loading import sensor_of
 from dscsnet.tools.calibration import other_form, report
+from dscsnet.tools.calibration.fit import ALL, INTENSITY, SpotFits, X, Y
 from dscsnet.tools.calibration.forms import (
     fill_forms,
     fill_image,
@@ -18,8 +21,11 @@ from dscsnet.tools.calibration.forms import (
     normal_matrix,
     sample,
 )
+from dscsnet.tools.calibration.mean_spot import mean_of_sampled
 from dscsnet.tools.calibration.result import SampledFit, Windows
 from dscsnet.tools.calibration.sampled import fit_sampled
+from dscsnet.tools.calibration.sieve import FittedSpots
+from dscsnet.tools.calibration.spots import MOST_HALF, Spots
 from dscsnet.tools.robustness.render import Gaussian, Light, Moffat, stamps
 from tests.tools.calibration.made_up import calibration_of
 
@@ -184,6 +190,77 @@ def test_samples_are_written_beside_the_configuration(tmp_path: Path) -> None:
     assert rows["form"][0] == "sampled"
 
 
+def stars(number: int = 60, clear: int = 30) -> tuple[Spots, FittedSpots]:
+    """Spots of a recording, and the fits of all of them with Gaussians."""
+    begin, _ = spots(Moffat(1.65, 2.5), number, 300)
+    side = 2 * MOST_HALF + 1
+    windows = np.full((number, side, side), np.nan)
+    inner = slice(MOST_HALF - HALF, MOST_HALF + HALF + 1)
+    windows[:, inner, inner] = begin.values
+    zeros = np.zeros(number, np.int64)
+    clearance = np.full(number, clear)
+    clearance[number // 2 :] = 7
+    found = Spots(
+        windows, zeros, zeros, zeros, begin.intensity, clearance, zeros > 0, np.arange(number)
+    )
+    rows = np.zeros((number, ALL))
+    rows[:, X], rows[:, Y] = begin.x - MIDDLE, begin.y - MIDDLE
+    rows[:, INTENSITY] = begin.intensity
+    none = np.zeros((number, ALL, ALL))
+    fits = SpotFits(rows, none, none[0], zeros, zeros == 0)
+    pixels = begin.values[:, HALF - 6 : HALF + 7, HALF - 6 : HALF + 7]
+    return found, FittedSpots(pixels, begin.noise, pixels, fits, zeros, np.arange(number))
+
+
+CORE = np.array([0.6, 0.6, 0.0])
+
+
+def test_a_form_is_told_where_the_gaussian_misses_more_than_it() -> None:
+    found, fitted = stars()
+    fit = other_form.another_form(found, fitted, CORE, 0.06, None)
+    assert fit is not None
+    assert other_form._explained(fit, None) > 0.9
+    # Of half of the spots neighbours are too near for wide windows: 30 are not enough of 60.
+    assert fit.light.shape == (60, 13, 13)
+    mean = mean_of_sampled(fit, 2.0)
+    assert mean.misfit < 0.03
+    assert np.nanmax(mean.model) == pytest.approx(np.nanmax(mean.observed), rel=0.03)
+
+
+def test_windows_are_as_wide_as_most_neighbours_allow() -> None:
+    found, fitted = stars(100, 14)
+    windows = other_form._windows(found, fitted)
+    # Forty and more are clear: they alone are taken, the brightest first.
+    assert windows.values.shape == (50, 25, 25)
+    assert (np.diff(windows.intensity) <= 0).all()
+    assert np.nanmedian(windows.values[0]) == pytest.approx(0, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("error", "left", "explained", "taken"),
+    [
+        (0.019, 0.019, 0.5, True),
+        (0.021, 0.0, 1.0, False),
+        (0.0, 0.021, 1.0, False),
+        (0.0, 0.0, 0.49, False),
+    ],
+)
+def test_a_form_must_err_miss_and_leave_little(
+    monkeypatch: pytest.MonkeyPatch, error: float, left: float, explained: float, taken: bool
+) -> None:
+    """Each less than half of the Gaussian's 4 %, and most spots explained."""
+    fit = SimpleNamespace(psf=SimpleNamespace(error=error))
+    monkeypatch.setattr(other_form, "_windows", lambda *_: None)
+    monkeypatch.setattr(other_form, "fit_sampled", lambda *_: fit)
+    mean = SimpleNamespace(rms_misfit=left)
+    monkeypatch.setattr(other_form, "mean_of_sampled", lambda *_: mean)
+    monkeypatch.setattr(other_form, "_explained", lambda *_: explained)
+    nothing: Any = None
+    found = other_form.another_form(nothing, nothing, CORE, 0.04, None)
+    assert (found is fit) == taken
+
+
 def test_a_gaussian_that_misses_little_stays() -> None:
-    none = other_form.another_form(None, None, np.ones(3), other_form.MOST_MISFIT, None)  # type: ignore[arg-type]
-    assert none is None
+    nothing: Any = None
+    misfit = other_form.MOST_MISFIT
+    assert other_form.another_form(nothing, nothing, CORE, misfit, None) is None
