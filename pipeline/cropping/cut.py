@@ -127,13 +127,14 @@ def cut_crops(
     )
 
 
-def has_correlated_noise(pixels: NDArray[np.generic]) -> bool:
+def has_correlated_noise(pixels: NDArray[np.generic], plan: CropPlan) -> bool:
     """Whether a frame's noise is correlated; `cropping.correlation` says how that is told.
 
     Args:
-        pixels: as for `cut_crops`.
+        pixels, plan: as for `cut_crops`.
     """
-    return is_correlated(_checked_frame(pixels))
+    x, y = plan.center_x.astype(np.int64), plan.center_y.astype(np.int64)
+    return is_correlated(_checked_frame(pixels), x, y)
 
 
 def seek_in(
@@ -176,7 +177,7 @@ def warm_up(size: int) -> None:
         frame = np.ones((size, size), dtype)
         cut_crops(frame, plan, size=size)
         seek_in(frame)(box)
-        has_correlated_noise(frame)
+        has_correlated_noise(frame, plan)
     crop_index = np.zeros(2, np.int64)
     deduplicate(plan, crop_index, position, position, position)
 

@@ -37,7 +37,7 @@ class Prepared:
     @property
     def has_correlated_noise(self) -> bool:
         """Whether the noise of the frame's neighbouring pixels is correlated."""
-        return self.pixels is not None and has_correlated_noise(self.pixels)
+        return self.pixels is not None and has_correlated_noise(self.pixels, self.plan)
 
     @property
     def is_blind(self) -> bool:
