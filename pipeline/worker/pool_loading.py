@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 from dscsnet.pipeline.config import Crop, EngineSettings
 from dscsnet.pipeline.cropping.cut import warm_up
 from dscsnet.pipeline.monitoring.stages import Observer
+from dscsnet.pipeline.process.logs import RateLimitedLog
 from dscsnet.pipeline.unmix import Stages
 from dscsnet.pipeline.worker.engine_loading import engine_info, load_engines
 from dscsnet.pipeline.worker.pool import WorkerPool
 from dscsnet.pipeline.worker.psf_drift import PsfDrift
-from dscsnet.pipeline.worker.worker import Worker
+from dscsnet.pipeline.worker.worker import Worker, log
 
 
 def load_pool(
@@ -35,7 +36,7 @@ def load_pool(
     """
     engines = load_engines(settings, workers)
     warm_up(engines[0].grid.crop_size)
-    psf_drift = PsfDrift()
+    psf_drift, complaints = PsfDrift(), RateLimitedLog(log)
     made = []
     for engine in engines:
         stages = Stages(
@@ -46,6 +47,6 @@ def load_pool(
             crops_per_run=crops_per_run,
             bad_pixels=bad_pixels,
         )
-        made.append(Worker(stages, engine_info(engine), psf_drift))
+        made.append(Worker(stages, engine_info(engine), psf_drift, complaints))
         made[-1].stages.subscribe(observe)
     return WorkerPool(made)

@@ -28,19 +28,24 @@ class Worker:
         unmixing: the engine, and how crops are cut for it.
         info: what the answers say of the engine.
         psf_drift: told what the engine finds; others with the same engine may share it.
+        complaints: told of frames at fault, likewise.
 
     Attributes:
         device_failure: why no batch can be inferred any more; None while all is well.
     """
 
     def __init__(
-        self, unmixing: Stages, info: EngineInfo, psf_drift: PsfDrift | None = None
+        self,
+        unmixing: Stages,
+        info: EngineInfo,
+        psf_drift: PsfDrift | None = None,
+        complaints: RateLimitedLog | None = None,
     ) -> None:
         self.unmixing, self.info = unmixing, info
         self.stages = StageTimes()
         self.psf_drift = psf_drift or PsfDrift()
         self.device_failure: str | None = None
-        self._complain = RateLimitedLog(log)
+        self._complain = complaints or RateLimitedLog(log)
 
     def close(self) -> None:
         """Close the engine."""
