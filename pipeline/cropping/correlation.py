@@ -5,19 +5,23 @@ has bumps of a target's size, which they take for targets. What shows it is that
 of the noise is missing.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dscsnet.engines.array_types import Float
 from dscsnet.engines.compiled import checked_kernel
 
-#: Places that are looked at along each axis of a frame; those at least that must be free of
-#: targets, whose light is no noise; and how far away these must be, px.
-PLACES, LEAST_FREE, CLEAR = 1024, 128, 9
-#: Variance of the third differences of neighbours over that of every other pixel, below which
-#: noise is correlated: 4 standard errors of some hundred samples. Of white noise both are alike,
-#: and clouds leave nothing in either.
-LEAST_RATIO = 0.65
+#: Bands of rows that are looked at, and places along each: few rows, for their pixels lie side by
+#: side in memory.
+BANDS, PLACES = 8, 64
+#: Places that must be free of targets, whose light is no noise, and how far away these must be, px.
+LEAST_FREE, CLEAR = 128, 9
+#: Noise is correlated where the variance of the third differences of neighbours is less than that
+#: of every other pixel by so many standard errors, each the root of 4 over the number of places. Of
+#: white noise both are alike, and clouds leave nothing in either.
+CERTAIN = 4.0
 #: Values beyond so many medians of the absolute ones, 3 sigma, belong to targets, not to noise.
 CLIP = 4.45
 #: Below this variance, squared counts, whole numbers have no noise to speak of.
@@ -34,40 +38,38 @@ def is_correlated(frame: NDArray[np.generic], x: NDArray[np.int64], y: NDArray[n
     if min(frame.shape) < 7:
         return False
     least = LEAST_OF_WHOLE if frame.dtype.kind == "u" else 0.0
-    return any(
-        slow > least and quick < LEAST_RATIO * slow
-        for quick, slow in (_variances(frame, x, y, True), _variances(frame, x, y, False))
-    )
+    for along_x in (True, False):
+        quick, slow, number = _variances(frame, x, y, along_x)
+        if number < LEAST_FREE or not slow > least:
+            continue
+        if quick < (1 - CERTAIN * math.sqrt(4 / number)) * slow:
+            return True
+    return False
 
 
 @checked_kernel
 def _variances(
     frame: NDArray[np.generic], x: NDArray[np.int64], y: NDArray[np.int64], along_x: bool
-) -> tuple[float, float]:
-    """Variances of the quick and the slow part along one axis; white noise has both alike.
-
-    0 where too little of the frame is free of targets.
-    """
+) -> tuple[float, float, int]:
+    """Variances of the quick and the slow part along one axis, and of how many places they are."""
     height, width = frame.shape
     last_row, last_column = (height, width - 6) if along_x else (height - 6, width)
-    quick, slow = np.empty(PLACES), np.empty(PLACES)
-    found, total = 0, last_row * last_column
-    step = max(-(-total // PLACES), 1)
-    line = np.empty(7)
-    for place in range(0, total, step):
-        row, column = place // last_column, place % last_column
-        if not _is_free(row, column, x, y):
-            continue
-        for k in range(7):
-            line[k] = frame[row, column + k] if along_x else frame[row + k, column]
-        quick[found] = line[0] - 3 * line[1] + 3 * line[2] - line[3]
-        slow[found] = line[0] - 3 * line[2] + 3 * line[4] - line[6]
-        # Written so that NaN is left out.
-        if abs(quick[found]) < np.inf and abs(slow[found]) < np.inf:
-            found += 1
-    if found < LEAST_FREE:
-        return 0.0, 0.0
-    return _clipped(quick[:found]) / 20, _clipped(slow[:found]) / 20
+    quick, slow = np.empty(BANDS * PLACES), np.empty(BANDS * PLACES)
+    found, line = 0, np.empty(7)
+    for band in range(BANDS):
+        row = (2 * band + 1) * last_row // (2 * BANDS)
+        for place in range(PLACES):
+            column = (2 * place + 1) * last_column // (2 * PLACES)
+            if not _is_free(row, column, x, y):
+                continue
+            for k in range(7):
+                line[k] = frame[row, column + k] if along_x else frame[row + k, column]
+            quick[found] = line[0] - 3 * line[1] + 3 * line[2] - line[3]
+            slow[found] = line[0] - 3 * line[2] + 3 * line[4] - line[6]
+            # Written so that NaN is left out.
+            if abs(quick[found]) < np.inf and abs(slow[found]) < np.inf:
+                found += 1
+    return _clipped(quick[:found]) / 20, _clipped(slow[:found]) / 20, found
 
 
 @checked_kernel

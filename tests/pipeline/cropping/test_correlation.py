@@ -59,12 +59,13 @@ def test_the_variances_are_those_of_the_filters() -> None:
     """Of a shift by a share s: 1 - 2 s (1 - s) times what two equal neighbours would leave."""
     frame = read_only(moved(white(shape=(800, 800)), 0.5, 1).astype(np.float32))
     nowhere = np.zeros(0, np.int64)
-    quick, slow = correlation._variances(frame, nowhere, nowhere, True)
+    quick, slow, places = correlation._variances(frame, nowhere, nowhere, True)
+    assert places == 512
     # Noise of 10, averaged in twos, has half the variance and half of that along x as correlation.
-    assert slow == pytest.approx(50, rel=0.15)
-    assert quick == pytest.approx(50 * (1 - 1.5 * 0.5), rel=0.2)
-    quick, slow = correlation._variances(frame, nowhere, nowhere, False)
-    assert (quick, slow) == (pytest.approx(50, rel=0.15), pytest.approx(50, rel=0.15))
+    assert slow == pytest.approx(50, rel=0.3)
+    assert quick == pytest.approx(50 * (1 - 1.5 * 0.5), rel=0.3)
+    quick, slow, _ = correlation._variances(frame, nowhere, nowhere, False)
+    assert (quick, slow) == (pytest.approx(50, rel=0.3), pytest.approx(50, rel=0.3))
 
 
 def test_targets_clouds_and_gaps_are_no_correlation() -> None:
