@@ -4,6 +4,7 @@ It is the least that a node in Python costs which receives frames over ZeroMQ.
 `python -m dscsnet.tools.peers.relay FRAMES ANSWERS` with two endpoints to connect to.
 """
 
+import math
 import sys
 import tempfile
 import threading
@@ -73,7 +74,8 @@ class Relay:
         elapsed, after = time.perf_counter() - started, self._thread_seconds()
         sender.join()
         spent_us = sum(cpu_by_part(before, after, frames).values())
-        return Speed(1e6 / spent_us, frames / elapsed)
+        # The system counts processor time in ticks: of few frames there is none to be seen.
+        return Speed(1e6 / spent_us if spent_us else math.nan, frames / elapsed)
 
     def _send(self, load: Load, number: int) -> None:
         for frame_id in range(number):
