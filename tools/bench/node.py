@@ -159,18 +159,11 @@ class Chain:
 
         Afterwards `cpu_us` holds the node's processor time of a frame, by its parts.
         """
-        warm = max(1, frames // 10)
-        sender = threading.Thread(target=self._send_all, args=(load, frames + warm, streams))
-        sender.start()
-        for _ in range(warm):
-            self._answer()
-        before, started = self._thread_seconds(), time.perf_counter()
-        for _ in range(frames):
-            self._answer()
-        elapsed, after = time.perf_counter() - started, self._thread_seconds()
-        sender.join()
-        self.cpu_us = cpu_by_part(before, after, frames)
-        return frames / elapsed
+        frames_per_s, self.cpu_us = timed_answers(
+            lambda number: self._send_all(load, number, streams),
+            *(self._answer, self._thread_seconds, frames),
+        )
+        return frames_per_s
 
     def paced(self, load: Load, frames: int, rate_hz: float) -> tuple[np.ndarray, float]:
         """Latency of each frame, ms, and the median overhead, ms."""
@@ -203,6 +196,35 @@ class Chain:
         if not isinstance(message, Targets) or message.status not in ("ok", "empty"):
             raise DscsnetError(f"unexpected answer: {getattr(message, 'reason', message)}")
         return message
+
+
+def timed_answers(
+    send: Callable[[int], object],
+    answer: Callable[[], object],
+    thread_seconds: Callable[[], Mapping[str, float]],
+    frames: int,
+) -> tuple[float, dict[str, float]]:
+    """Answers a second while all is sent as fast as it is taken; a tenth before is not timed.
+
+    Args:
+        send: sends so many frames, in a thread of its own.
+        answer: waits for one answer.
+        thread_seconds: of the program that answers.
+
+    Returns:
+        Frames a second, and its processor time of a frame as `cpu_by_part` has it.
+    """
+    warm = max(1, frames // 10)
+    sender = threading.Thread(target=send, args=(frames + warm,))
+    sender.start()
+    for _ in range(warm):
+        answer()
+    before, started = thread_seconds(), time.perf_counter()
+    for _ in range(frames):
+        answer()
+    elapsed, after = time.perf_counter() - started, thread_seconds()
+    sender.join()
+    return frames / elapsed, cpu_by_part(before, after, frames)
 
 
 def cpu_by_part(

@@ -147,14 +147,14 @@ def _add_spot(
     design = np.empty((size * size, forms.number))
     fill_forms(x, y, forms, design)
     values, plane = spots.values[i].ravel(), _plane(size)
-    columns, light = plane, np.zeros(size * size)
+    columns, rest = plane, values - plane @ ground[i]
     if shares.any():
         image = design @ shares
         slopes = counts * _slopes(x, y, size, forms, shares)
-        columns, light = np.hstack([plane, slopes, image[:, None]]), counts * image
-    rest = values - light - plane @ ground[i]
-    weight = _weights(rest, light if shares.any() else values, spots.noise[i], gain)
-    if not shares.any():
+        columns, rest = np.hstack([plane, slopes, image[:, None]]), rest - counts * image
+        weight = _weights(rest, counts * image, spots.noise[i], gain)
+    else:
+        # Nothing is known of the light yet, so that no pixel can be far off.
         weight = _weights(np.zeros_like(rest), values, spots.noise[i], gain)
     middle = plane[:, 1:] + size // 2
     weight[np.hypot(middle[:, 0] - x, middle[:, 1] - y) > size / 2] = 0

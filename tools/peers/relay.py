@@ -7,8 +7,6 @@ It is the least that a node in Python costs which receives frames over ZeroMQ.
 import math
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ import zmq
 
 from dscsnet.engines.errors import DscsnetError
 from dscsnet.tools.bench.in_turn import ROUNDS, Speed, median_speed
-from dscsnet.tools.bench.node import ANSWER_S, Load, cpu_by_part, make_load, running_node
+from dscsnet.tools.bench.node import ANSWER_S, Load, make_load, running_node, timed_answers
 from dscsnet.tools.host.processes import Programs
 from dscsnet.tools.peers.comparison import Comparison, rows
 
@@ -63,19 +61,13 @@ class Relay:
 
     def speed(self, load: Load, frames: int) -> Speed:
         """Sent as fast as the relay takes them; a tenth before is not timed."""
-        warm = max(1, frames // 10)
-        sender = threading.Thread(target=self._send, args=(load, frames + warm))
-        sender.start()
-        for _ in range(warm):
-            self._answer()
-        before, started = self._thread_seconds(), time.perf_counter()
-        for _ in range(frames):
-            self._answer()
-        elapsed, after = time.perf_counter() - started, self._thread_seconds()
-        sender.join()
-        spent_us = sum(cpu_by_part(before, after, frames).values())
+        frames_per_s, cpu_us = timed_answers(
+            lambda number: self._send(load, number),
+            *(self._answer, self._thread_seconds, frames),
+        )
+        spent_us = sum(cpu_us.values())
         # The system counts processor time in ticks: of few frames there is none to be seen.
-        return Speed(1e6 / spent_us if spent_us else math.nan, frames / elapsed)
+        return Speed(1e6 / spent_us if spent_us else math.nan, frames_per_s)
 
     def _send(self, load: Load, number: int) -> None:
         for frame_id in range(number):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dscsnet.engines.errors import DscsnetError
+from dscsnet.tools.bench import node as bench_node
 from dscsnet.tools.bench.in_turn import Speed
 from dscsnet.tools.bench.node import make_load
 from dscsnet.tools.peers import relay as module
@@ -45,7 +46,7 @@ class PlayedRelay:
 @pytest.fixture(name="played")
 def _played(monkeypatch: pytest.MonkeyPatch) -> PlayedRelay:
     played = PlayedRelay()
-    monkeypatch.setattr(module, "time", played)
+    monkeypatch.setattr(bench_node, "time", played)
     return played
 
 
@@ -77,7 +78,7 @@ def test_a_real_one_answers_every_frame() -> None:
 def test_without_a_tick_of_processor_time_there_is_no_speed_by_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "cpu_by_part", lambda *_: {"relay": 0.0})
+    monkeypatch.setattr(bench_node, "cpu_by_part", lambda *_: {"relay": 0.0})
     with running_relay() as relay:
         speed = relay.speed(LOAD, 5)
     assert math.isnan(speed.cpu)
